@@ -1,0 +1,95 @@
+//! All that the engine may tell control. `pyforward/commands.py` has the same list.
+//!
+//! Changes of state only, never a packet; the one exception is a DTLS record, whose handshake
+//! control does. After `Closed` nothing more is told of a session.
+
+use std::net::SocketAddr;
+
+use crate::command::CloseReason;
+use crate::ids::{SessionId, ShardIndex, Ticket};
+
+/// One change of state.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// The first authenticated check arrived; the session lives on this shard from now on.
+    Claimed {
+        /// Whose.
+        session: SessionId,
+        /// Where it lives.
+        shard: ShardIndex,
+        /// Where the check came from.
+        address: SocketAddr,
+    },
+    /// A datagram of DTLS records from an address that an authenticated check came from.
+    DtlsReceived {
+        /// Whose.
+        session: SessionId,
+        /// As received.
+        datagram: Vec<u8>,
+    },
+    /// The first authenticated SRTP or SRTCP packet arrived: the peer has finished its handshake
+    /// and will not ask for our last flight again.
+    Secured {
+        /// Whose.
+        session: SessionId,
+    },
+    /// Media flows: a publisher's first packet was accepted, a viewer's first packet was sent.
+    Flowing {
+        /// Whose.
+        session: SessionId,
+    },
+    /// The session is gone from every shard.
+    Closed {
+        /// Whose.
+        session: SessionId,
+        /// Why.
+        reason: CloseReason,
+    },
+    /// A shard's answer to `ReportSessions`: those of the sessions that live on it.
+    Report {
+        /// The question's.
+        ticket: Ticket,
+        /// Who answers.
+        shard: ShardIndex,
+        /// One for each session that lives here.
+        rows: Vec<SessionReport>,
+    },
+    /// The shard has said its farewells and sends nothing any more.
+    Stopped {
+        /// Who.
+        shard: ShardIndex,
+    },
+}
+
+/// The figures of one session.
+#[derive(Clone, Debug)]
+pub struct SessionReport {
+    /// Whose.
+    pub session: SessionId,
+    /// `connecting` (no keys yet), `starting` (waits for media or a keyframe) or `live`.
+    pub state: &'static str,
+    /// Where it lives.
+    pub shard: ShardIndex,
+    /// Where its packets go, or come from; none for a local publisher.
+    pub address: Option<SocketAddr>,
+    /// The name of the protection profile in RFC 5764 and 7714, empty before keys.
+    pub srtp_profile: &'static str,
+    /// Media packets: received of a publisher, first transmissions to a viewer.
+    pub packets: u64,
+    /// Bytes of UDP payload of these.
+    pub bytes: u64,
+    /// Packets that NACKs asked for: of us by a viewer, by us of a publisher.
+    pub nacks: u64,
+    /// Packets that retransmission brought.
+    pub repaired: u64,
+    /// Packets that were given up: not sent to a viewer, never received from a publisher.
+    pub drops: u64,
+    /// Fraction lost by the viewer's last reports, 0 to 1, the worse track; of a publisher: ours.
+    pub loss: f64,
+    /// Round trip in milliseconds by the last reports; none before the first.
+    pub rtt_ms: Option<f64>,
+    /// Bits a second over the last whole second.
+    pub bitrate_bps: u64,
+    /// Milliseconds between the last two keyframes of a publisher's video; none before two.
+    pub keyframe_interval_ms: Option<f64>,
+}

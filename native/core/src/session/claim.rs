@@ -1,0 +1,61 @@
+//! Which shard owns a session: one compare-and-swap, so that two shards never seal for it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use crate::ids::ShardIndex;
+
+const FREE: u32 = u32::MAX;
+const CLOSED: u32 = u32::MAX - 1;
+
+/// The claim word of one session, shared by every shard.
+#[derive(Clone, Debug)]
+pub struct Claim(Arc<AtomicU32>);
+
+/// What [`Claim::take`] found.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Claimed {
+    /// It is ours from now on; nobody had it.
+    Taken,
+    /// It is ours already.
+    Ours,
+    /// It belongs to this shard.
+    Other(ShardIndex),
+    /// It was closed before anybody claimed it.
+    Closed,
+}
+
+impl Default for Claim {
+    fn default() -> Self {
+        Claim(Arc::new(AtomicU32::new(FREE)))
+    }
+}
+
+impl Claim {
+    /// Claims the session for `shard` unless somebody has it.
+    #[must_use]
+    pub fn take(&self, shard: ShardIndex) -> Claimed {
+        let ours = u32::from(shard.0);
+        match self.0.compare_exchange(FREE, ours, Ordering::AcqRel, Ordering::Acquire) {
+            Ok(_) => Claimed::Taken,
+            Err(CLOSED) => Claimed::Closed,
+            Err(owner) if owner == ours => Claimed::Ours,
+            Err(owner) => Claimed::Other(ShardIndex(owner as u8)),
+        }
+    }
+
+    /// The owner, if there is one.
+    #[must_use]
+    pub fn owner(&self) -> Option<ShardIndex> {
+        match self.0.load(Ordering::Acquire) {
+            FREE | CLOSED => None,
+            owner => Some(ShardIndex(owner as u8)),
+        }
+    }
+
+    /// Closes a session that nobody has claimed. True for the one caller that did it.
+    #[must_use]
+    pub fn close_unclaimed(&self) -> bool {
+        self.0.compare_exchange(FREE, CLOSED, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+}

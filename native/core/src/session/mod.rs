@@ -1,0 +1,5 @@
+//! One ICE + DTLS association and its way through its states.
+
+mod claim;
+
+pub use claim::{Claim, Claimed};

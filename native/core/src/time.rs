@@ -1,0 +1,79 @@
+//! Time as the core sees it: an argument, never a clock.
+
+use std::ops::{Add, Sub};
+use std::time::Duration;
+
+/// Monotonic time since the engine started, in microseconds.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash, Default)]
+pub struct Time(pub u64);
+
+impl Time {
+    /// Further away than any deadline.
+    pub const NEVER: Time = Time(u64::MAX);
+
+    /// Time passed since `earlier`, zero if `earlier` lies ahead.
+    #[must_use]
+    pub fn since(self, earlier: Time) -> Duration {
+        Duration::from_micros(self.0.saturating_sub(earlier.0))
+    }
+}
+
+impl Add<Duration> for Time {
+    type Output = Time;
+    fn add(self, d: Duration) -> Time {
+        Time(self.0.saturating_add(u64::try_from(d.as_micros()).unwrap_or(u64::MAX)))
+    }
+}
+
+impl Sub<Duration> for Time {
+    type Output = Time;
+    fn sub(self, d: Duration) -> Time {
+        Time(self.0.saturating_sub(u64::try_from(d.as_micros()).unwrap_or(u64::MAX)))
+    }
+}
+
+/// NTP timestamp in 32.32 fixed point (RFC 3550 §4).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+pub struct Ntp(pub u64);
+
+impl Ntp {
+    /// The NTP time that lies `passed` after `self`.
+    #[must_use]
+    pub fn after(self, passed: Duration) -> Ntp {
+        let fraction = (u64::from(passed.subsec_nanos()) << 32) / 1_000_000_000;
+        Ntp(self.0.wrapping_add((passed.as_secs() << 32) + fraction))
+    }
+
+    /// The middle 32 bits, as LSR, LRR and DLSR use them (RFC 3550 §6.4.1).
+    #[must_use]
+    pub fn middle(self) -> u32 {
+        (self.0 >> 16) as u32
+    }
+}
+
+/// Relates [`Time`] to the wall clock; fixed when the engine starts.
+#[derive(Clone, Copy, Debug)]
+pub struct WallClock {
+    /// The wall clock at [`Time`] zero.
+    pub ntp_at_zero: Ntp,
+}
+
+impl WallClock {
+    /// Wall clock time at `now`.
+    #[must_use]
+    pub fn ntp(self, now: Time) -> Ntp {
+        self.ntp_at_zero.after(Duration::from_micros(now.0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ntp_counts_fractions() {
+        let start = Ntp(5 << 32);
+        assert_eq!(start.after(Duration::from_millis(500)), Ntp((5 << 32) | 0x8000_0000));
+        assert_eq!(start.after(Duration::from_secs(2)).middle(), 7 << 16);
+    }
+}

@@ -1,0 +1,292 @@
+"""All that control may ask of the engine, and all that the engine may tell control.
+
+The same vocabulary stands in ``native/core/src/command.rs`` and ``event.rs``; a contract test holds
+the two against each other, name by name and field by field. Nothing here does anything.
+
+Enumerations travel as their lower-case names: kinds ``audio`` and ``video``, codecs ``vp8 h264 vp9
+av1 h265 opus pcmu pcma``, header extensions as in ``pyforward.sdp.extensions``, SRTP profiles by
+their registered names (RFC 5764 §4.1.2, RFC 7714 §14.2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from pyforward.ids import SessionId, StreamId
+
+Kind = Literal["audio", "video"]
+Codec = Literal["vp8", "h264", "vp9", "av1", "h265", "opus", "pcmu", "pcma"]
+SrtpProfile = Literal[
+    "SRTP_AEAD_AES_128_GCM", "SRTP_AEAD_AES_256_GCM", "SRTP_AES128_CM_SHA1_80"
+]
+CloseReason = Literal[
+    "deleted",
+    "bye",
+    "silent",
+    "replaced",
+    "handshake",
+    "never_connected",
+    "stream_ended",
+    "no_common_codec",
+    "stopping",
+]
+
+
+# What the commands carry -------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class IceCredentials:
+    """Short-term credentials of both sides (RFC 8445 §5.3)."""
+
+    local_ufrag: str
+    local_pwd: str
+    remote_ufrag: str
+    remote_pwd: str
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """A codec under the payload types (0 to 127) that one peer gave it."""
+
+    codec: Codec
+    payload_type: int
+    rtx_payload_type: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PublishTrack:
+    """A track as the publisher negotiated it. ``extensions`` are (id, name) pairs."""
+
+    kind: Kind
+    mid: str
+    codec: Codec
+    payload_type: int
+    rtx_payload_type: int | None
+    clock_rate: int
+    ssrcs: tuple[int, ...]
+    rtx_ssrcs: tuple[tuple[int, int], ...]
+    rids: tuple[str, ...]
+    extensions: tuple[tuple[int, str], ...]
+    feedback_ssrc: int
+    nack: bool
+    pli: bool
+    fir: bool
+    transport_cc: bool
+    remb: bool
+    parameter_sets: tuple[bytes, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SubscribeTrack:
+    """A track as a viewer negotiated it; ``formats`` in order of preference."""
+
+    kind: Kind
+    mid: str
+    clock_rate: int
+    ssrc: int
+    rtx_ssrc: int | None
+    formats: tuple[Format, ...]
+    extensions: tuple[tuple[int, str], ...]
+    extmap_allow_mixed: bool
+    nack: bool
+    rrtr: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Publish:
+    """The session sends a stream to us; at most one track a kind."""
+
+    stream: StreamId
+    tracks: tuple[PublishTrack, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Subscribe:
+    """The session watches a stream; ``cname`` is the same for all of its tracks."""
+
+    stream: StreamId
+    tracks: tuple[SubscribeTrack, ...]
+    cname: str
+
+
+# Commands ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class AddStream:
+    """A stream exists from now on."""
+
+    stream: StreamId
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveStream:
+    """A stream exists no longer; its sessions were removed before."""
+
+    stream: StreamId
+
+
+@dataclass(frozen=True, slots=True)
+class AddSession:
+    """A session may be claimed by its first authenticated check; without ``ice`` it is a local
+    publisher whose packets come by ``InjectRtp``."""
+
+    session: SessionId
+    ice: IceCredentials | None
+    media: Publish | Subscribe
+
+
+@dataclass(frozen=True, slots=True)
+class SendDtls:
+    """Datagrams of a DTLS flight, in order; each goes out as one datagram."""
+
+    session: SessionId
+    datagrams: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class InstallKeys:
+    """The handshake is done: media may flow. Key and salt lengths follow from the profile."""
+
+    session: SessionId
+    profile: SrtpProfile
+    local_key: bytes
+    local_salt: bytes
+    remote_key: bytes
+    remote_salt: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class KeepFarewell:
+    """The DTLS connection is about to be freed; this sealed close_notify is sent at the end."""
+
+    session: SessionId
+    close_notify: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveSession:
+    """The session ends now; ``Closed`` follows with the reason."""
+
+    session: SessionId
+    reason: CloseReason
+
+
+@dataclass(frozen=True, slots=True)
+class InjectRtp:
+    """Whole, unencrypted RTP packets of a local publisher, in order."""
+
+    session: SessionId
+    packets: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ReportSessions:
+    """Tell the figures of these sessions; every shard answers with one ``Report``."""
+
+    ticket: int
+    sessions: tuple[SessionId, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Every session says farewell; then each shard tells ``Stopped``."""
+
+
+Command = (
+    AddStream
+    | RemoveStream
+    | AddSession
+    | SendDtls
+    | InstallKeys
+    | KeepFarewell
+    | RemoveSession
+    | InjectRtp
+    | ReportSessions
+    | Stop
+)
+Commands = Sequence[Command]
+
+
+# Events ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """The first authenticated check arrived; the session lives on this shard from now on."""
+
+    session: SessionId
+    shard: int
+    address: tuple[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class DtlsReceived:
+    """A datagram of DTLS records from an address that an authenticated check came from."""
+
+    session: SessionId
+    datagram: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Secured:
+    """The first authenticated SRTP or SRTCP packet arrived: the peer has finished its handshake."""
+
+    session: SessionId
+
+
+@dataclass(frozen=True, slots=True)
+class Flowing:
+    """A publisher's first packet was accepted, or a viewer's first packet was sent."""
+
+    session: SessionId
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """The session is gone from every shard; nothing more is told of it."""
+
+    session: SessionId
+    reason: CloseReason
+
+
+@dataclass(frozen=True, slots=True)
+class SessionReport:
+    """The figures of one session; see ``native/core/src/event.rs`` for each."""
+
+    session: SessionId
+    state: Literal["connecting", "starting", "live"]
+    shard: int
+    address: tuple[str, int] | None
+    srtp_profile: str
+    packets: int
+    bytes: int
+    nacks: int
+    repaired: int
+    drops: int
+    loss: float
+    rtt_ms: float | None
+    bitrate_bps: int
+    keyframe_interval_ms: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A shard's answer to ``ReportSessions``: those of the sessions that live on it."""
+
+    ticket: int
+    shard: int
+    rows: tuple[SessionReport, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """The shard has said its farewells and sends nothing any more."""
+
+    shard: int
+
+
+Event = Claimed | DtlsReceived | Secured | Flowing | Closed | Report | Stopped
