@@ -2,9 +2,10 @@
 
 Three kinds: what stops a start (:class:`ConfigError`, :class:`HostError`), what answers a request
 (:class:`RequestError`), and a run that failed (:class:`RunError`). Every message is a sentence that
-a person can act on. This file knows no HTTP status: ``pyforward.api.problem`` alone maps the request
-errors, and ``pyforward.cli`` alone maps the others to exit codes.
+a person can act on. This file knows no HTTP status: ``pyforward.api.problem`` alone maps the
+request errors; the exit codes of the others are used by ``pyforward.cli`` alone.
 """
+# ruff: noqa: N818 - a request error is named by the answer that it becomes.
 
 from __future__ import annotations
 
