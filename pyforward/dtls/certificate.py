@@ -41,7 +41,7 @@ class Certificate:
         key = ec.generate_private_key(ec.SECP256R1())
         # The subject is shown to every peer: it names the program, never the host.
         name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "pyforward")])
-        now = datetime.datetime.now(datetime.timezone.utc)
+        now = datetime.datetime.now(datetime.UTC)
         certificate = (
             x509.CertificateBuilder()
             .subject_name(name)

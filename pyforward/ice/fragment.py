@@ -64,8 +64,9 @@ _LONGEST = 256
 
 def _keep_credential(credentials: dict[str, str], name: str, value: str, number: int) -> None:
     if not _SHORTEST[name] <= len(value) <= _LONGEST or " " in value or not value.isascii():
-        raise BadOffer(f"a={name} has not between {_SHORTEST[name]} and {_LONGEST} characters",
-                       number)
+        raise BadOffer(
+            f"a={name} has not between {_SHORTEST[name]} and {_LONGEST} characters", number
+        )
     # Every section of a bundle repeats the same pair; two pairs would be two transports.
     if credentials.setdefault(name, value) != value:
         raise BadOffer(f"a second, different a={name}", number)
