@@ -109,7 +109,9 @@ def _of_routing(request: web.Request, error: web.HTTPException) -> web.Response:
             headers,
         )
     if isinstance(error, web.HTTPNotFound):
-        detail = "There is nothing at this address. Streams are at /whip/{stream} and /whep/{stream}."
+        detail = (
+            "There is nothing at this address. Streams are at /whip/{stream} and /whep/{stream}."
+        )
         return response(HTTPStatus.NOT_FOUND, "not_found", detail)
     status = HTTPStatus(error.status)
     return response(status, status.name.lower(), f"{status.description or status.phrase}.")

@@ -13,14 +13,14 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from pyforward import dtls, ice, sdp
-from pyforward.commands import Command, Event, IceCredentials, RemoveSession
+from pyforward.commands import Command, Event, IceCredentials, KeepFarewell, RemoveSession
 from pyforward.config import Config
 from pyforward.control.access import Claims
 from pyforward.control.joins import Joins, jittered
 from pyforward.control.reports import Reports
 from pyforward.errors import Overloaded
 from pyforward.ids import SessionId, new_secret, new_session_id
-from pyforward.state import Books, Peer
+from pyforward.state import Books, DtlsRole, Peer
 
 
 class EngineStatsPort(Protocol):
@@ -54,22 +54,25 @@ class PoolPort(Protocol):
     def start(
         self,
         session: SessionId,
-        role: dtls.Role,
+        role: DtlsRole,
         fingerprints: Sequence[tuple[str, bytes]],
     ) -> None:
-        """Begins a handshake."""
+        """The session may shake hands from now on; nothing is held before a ClientHello."""
 
     def receive(self, session: SessionId, datagram: bytes) -> None:
-        """Feeds it."""
+        """A datagram of the session's peer."""
 
     def secured(self, session: SessionId) -> None:
         """The last flight will not be asked for again: keep the farewell, free the rest."""
 
-    def drop(self, session: SessionId) -> None:
-        """Forgets the session; unknown ones are fine."""
+    def drop(self, session: SessionId) -> bytes | None:
+        """Forgets the session; its close_notify where that was not told yet."""
+
+    def stats(self) -> dtls.PoolStats:
+        """A snapshot."""
 
     async def close(self) -> None:
-        """Ends the threads."""
+        """Tells the farewells that are left and ends the threads."""
 
 
 @dataclass(slots=True)
@@ -91,14 +94,18 @@ class Context:
     stopped_shards: set[int] = field(default_factory=set)
     all_stopped: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def commit(self, commands: Iterable[Command]) -> None:
-        """Submits what the books returned. A session that is told to end needs no handshake."""
-        ordered = tuple(commands)
+    def commit(self, commands: Iterable[Command] = ()) -> None:
+        """Submits what the books returned, and sets the timer to what is due now. The handshake of
+        a session that ends is given up; what it would say at the end goes first."""
+        ordered: list[Command] = []
+        for command in commands:
+            if isinstance(command, RemoveSession):
+                close_notify = self.pool.drop(command.session)
+                if close_notify:
+                    ordered.append(KeepFarewell(command.session, close_notify))
+            ordered.append(command)
         if ordered:
             self.engine.submit(*ordered)
-        for command in ordered:
-            if isinstance(command, RemoveSession):
-                self.pool.drop(command.session)
         self.on_deadlines_changed()
 
     def retry_after_s(self, least_s: float = 1.0) -> float:
@@ -132,13 +139,11 @@ def begin(context: Context, offer_untrusted: str, claims: Claims) -> Negotiation
     ufrag, pwd = ice.new_credentials(context.config.ice.node)
     while context.books.is_ufrag_taken(ufrag):
         ufrag, pwd = ice.new_credentials(context.config.ice.node)
-    # The active side sends the ClientHello; we prefer to wait for it (RFC 8842 §5.3).
-    is_client = remote.setup == "passive"
     local = sdp.LocalTransport(
         ufrag=ufrag,
         pwd=pwd,
         fingerprint=context.certificate.fingerprint,
-        setup="active" if is_client else "passive",
+        setup=remote.our_setup,
         candidates=context.candidates,
     )
     expires_in_s = claims.expires_in_s
@@ -147,8 +152,9 @@ def begin(context: Context, offer_untrusted: str, claims: Claims) -> Negotiation
         secret=new_secret(),
         etag=f'"{new_secret()}"',
         ice=IceCredentials(ufrag, pwd, remote.ufrag, remote.pwd),
-        dtls_role="client" if is_client else "server",
-        fingerprints=tuple(remote.fingerprints),
+        # The active side sends the ClientHello (RFC 8842 §5.3).
+        dtls_role="client" if remote.our_setup == "active" else "server",
+        fingerprints=remote.fingerprints,
         expires_at=None if expires_in_s is None else context.clock() + expires_in_s,
     )
     return Negotiation(description, local, peer)

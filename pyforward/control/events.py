@@ -30,11 +30,6 @@ from pyforward.state import Phase, Session, Stream
 
 _log = structlog.get_logger("pyforward.control")
 
-# RFC 5246 §6.2.1, RFC 6347 §4.1: a handshake record, and the message type behind its header.
-_HANDSHAKE_RECORD = 22
-_RECORD_HEADER_BYTES = 13
-_CLIENT_HELLO = 1
-
 
 class Events:
     """Handlers by source: :meth:`handle` for the engine, ``on_*`` for the handshakes,
@@ -67,33 +62,23 @@ class Events:
 
     def _claimed(self, event: Claimed) -> None:
         context = self._context
-        session = context.books.claimed(
-            event.session, event.shard, event.address, context.clock()
-        )
+        session = context.books.claimed(event.session, event.shard, event.address, context.clock())
         if session is None:
             return
-        if session.peer.dtls_role == "client" and context.books.begin_handshake(session):
-            # The engine has answered the check by now, so the peer knows where we are.
-            context.pool.start(session.id, "client", session.peer.fingerprints)
-        context.commit(())
+        if context.stopping:
+            return
+        # The engine has answered the check by now: as a client we may send the ClientHello.
+        context.pool.start(session.id, session.peer.dtls_role, session.peer.fingerprints)
+        context.commit()
 
     def _dtls_received(self, event: DtlsReceived) -> None:
-        context = self._context
-        session = context.books.session(event.session)
-        if session is None or session.phase is Phase.CLOSING:
-            return
-        if not session.handshake_began:
-            # Nothing is spent on a peer before its ClientHello; we started already as a client.
-            if not _is_client_hello(event.datagram) or session.peer.dtls_role == "client":
-                return
-            context.books.begin_handshake(session)
-            context.pool.start(session.id, "server", session.peer.fingerprints)
-        context.pool.receive(session.id, event.datagram)
+        if self._is_open(event.session) and not self._context.stopping:
+            self._context.pool.receive(event.session, event.datagram)
 
     def _secured(self, session_id: SessionId) -> None:
         self._context.books.secured(session_id)
         self._context.pool.secured(session_id)
-        self._context.commit(())
+        self._context.commit()
 
     def _flowing(self, session_id: SessionId) -> None:
         session = self._context.books.flowing(session_id)
@@ -145,7 +130,7 @@ class Events:
             ]
         )
 
-    def on_failed(self, session_id: SessionId, reason: str) -> None:
+    def on_failed(self, session_id: SessionId, reason: dtls.PoolFailure) -> None:
         """A handshake cannot come to an end any more."""
         context = self._context
         session = context.books.session(session_id)
@@ -184,14 +169,6 @@ class Events:
     def _is_open(self, session_id: SessionId) -> bool:
         session = self._context.books.session(session_id)
         return session is not None and session.phase is not Phase.CLOSING
-
-
-def _is_client_hello(datagram_untrusted: bytes) -> bool:
-    return (
-        len(datagram_untrusted) > _RECORD_HEADER_BYTES
-        and datagram_untrusted[0] == _HANDSHAKE_RECORD
-        and datagram_untrusted[_RECORD_HEADER_BYTES] == _CLIENT_HELLO
-    )
 
 
 def _tell(event: str, session: Session, **more: str) -> None:

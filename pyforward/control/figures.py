@@ -11,7 +11,7 @@ from typing import Generic, Literal, TypeVar
 from pyforward.commands import Codec, SessionReport
 from pyforward.control.context import Context
 from pyforward.errors import BadRequest, StreamNotFound
-from pyforward.ids import format_session
+from pyforward.ids import SessionId, format_session
 from pyforward.state import Phase, Session, Stream
 
 ItemT = TypeVar("ItemT")
@@ -116,14 +116,15 @@ async def _figures(context: Context, page: list[Stream]) -> tuple[StreamFigures,
             name=name,
             state=state,
             age_s=round(age_s, 3),
-            publisher=publisher and _publisher(publisher, reports.get(publisher.id)),
+            publisher=_publisher(publisher, reports) if publisher is not None else None,
             viewers=count,
         )
         for name, state, age_s, publisher, count in taken
     )
 
 
-def _publisher(session: Session, report: SessionReport | None) -> PublisherFigures:
+def _publisher(session: Session, reports: dict[SessionId, SessionReport]) -> PublisherFigures:
+    report = reports.get(session.id)
     return PublisherFigures(
         session=format_session(session.id),
         codecs=session.codecs,

@@ -42,9 +42,7 @@ def publish(
     )
     peer = negotiation.peer
     context.commit(
-        context.books.publish(
-            name, peer, tuple(answer.tracks), tuple(answer.live), context.clock()
-        )
+        context.books.publish(name, peer, tuple(answer.tracks), tuple(answer.live), context.clock())
     )
     return Accepted(peer.session, peer.secret, peer.etag, answer.text)
 
@@ -59,9 +57,7 @@ def publish_local(
     name = check_name(name_untrusted)
     _require_place(context, name)
     peer = Peer(new_session_id(), new_secret(), f'"{new_secret()}"')
-    context.commit(
-        context.books.publish(name, peer, tuple(tracks), tuple(live), context.clock())
-    )
+    context.commit(context.books.publish(name, peer, tuple(tracks), tuple(live), context.clock()))
     return peer.session
 
 

@@ -45,9 +45,7 @@ class Reports:
         if not wanted:
             return {}
         ticket = next(self._tickets)
-        question = _Question(
-            set(range(self._shards)), asyncio.get_running_loop().create_future()
-        )
+        question = _Question(set(range(self._shards)), asyncio.get_running_loop().create_future())
         self._questions[ticket] = question
         try:
             self._submit(ReportSessions(ticket, wanted))

@@ -7,12 +7,13 @@ Methods that change a book return the commands that make the engine agree with i
 from pyforward.state.books import Books, Timing
 from pyforward.state.deadlines import Deadlines
 from pyforward.state.names import check_name
-from pyforward.state.sessions import Peer, Phase, Role, Session
+from pyforward.state.sessions import DtlsRole, Peer, Phase, Role, Session
 from pyforward.state.streams import Stream
 
 __all__ = [
     "Books",
     "Deadlines",
+    "DtlsRole",
     "Peer",
     "Phase",
     "Role",

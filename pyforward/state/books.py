@@ -12,7 +12,6 @@ Two rules hold everything together:
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
@@ -114,9 +113,15 @@ class Books:
         """Sessions that have no keys yet."""
         return self._half_open
 
-    def count_sessions(self) -> Counter[tuple[Role, Phase]]:
-        """How many sessions of each role are in each phase."""
-        return Counter((session.role, session.phase) for session in self._sessions.values())
+    @property
+    def live_count(self) -> int:
+        """Streams that have a publisher."""
+        return sum(stream.publisher is not None for stream in self._by_name.values())
+
+    @property
+    def session_count(self) -> int:
+        """Entries, closing ones too."""
+        return len(self._sessions)
 
     # Joining -------------------------------------------------------------------------------------
 
@@ -168,21 +173,14 @@ class Books:
     def claimed(
         self, session_id: SessionId, shard: int, address: tuple[str, int], now: float
     ) -> Session | None:
-        """A shard owns the session. None if it is gone or closing."""
+        """A shard owns the session. None if it is gone, closing or claimed already."""
         session = self._sessions.get(session_id)
-        if session is None or session.phase is Phase.CLOSING:
+        if session is None or session.phase is not Phase.OFFERED:
             return None
         session.shard, session.address = shard, address
-        if session.phase is Phase.OFFERED:
-            self._enter(session, Phase.CLAIMED)
-            self._deadlines.set(("phase", session_id), now + self._timing.handshake_s)
+        self._enter(session, Phase.CLAIMED)
+        self._deadlines.set(("phase", session_id), now + self._timing.handshake_s)
         return session
-
-    def begin_handshake(self, session: Session) -> bool:
-        """Whether the session's handshake had not begun; from now on it has."""
-        began = session.handshake_began
-        session.handshake_began = True
-        return not began
 
     def keyed(self, session_id: SessionId, srtp_profile: str, now: float) -> Session | None:
         """The handshake gave keys. None if the session is gone or closing."""
@@ -243,9 +241,7 @@ class Books:
         commands: list[Command] = []
         if stream.publisher is not None:
             commands.append(self._end(stream.publisher, reason))
-        commands += [
-            self._end(viewer, "stream_ended") for viewer in list(stream.viewers.values())
-        ]
+        commands += [self._end(viewer, "stream_ended") for viewer in list(stream.viewers.values())]
         self._deadlines.cancel(("stream", stream.id))
         stream.waiting_since = now
         if not stream.declared:

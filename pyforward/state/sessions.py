@@ -72,7 +72,6 @@ class Session:
     address: tuple[str, int] | None = None
     srtp_profile: str = ""
     """Empty before the keys; it stays when the session closes."""
-    handshake_began: bool = False
 
     @property
     def is_keyed(self) -> bool:
