@@ -10,6 +10,7 @@ pub mod clock;
 pub mod cmsg;
 pub mod engine;
 pub mod exchange;
+pub mod fatal;
 pub mod gso;
 pub mod lock;
 pub mod mailbox;
