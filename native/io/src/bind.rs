@@ -8,6 +8,9 @@ use std::net::{IpAddr, SocketAddr};
 use crate::lock::{Held, PortLock};
 use crate::udp::{self, Reach, Sharing, UdpSocket};
 
+/// Most addresses that a shard listens on.
+const MAX_ADDRESSES: usize = 32;
+
 /// Why an engine did not start.
 #[derive(Debug)]
 pub struct StartError {
@@ -31,12 +34,17 @@ impl StartError {
 }
 
 /// Binds the addresses for each shard, all on one port, and takes the lock on it. No address, or
-/// an unspecified one, is all; port 0 lets the kernel choose.
+/// `::`, is all of both families, `0.0.0.0` all of IPv4; port 0 lets the kernel choose.
 pub(crate) fn bind(
     addresses: &[IpAddr],
     port: u16,
     shards: u8,
 ) -> Result<(Vec<Vec<UdpSocket>>, PortLock), StartError> {
+    if addresses.len() > MAX_ADDRESSES {
+        let sentence =
+            format!("{} addresses are too many: at most {MAX_ADDRESSES}", addresses.len());
+        return Err(StartError::new(libc::EINVAL, sentence));
+    }
     let (first, lock) = bind_port(addresses, port)?;
     let mut all = vec![first];
     for _ in 1..shards {
@@ -74,19 +82,16 @@ fn bind_port(addresses: &[IpAddr], port: u16) -> Result<(Vec<UdpSocket>, PortLoc
 }
 
 fn bind_addresses(addresses: &[IpAddr], port: u16) -> Result<Vec<UdpSocket>, StartError> {
-    let unspecified = |family: fn(&IpAddr) -> bool| {
-        addresses.iter().any(|address| address.is_unspecified() && family(address))
-    };
-    if addresses.is_empty() || unspecified(IpAddr::is_ipv6) {
+    let has = |ip: IpAddr| addresses.contains(&ip);
+    if addresses.is_empty() || has(udp::wildcards(0).0.ip()) {
         return bind_all(port);
     }
-    if unspecified(IpAddr::is_ipv4) {
-        return Ok(vec![bind_one(udp::wildcards(port).1)?]);
-    }
+    let all_v4 = udp::wildcards(0).1.ip();
     let mut sockets: Vec<UdpSocket> = Vec::new();
     for address in addresses {
         let port = sockets.first().map_or(port, |socket| socket.bound().port());
-        if sockets.iter().all(|socket| socket.bound().ip() != *address) {
+        let covered = has(all_v4) && address.is_ipv4() && *address != all_v4;
+        if !covered && sockets.iter().all(|socket| socket.bound().ip() != *address) {
             sockets.push(bind_one((*address, port).into())?);
         }
     }

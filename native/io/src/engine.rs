@@ -30,7 +30,7 @@ use crate::poll::Doorbell;
 use crate::published::Published;
 use crate::send::Kernel;
 use crate::udp::{BUFFER_BYTES, Buffers, Reach, UdpSocket};
-use crate::worker::{Worker, guarded};
+use crate::worker::{Worker, guarded, poller};
 
 /// Most shards of an engine.
 pub const MAX_SHARDS: u8 = 64;
@@ -38,7 +38,7 @@ pub const MAX_SHARDS: u8 = 64;
 /// What an engine is started with.
 #[derive(Clone, Debug)]
 pub struct EngineConfig {
-    /// Addresses to bind; none, or an unspecified one, is all.
+    /// Addresses to bind; none, or `::`, is all of both families, `0.0.0.0` all of IPv4.
     pub addresses: Vec<IpAddr>,
     /// The shared port; 0: the kernel chooses.
     pub port: u16,
@@ -121,6 +121,7 @@ impl Engine {
             let worker = Worker {
                 sender: Sender::new(kernel, shard.gso, config.sendmmsg),
                 shard: Shard::new(shard),
+                poller: poller(bell, &sockets).map_err(failed("making an epoll"))?,
                 clock,
                 sockets,
                 bell: bell.clone(),

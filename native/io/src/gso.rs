@@ -21,7 +21,7 @@ pub const MAX_TRAIN_BYTES: u32 = 65_507;
 /// Whether this kernel knows UDP_SEGMENT (Linux 4.18). A route may still refuse it later.
 #[must_use]
 pub fn probe() -> bool {
-    std::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))
+    std::net::UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))
         .and_then(|socket| udp::set(&socket, libc::SOL_UDP, libc::UDP_SEGMENT, 1_200))
         .is_ok()
 }

@@ -40,6 +40,7 @@ pub(crate) struct Worker {
     pub clock: Clock,
     pub sockets: Arc<[UdpSocket]>,
     pub sender: Sender<Kernel>,
+    pub poller: Poller,
     pub bell: Doorbell,
     pub mailbox: Mailbox,
     pub neighbours: Neighbours,
@@ -48,14 +49,24 @@ pub(crate) struct Worker {
     pub stopping: Arc<AtomicBool>,
 }
 
+/// What a worker waits with: the bell that commands and other shards ring, and its sockets.
+pub(crate) fn poller(bell: &Doorbell, sockets: &[UdpSocket]) -> io::Result<Poller> {
+    let poller = Poller::new()?;
+    poller.add(bell, BELL)?;
+    for (socket, number) in sockets.iter().zip(BELL + 1..) {
+        poller.add(socket, number)?;
+    }
+    Ok(poller)
+}
+
 impl Worker {
     /// Runs until the engine stops.
     pub(crate) fn run(mut self) -> io::Result<()> {
-        let mut poller = self.poller()?;
         let mut batches: Vec<Batch> = self.sockets.iter().map(|_| Batch::default()).collect();
         let mut pace = Pace::default();
         while !self.stopping.load(Ordering::Acquire) {
-            let ready = poller.wait(pace.patience(self.clock.now(), self.shard.poll_timeout()))?;
+            let patience = pace.patience(self.clock.now(), self.shard.poll_timeout());
+            let ready = self.poller.wait(patience)?;
             let woken = self.clock.now();
             pace = Pace::default();
             if ready.has(BELL) {
@@ -71,15 +82,6 @@ impl Worker {
             self.publish(woken);
         }
         Ok(())
-    }
-
-    fn poller(&self) -> io::Result<Poller> {
-        let poller = Poller::new()?;
-        poller.add(&self.bell, BELL)?;
-        for (socket, number) in self.sockets.iter().zip(BELL + 1..) {
-            poller.add(socket, number)?;
-        }
-        Ok(poller)
     }
 
     /// One batch of each socket; true if more may wait.

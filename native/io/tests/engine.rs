@@ -98,6 +98,16 @@ fn without_addresses_both_families_are_served() {
 }
 
 #[test]
+fn all_of_ipv4_takes_the_place_of_its_addresses_and_of_no_others() {
+    let [v4, v6] = LOOPBACK;
+    let all_v4 = Ipv4Addr::UNSPECIFIED.into();
+    let engine = Engine::start(&config(&[v4, all_v4, v6, v6], 0, 2), fatal()).unwrap();
+    let bound: Vec<IpAddr> = engine.addresses().iter().map(|address| address.ip()).collect();
+    assert_eq!(bound, [all_v4, v6]);
+    assert!(Engine::start(&config(&[v4; 33], 0, 1), fatal()).is_err());
+}
+
+#[test]
 fn one_shard_a_core_unless_told_and_too_many_are_refused() {
     let engine = Engine::start(&config(&LOOPBACK, 0, 0), fatal()).unwrap();
     let cores = std::thread::available_parallelism().unwrap().get();
