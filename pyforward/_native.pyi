@@ -71,9 +71,10 @@ class Engine:
     ) -> Engine:
         """Binds the port on every address and starts the shards.
 
-        No address, or ``"::"``, is every address, ``"0.0.0.0"`` every one of IPv4; port 0 lets the kernel choose; 0 shards is one a
-        core, 64 are the most. Raises OSError with errno and a sentence: the address is not ours,
-        the port is in use, held by which process; ValueError for what is no IP address.
+        No address, or ``"::"``, is every address, ``"0.0.0.0"`` every one of IPv4; port 0 lets the
+        kernel choose; 0 shards is one a core, 64 are the most. Raises OSError with errno and a
+        sentence: the address is not ours, the port is in use, held by which process; ValueError
+        for what is no IP address.
         """
 
     def submit(self, commands: Sequence[object]) -> None:

@@ -98,8 +98,9 @@ impl Neighbours {
 impl Lane {
     fn send(&mut self, message: Exchange) -> bool {
         self.retry();
-        // While anything is kept the ring is full, so that nothing overtakes.
-        match self.push(message) {
+        // Nothing overtakes what is kept, even if there is room again by now.
+        let pushed = if self.kept.is_empty() { self.push(message) } else { Err(message) };
+        match pushed {
             Ok(()) => true,
             Err(message) if may_be_lost(&message) || self.kept.len() >= KEPT => false,
             Err(message) => {
