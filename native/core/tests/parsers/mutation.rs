@@ -6,10 +6,10 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use pyforward_core::media::Codec;
+use pyforward_core::rtcp::{self, Item};
 use pyforward_core::rtp::View;
 use pyforward_core::rtp::codec::{h264, inspect};
-use pyforward_core::stun::IntegrityKey;
-use pyforward_core::{rtcp, stun};
+use pyforward_core::stun::{self, IntegrityKey};
 
 use super::hex;
 
@@ -82,10 +82,13 @@ fn fuzz(parser: &str, samples: &[Vec<u8>], check: impl Fn(&[u8])) {
         check(input);
     };
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz-corpus").join(parser);
-    let mut samples = samples.to_vec();
-    for entry in std::fs::read_dir(&corpus).unwrap() {
-        samples.push(std::fs::read(entry.unwrap().path()).unwrap());
-    }
+    // In one order everywhere, or the seed would mean nothing.
+    let mut files: Vec<_> =
+        std::fs::read_dir(&corpus).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    assert!(!files.is_empty(), "{corpus:?} has nothing to replay");
+    let read = files.iter().map(|file| std::fs::read(file).unwrap());
+    let samples: Vec<Vec<u8>> = samples.iter().cloned().chain(read).collect();
     samples.iter().for_each(|sample| witnessed(sample));
     let seconds = std::env::var("PYFORWARD_FUZZ_SECONDS");
     let seconds = seconds.map_or(1.0, |text| text.parse().expect("PYFORWARD_FUZZ_SECONDS"));
@@ -152,38 +155,26 @@ fn codec() {
 fn rtcp() {
     fuzz("rtcp", &super::rtcp::samples(), |compound| {
         let Ok(items) = rtcp::parse(compound) else { return };
+        let (mut count, mut missing, mut reports) = (0, 0, Vec::new());
         let mut written = Vec::new();
-        let mut to = rtcp::Writer::new(&mut written);
-        let mut sequences_seen = 0;
-        let mut count = 0;
         for item in items {
             count += 1;
-            // What can be read can be written, and is then read the same.
             match item {
-                rtcp::Item::Nack { sequences, .. } => sequences_seen += sequences.count(),
-                rtcp::Item::Report { from, block } => drop(to.receiver_report(from, &[block])),
-                rtcp::Item::Remb { bitrate_bps } => drop(to.remb(from(), bitrate_bps, &[])),
+                Item::Nack { sequences, .. } => missing += sequences.count(),
+                Item::Report { from, block } => {
+                    rtcp::Writer::new(&mut written).receiver_report(from, &[block]);
+                    reports.push(Item::Report { from, block });
+                }
                 _ => {}
             }
         }
-        // Nothing that it says is longer than itself: an item takes four bytes at least, and a
-        // NACK's four bytes tell of 17 packets at most.
+        // Nobody is made to work for more than was sent: an item takes four bytes at least, and
+        // four bytes of a NACK name 17 packets at most.
         assert!(count <= compound.len() / 4);
-        assert!(sequences_seen <= compound.len() / 4 * 17);
-        let kept = |item: &rtcp::Item<'_>| {
-            matches!(item, rtcp::Item::Report { .. } | rtcp::Item::Remb { .. })
-        };
-        if !written.is_empty() {
-            let again = rtcp::parse(&written).unwrap();
-            let before = rtcp::parse(compound).unwrap().filter(kept);
-            // Bitrates may have lost bits beyond the 18 that a mantissa has.
-            assert_eq!(again.count(), before.count());
-        }
+        assert!(missing <= compound.len() / 4 * 17);
+        // What was read can be written, and is then read the same.
+        assert!(rtcp::parse(&written).into_iter().flatten().eq(reports));
     });
-}
-
-fn from() -> pyforward_core::ids::Ssrc {
-    pyforward_core::ids::Ssrc(1)
 }
 
 #[test]
