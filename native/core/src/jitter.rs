@@ -167,8 +167,9 @@ impl Jitter {
     /// Whether the packet with this sequence number is listed as missing.
     #[must_use]
     pub fn is_missing(&self, sequence: u16) -> bool {
-        self.extend(sequence)
-            .is_some_and(|extended| self.missing.binary_search_by_key(&extended, by_sequence).is_ok())
+        self.extend(sequence).is_some_and(|extended| {
+            self.missing.binary_search_by_key(&extended, by_sequence).is_ok()
+        })
     }
 
     /// Takes the packet with this sequence number and RTP timestamp into the books.
@@ -190,8 +191,7 @@ impl Jitter {
             }
             let mut state = State::new(FIRST_CYCLE + u64::from(sequence));
             state.reception.observe(now, timestamp, self.clock_rate);
-            let arrival =
-                Arrival { sequence: state.highest, order: Order::Newest { gap: 0 } };
+            let arrival = Arrival { sequence: state.highest, order: Order::Newest { gap: 0 } };
             self.state = Some(state);
             return Ok(arrival);
         };
@@ -497,10 +497,10 @@ mod tests {
         let ahead = receive(&mut jitter, 0, 40_000).unwrap();
         assert_eq!(ahead.order, Order::Restarted);
         assert_eq!(asks(&mut jitter, 0), (vec![], 9_999));
-        assert_eq!(receive(&mut jitter, 0, 100), Ok(Arrival {
-            sequence: ahead.sequence + (1 << 16) - 39_900,
-            order: Order::Restarted
-        }));
+        assert_eq!(
+            receive(&mut jitter, 0, 100),
+            Ok(Arrival { sequence: ahead.sequence + (1 << 16) - 39_900, order: Order::Restarted })
+        );
         // Back: one stray old packet is late, two in a row are a restart (RFC 3550 §A.1).
         assert_eq!(receive(&mut jitter, 0, 50_000), Err(Discard::RtpLate));
         assert_eq!(receive(&mut jitter, 0, 101).unwrap().order, Order::Newest { gap: 0 });

@@ -63,6 +63,11 @@ impl Keyframes {
         self.wanted = true;
     }
 
+    /// A keyframe is waited for.
+    pub(super) fn is_wanted(&self) -> bool {
+        self.wanted
+    }
+
     /// Repeats a request, or draws the conclusion. True when one is to be asked for now.
     pub(super) fn handle_timeout(&mut self, now: Time) -> bool {
         if !self.wanted || now < self.due() {
@@ -105,8 +110,8 @@ impl Keyframes {
     /// A keyframe began.
     pub(super) fn keyframe(&mut self, now: Time) {
         let apart = self.last_at.map(|last| now.since(last));
-        let answered = self.unanswered > 0
-            && self.asked_at.is_some_and(|at| now.since(at) <= ANSWER_WITHIN);
+        let answered =
+            self.unanswered > 0 && self.asked_at.is_some_and(|at| now.since(at) <= ANSWER_WITHIN);
         let unusual = matches!((apart, self.apart), (Some(now), Some(usual)) if now < usual / 2);
         if answered || unusual {
             self.deaf = false;
