@@ -135,9 +135,6 @@ fn accept(
             return Ok(());
         }
         // Viewers have a gap where it belongs: it is closed by a packet without payload.
-    } else {
-        count_media(stats, incoming, arrival.order);
-        source.counts.media(now, incoming.wire_len);
     }
     observe_pictures(track, now, incoming, shows, late, stats);
     if verdict == Verdict::Switch {
@@ -147,6 +144,10 @@ fn accept(
         source.gatherer.push(now, inserted);
     }
     let sequence = track.timeline.place(arrival.sequence).ok_or(Discard::RtpLate)?;
+    if !incoming.payload.is_empty() {
+        count_media(stats, incoming, arrival.order);
+        source.counts.media(now, incoming.wire_len);
+    }
     let packet = assemble(track, now, incoming, sequence, shows);
     if late {
         source.gatherer.push_late(packet);
