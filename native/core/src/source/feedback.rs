@@ -84,7 +84,7 @@ impl Feedback {
 
     /// How long to wait before a packet is asked for again.
     pub(super) fn retry(&self) -> Duration {
-        self.answered_in.or(self.round_trip).unwrap_or(UNKNOWN_ROUND_TRIP)
+        self.answered_in.max(self.round_trip).unwrap_or(UNKNOWN_ROUND_TRIP)
     }
 
     pub(super) fn round_trip(&self) -> Option<Duration> {

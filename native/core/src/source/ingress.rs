@@ -123,7 +123,10 @@ fn accept(
     }
     if let Order::Late { repaired, answered_in } = arrival.order {
         source.counts.repaired += u64::from(repaired);
-        answered_in.iter().for_each(|answered_in| source.feedback.answered(*answered_in));
+        // A plain packet may have crossed the request: that tells nothing of the round trip.
+        if let Some(answered_in) = answered_in.filter(|_| incoming.retransmitted) {
+            source.feedback.answered(answered_in);
+        }
     }
     if !matches!(arrival.order, Order::Late { .. } | Order::Newest { gap: 0 }) {
         source.counts.wants(track.ask_missing(now, retry, stats));

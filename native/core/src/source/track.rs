@@ -121,6 +121,8 @@ impl Track {
             self.timeline.restart(sequence, 0);
             self.timeline.align(timestamp, as_seen);
             self.nacks.clear();
+            // Another encoding's parameter sets would be wrong, not merely old.
+            self.parameter_sets = ParameterSets::new(&self.config.parameter_sets);
             if let Some(previous) = self.encodings.get_mut(previous) {
                 previous.jitter.set_wanted(false);
             }

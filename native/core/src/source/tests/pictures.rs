@@ -177,6 +177,14 @@ fn parameter_sets_in_band_are_not_repeated_but_remembered() {
 }
 
 #[test]
+fn parameter_sets_of_another_encoding_are_not_inserted() {
+    let mut rig = Rig::new(vec![h264_track()]);
+    rig.accept([h264_packet(1, 0, &sets()), h264_packet(2, 0, IDR).marked()]);
+    rig.accept([h264_packet(7, 0, IDR).from(99).marked()]);
+    assert_eq!(rig.packets().len(), 3);
+}
+
+#[test]
 fn playout_delay_is_repeated_with_each_keyframe() {
     let delay = [0x01, 0x20, 0x03];
     let mut rig = Rig::new(vec![video()]);

@@ -127,11 +127,10 @@ fn remb_only_where_nothing_better_was_negotiated() {
         rig.accept([vp8(1, 0).marked()]);
         rig.pass(1_000);
         let compounds = rig.compounds();
-        let told = rtcp::parse(&compounds[0]).unwrap().find_map(|item| match item {
+        rtcp::parse(&compounds[0]).unwrap().find_map(|item| match item {
             Item::Remb { bitrate_bps } => Some(bitrate_bps),
             _ => None,
-        });
-        told
+        })
     };
     assert_eq!(remb(true), None);
     let told = remb(false).unwrap();
