@@ -70,6 +70,14 @@ impl UdpSocket {
         Self::open(address, sharing, false)
     }
 
+    /// Another socket bound as this one is, for another shard.
+    ///
+    /// # Errors
+    /// As [`UdpSocket::bind`].
+    pub fn sibling(&self) -> io::Result<UdpSocket> {
+        Self::open(self.bound, Sharing::Join, self.reach == Reach::Both)
+    }
+
     /// Where it is bound; the port is the real one.
     #[must_use]
     pub fn bound(&self) -> SocketAddr {
@@ -242,7 +250,7 @@ mod tests {
         let first = UdpSocket::bind(loopback(0), Sharing::First).unwrap();
         let port = first.bound().port();
         assert_ne!(port, 0);
-        let second = UdpSocket::bind(loopback(port), Sharing::Join).unwrap();
+        let second = first.sibling().unwrap();
         assert_eq!(second.bound(), first.bound());
         let refused = UdpSocket::bind(loopback(port), Sharing::First).unwrap_err();
         assert_eq!(refused.kind(), io::ErrorKind::AddrInUse);

@@ -212,3 +212,22 @@ fn in_network_with_mtu(mtu: u32, test: impl FnOnce() + Send) -> bool {
     };
     std::thread::scope(|scope| scope.spawn(run).join().unwrap())
 }
+
+#[test]
+fn flows_spread_evenly_over_two_shards() {
+    const FLOWS: usize = 4_000;
+    let first = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0).into(), Sharing::First).unwrap();
+    let sockets = [first.sibling().unwrap(), first];
+    let mut counts = [0usize; 2];
+    let mut batch = Batch::default();
+    for _ in 0..FLOWS {
+        peer(Ipv4Addr::LOCALHOST).send_to(b"flow", sockets[0].bound()).unwrap();
+        for (socket, count) in sockets.iter().zip(&mut counts) {
+            batch.receive(socket).unwrap();
+            batch.each(socket, |_, _| *count += 1);
+        }
+    }
+    assert_eq!(counts.iter().sum::<usize>(), FLOWS);
+    let mean = FLOWS as f64 / 2.0;
+    assert!(counts.iter().all(|count| *count as f64 <= 1.15 * mean), "{counts:?}");
+}
