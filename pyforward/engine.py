@@ -11,14 +11,11 @@ import asyncio
 import contextlib
 import errno
 import importlib
-import ipaddress
 import os
 import socket
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Protocol, cast, get_args
-
-import ifaddr
 
 from pyforward import commands
 from pyforward.commands import Command, Event
@@ -122,8 +119,8 @@ class Engine:
         self._readable = asyncio.Event()
         self._closed = False
         self._event_fd = native.event_fd()
-        self.addresses: tuple[tuple[str, int], ...] = _reachable(native.addresses())
-        """Where media is received; a wildcard is shown as the machine's addresses."""
+        self.addresses: tuple[tuple[str, int], ...] = tuple(native.addresses())
+        """Where media is bound, with the port that was taken; a wildcard stays one."""
         loop.add_reader(self._event_fd, self._wake)
 
     @classmethod
@@ -266,30 +263,6 @@ def _has(address: str) -> bool:
     except OSError:
         return False
     return True
-
-
-def _reachable(bound: Sequence[tuple[str, int]]) -> tuple[tuple[str, int], ...]:
-    found: dict[tuple[str, int], None] = {}
-    for address, port in bound:
-        ip = ipaddress.ip_address(address)
-        if not ip.is_unspecified:
-            found[address, port] = None
-            continue
-        for local in _local_addresses():
-            if local.version == 4 or ip.version == 6:
-                found[str(local), port] = None
-    return tuple(found)
-
-
-def _local_addresses() -> list[ipaddress.IPv4Address | ipaddress.IPv6Address]:
-    """The machine's addresses without link-local ones, which need a scope to be of use."""
-    texts = [
-        ip.ip if isinstance(ip.ip, str) else ip.ip[0]
-        for adapter in ifaddr.get_adapters()
-        for ip in adapter.ips
-    ]
-    local = [ipaddress.ip_address(text) for text in texts]
-    return [ip for ip in local if not ip.is_link_local]
 
 
 def _refusal(config: Config, error: OSError) -> str:
