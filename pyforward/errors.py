@@ -55,6 +55,10 @@ class RequestError(PyforwardError):
         self.extra: dict[str, object] = extra
 
 
+class BadRequest(RequestError):
+    """A name, a cursor or a body that cannot be what it should be."""
+
+
 class BadOffer(RequestError):
     """An SDP text or a trickle fragment that cannot be read, or that breaks its own grammar.
 
@@ -164,6 +168,13 @@ class BodyTooLarge(RequestError):
 
     def __init__(self, limit_bytes: int) -> None:
         super().__init__(f"The body may have at most {limit_bytes} bytes.")
+
+
+class BodyTooSlow(RequestError):
+    """The body did not arrive in time."""
+
+    def __init__(self, limit_s: float) -> None:
+        super().__init__(f"The body did not arrive within {limit_s:g} s.")
 
 
 class UnsupportedMediaType(RequestError):

@@ -1,0 +1,16 @@
+"""ICE in the control plane: credentials, candidates, trickle. Checks are answered in Rust."""
+
+from aioice import Candidate
+
+from pyforward.ice.candidates import host_candidates, parse_candidate
+from pyforward.ice.credentials import new_credentials
+from pyforward.ice.fragment import Fragment, parse_fragment
+
+__all__ = [
+    "Candidate",
+    "Fragment",
+    "host_candidates",
+    "new_credentials",
+    "parse_candidate",
+    "parse_fragment",
+]
