@@ -85,17 +85,18 @@ async def _run(
         # While farewells are said HTTP still answers: readyz says no, and nobody joins.
         rooms.push_async_callback(runner.cleanup)
         rooms.push_async_callback(control.close)
-        watched: list[asyncio.Task[None]] = [events]
-        if demo:
-            watched.append(asyncio.create_task(DemoPublisher(control).run(), name="demo"))
         http_url = await _listen(config, runner, tls)
+        if demo:
+            publisher = DemoPublisher(control)
+            await publisher.start()
+            rooms.callback(publisher.close)
         rooms.enter_context(_announced(ready_file, http_url, engine.addresses))
         _log.info(
             "ready", version=pyforward.__version__, http=http_url, media=list(engine.addresses)
         )
         if on_ready is not None:
             on_ready(http_url)
-        await _until(stop, watched)
+        await _until(stop, events)
         _log.info("stopping")
 
 
@@ -120,19 +121,17 @@ def _stop_on_signals() -> asyncio.Event:
     return stop
 
 
-async def _until(stop: asyncio.Event, watched: list[asyncio.Task[None]]) -> None:
-    """Returns when ``stop`` is set; a task that ends before is a failure of the run."""
+async def _until(stop: asyncio.Event, events: asyncio.Task[None]) -> None:
+    """Returns when ``stop`` is set. Without its events the server is deaf: a failure of the run."""
     stopped = asyncio.create_task(stop.wait())
     try:
-        done, _ = await asyncio.wait([stopped, *watched], return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait([stopped, events], return_when=asyncio.FIRST_COMPLETED)
     finally:
         stopped.cancel()
-    if stop.is_set():
-        return
-    for task in done:
-        error = task.exception()
-        _log.error("task_ended", task=task.get_name(), exc_info=error)
-        raise RunError(f"The task {task.get_name()!r} ended by itself: {error or 'no error'}.")
+    if not stop.is_set():
+        error = events.exception()
+        _log.error("events_ended", exc_info=error)
+        raise RunError(f"The engine's events ended by themselves: {error or 'no error'}.")
 
 
 # The beginning -----------------------------------------------------------------------------------
