@@ -54,11 +54,11 @@ def serve(
     RunError.
     """
     log.set_up(config)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        try:
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_run(config, ready_file, demo, on_ready))
-        finally:
-            faulthandler.cancel_dump_traceback_later()
+    finally:
+        faulthandler.cancel_dump_traceback_later()
     return 0
 
 
