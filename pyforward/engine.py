@@ -19,7 +19,7 @@ from typing import Any, Protocol, cast, get_args
 
 from pyforward import commands
 from pyforward.commands import Command, Event
-from pyforward.config import Config, media_addresses
+from pyforward.config import MAX_SHARDS, Config, media_addresses
 from pyforward.errors import HostError
 
 EVENTS_PER_TURN = 128
@@ -140,7 +140,7 @@ class Engine:
         try:
             native = module.Engine(**_arguments(config))
         except OSError as error:
-            raise HostError(_refusal(config, error)) from None
+            raise HostError(_refusal(error)) from None
         return cls(module, native, loop)
 
     def submit(self, *asked: Command) -> None:
@@ -235,7 +235,7 @@ def _arguments(config: Config) -> dict[str, object]:
     return {
         "addresses": _bindable(media_addresses(config)),
         "port": config.media.port,
-        "shards": config.engine.shards or len(os.sched_getaffinity(0)),
+        "shards": config.engine.shards or min(MAX_SHARDS, len(os.sched_getaffinity(0))),
         "gso": config.engine.gso,
         "padding": config.engine.padding,
         "sendmmsg": config.engine.sendmmsg,
@@ -248,33 +248,31 @@ def _arguments(config: Config) -> dict[str, object]:
 
 
 def _bindable(wanted: tuple[str, ...]) -> list[str]:
-    """The addresses to bind: all when none is named, and ``::1`` only where there is IPv6."""
-    if not wanted:
-        return ["::"] if _has("::") else ["0.0.0.0"]
-    if wanted == ("127.0.0.1", "::1") and not _has("::1"):
+    """The addresses to bind, none meaning all; ``::1`` comes unasked, and only where IPv6 is."""
+    if wanted == ("127.0.0.1", "::1") and not _has_ipv6_loopback():
         return ["127.0.0.1"]
     return list(wanted)
 
 
-def _has(address: str) -> bool:
+def _has_ipv6_loopback() -> bool:
     try:
         with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as probe:
-            probe.bind((address, 0))
+            probe.bind(("::1", 0))
     except OSError:
         return False
     return True
 
 
-def _refusal(config: Config, error: OSError) -> str:
-    said = error.strerror or str(error)
-    port = config.media.port
-    if error.errno == errno.EADDRINUSE:
-        return f"UDP port {port} is in use: {said}. Stop the other process or set media.port."
-    if error.errno in (errno.EACCES, errno.EPERM):
-        return f"UDP port {port} is not permitted: {said}. Set media.port to 1024 or above."
-    if error.errno == errno.EADDRNOTAVAIL:
-        return f"This machine has no such address: {said}. Correct media.bind."
-    return f"The media engine does not start on UDP port {port}: {said}."
+def _refusal(error: OSError) -> str:
+    """The engine's sentence, which names address, port and owner, and what to do about it."""
+    what = (error.strerror or str(error)).rstrip(".")
+    advice = {
+        errno.EADDRINUSE: " Stop the other process or set media.port.",
+        errno.EACCES: " Set media.port to 1024 or above.",
+        errno.EPERM: " Set media.port to 1024 or above.",
+        errno.EADDRNOTAVAIL: " Set media.bind to addresses of this machine.",
+    }
+    return f"The media engine does not start: {what}.{advice.get(error.errno or 0, '')}"
 
 
 def _shard_stats(module: NativeModule, words: Sequence[int]) -> ShardStats:

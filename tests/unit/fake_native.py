@@ -49,7 +49,7 @@ class FakeNativeEngine:
 
     def addresses(self) -> list[tuple[str, int]]:
         port = self.arguments["port"] or 40000
-        return [(address, port) for address in self.arguments["addresses"]]
+        return [(address, port) for address in self.arguments["addresses"] or ["::"]]
 
     def stop(self) -> None:
         self.stopped = True
