@@ -18,9 +18,7 @@ from pyforward.ids import SessionId, StreamId
 
 Kind = Literal["audio", "video"]
 Codec = Literal["vp8", "h264", "vp9", "av1", "h265", "opus", "pcmu", "pcma"]
-SrtpProfile = Literal[
-    "SRTP_AEAD_AES_128_GCM", "SRTP_AEAD_AES_256_GCM", "SRTP_AES128_CM_SHA1_80"
-]
+SrtpProfile = Literal["SRTP_AEAD_AES_128_GCM", "SRTP_AEAD_AES_256_GCM", "SRTP_AES128_CM_SHA1_80"]
 CloseReason = Literal[
     "deleted",
     "bye",

@@ -1,0 +1,67 @@
+"""The web application and the runner that serves it."""
+
+from __future__ import annotations
+
+import structlog
+from aiohttp import web
+from aiohttp.abc import AbstractAccessLogger
+from aiohttp.log import access_logger
+
+from pyforward.api.admin import Admin, MetricsText
+from pyforward.api.cors import add_cors_headers
+from pyforward.api.house import House
+from pyforward.api.pages import Pages
+from pyforward.api.peers import Peers
+from pyforward.api.problem import problems, route_of
+from pyforward.api.whep import add_whep
+from pyforward.api.whip import add_whip
+from pyforward.config import Config
+from pyforward.control import Authorise, Control
+
+_log = structlog.get_logger("pyforward.http")
+
+
+def make_app(
+    control: Control, config: Config, authorise: Authorise, metrics_text: MetricsText
+) -> web.Application:
+    """Everything that answers HTTP. It starts nothing and owns nothing."""
+    app = web.Application(middlewares=[problems], client_max_size=config.limits.body_bytes)
+    app.on_response_prepare.append(add_cors_headers)
+    house = House(
+        control, config, authorise, Peers(config.http.trusted_proxies, config.http.public_url)
+    )
+    add_whip(app, house)
+    add_whep(app, house)
+    Admin(house, metrics_text).add_to(app)
+    Pages().add_to(app)
+    return app
+
+
+def make_runner(app: web.Application, config: Config) -> web.AppRunner:
+    """A runner with this application's habits: compressed bodies are never unpacked (a small one
+    could grow without bound), access is logged at level debug and without secrets, and a stop waits
+    for nobody."""
+    return web.AppRunner(
+        app,
+        access_log=access_logger if config.log.level == "debug" else None,
+        access_log_class=AccessLogger,
+        auto_decompress=False,
+        handler_cancellation=True,
+        shutdown_timeout=0.5,
+    )
+
+
+class AccessLogger(AbstractAccessLogger):
+    """One line a request at level debug, through the log of everything else."""
+
+    def log(self, request: web.BaseRequest, response: web.StreamResponse, time: float) -> None:
+        """Called by aiohttp after each response; ``time`` in seconds."""
+        route = route_of(request) if isinstance(request, web.Request) else "(none)"
+        _log.debug(
+            "request",
+            method=request.method,
+            route=route,
+            status=response.status,
+            peer=request.remote,
+            ms=round(time * 1000, 2),
+        )

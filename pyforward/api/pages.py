@@ -1,0 +1,83 @@
+"""The built-in page: static files from the package, read once at the start.
+
+Only names that exist in the package are ever looked up; no path of a request touches the disk.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import mimetypes
+from dataclasses import dataclass
+from importlib import resources
+
+from aiohttp import web
+
+from pyforward.api.cors import add_resource
+
+PAGE_PACKAGE = "pyforward.api"
+PAGE_FOLDER = "page"
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    body: bytes
+    content_type: str
+    etag: str
+
+
+class Pages:
+    """``/`` is index.html, ``/watch/{stream}`` is watch.html, the rest lies under ``/static/``."""
+
+    def __init__(self) -> None:
+        self._files = _read_files()
+
+    def add_to(self, app: web.Application) -> None:
+        """Routes the page."""
+
+        async def index(request: web.Request) -> web.Response:
+            return self._serve(request, "index.html")
+
+        async def watch(request: web.Request) -> web.Response:
+            return self._serve(request, "watch.html")
+
+        async def static(request: web.Request) -> web.Response:
+            return self._serve(request, request.match_info["file"])
+
+        for path, handler in (
+            ("/", index),
+            ("/watch/{stream}", watch),
+            ("/static/{file}", static),
+        ):
+            add_resource(app, path, {"GET": handler, "HEAD": handler})
+
+    def _serve(self, request: web.Request, name: str) -> web.Response:
+        file = self._files.get(name)
+        if file is None:
+            raise web.HTTPNotFound
+        headers = {
+            "ETag": f'"{file.etag}"',
+            "Cache-Control": "no-cache",
+            "X-Content-Type-Options": "nosniff",
+        }
+        if any(etag.value in (file.etag, "*") for etag in request.if_none_match or ()):
+            return web.Response(status=304, headers=headers)
+        headers["Content-Type"] = file.content_type
+        return web.Response(body=file.body, headers=headers)
+
+
+def _read_files() -> dict[str, _File]:
+    folder = resources.files(PAGE_PACKAGE) / PAGE_FOLDER
+    if not folder.is_dir():
+        return {}
+    return {
+        entry.name: _file(entry.name, entry.read_bytes())
+        for entry in folder.iterdir()
+        if entry.is_file() and not entry.name.endswith((".py", ".pyc"))
+    }
+
+
+def _file(name: str, body: bytes) -> _File:
+    content_type = mimetypes.guess_type(name)[0] or "application/octet-stream"
+    if content_type.startswith("text/") or content_type.endswith("javascript"):
+        content_type += "; charset=utf-8"
+    return _File(body, content_type, hashlib.sha256(body).hexdigest()[:32])

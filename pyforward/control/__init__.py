@@ -1,0 +1,29 @@
+"""The only place that orders side effects: joins, events, deadlines, the end."""
+
+from pyforward.control.access import (
+    AccessRequest,
+    AccessRole,
+    Authorise,
+    ClaimLimits,
+    Claims,
+)
+from pyforward.control.control import Control, ControlView
+from pyforward.control.figures import Page, PublisherFigures, StreamFigures, ViewerFigures
+from pyforward.control.joins import reason_of
+from pyforward.control.publish import Accepted
+
+__all__ = [
+    "Accepted",
+    "AccessRequest",
+    "AccessRole",
+    "Authorise",
+    "ClaimLimits",
+    "Claims",
+    "Control",
+    "ControlView",
+    "Page",
+    "PublisherFigures",
+    "StreamFigures",
+    "ViewerFigures",
+    "reason_of",
+]

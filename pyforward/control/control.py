@@ -1,0 +1,281 @@
+"""Control: the one object that the API, the metrics and the server talk to.
+
+It owns the books, the handshakes' callbacks and the timer; everything runs in the thread of the
+event loop. The engine is handed in and stays the server's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Protocol
+
+import structlog
+
+from pyforward import dtls, ice, sdp
+from pyforward.commands import InjectRtp, PublishTrack, Stop
+from pyforward.config import Config
+from pyforward.config.models import Dtls
+from pyforward.control import figures
+from pyforward.control.access import Claims
+from pyforward.control.context import Context, EnginePort, PoolPort
+from pyforward.control.events import Events
+from pyforward.control.figures import Page, StreamFigures, ViewerFigures
+from pyforward.control.joins import JoinKey, Joins
+from pyforward.control.publish import Accepted, publish, publish_local
+from pyforward.control.reports import Reports
+from pyforward.control.trickle import check_fragment, check_if_match
+from pyforward.control.watch import watch
+from pyforward.errors import SessionNotFound
+from pyforward.ids import SessionId
+from pyforward.state import Books, Phase, Role, Session, Timing
+
+# How long the engine may take over its farewells; SIGTERM allows 2 s for everything.
+STOP_TIME_LIMIT_S = 1.5
+# When a peer that has sent no media is taken to have received the last flight: a minute covers
+# every retransmission of RFC 6347 §4.2.4.1 that a handshake within its deadline can ask for.
+LINGER_S = 60.0
+
+_log = structlog.get_logger("pyforward.control")
+
+
+class MakePool(Protocol):
+    """How a pool is made; see :class:`pyforward.dtls.Pool`."""
+
+    def __call__(
+        self,
+        certificate: dtls.Certificate,
+        limits: Dtls,
+        on_flight: Callable[[SessionId, list[bytes]], None],
+        on_keys: Callable[[SessionId, dtls.Keys], None],
+        on_failed: Callable[[SessionId, dtls.PoolFailure], None],
+        on_farewell: Callable[[SessionId, bytes], None],
+    ) -> PoolPort:
+        """A pool that calls back in the loop's thread, and never before this has returned."""
+
+
+@dataclass(frozen=True, slots=True)
+class ControlView:
+    """The books in numbers, for metrics."""
+
+    streams: int
+    streams_live: int
+    viewers: int
+    sessions: int
+    """Those that are closing too."""
+    joins: dict[JoinKey, int]
+    handshakes: dict[str, int]
+    """By what they do: waiting, handshaking, lingering."""
+
+
+class Control:
+    """See the top of the file. Made in the thread of a running loop; :meth:`run_events` must run
+    beside it."""
+
+    def __init__(
+        self,
+        config: Config,
+        engine: EnginePort,
+        certificate: dtls.Certificate,
+        *,
+        make_pool: MakePool = dtls.Pool,
+        clock: Callable[[], float] = time.monotonic,
+        rng: random.Random | None = None,
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at: float | None = None
+        rng = rng or random.SystemRandom()
+        timing = Timing(
+            connect_s=config.ice.connect_timeout_s,
+            handshake_s=config.dtls.handshake_timeout_s,
+            linger_s=LINGER_S,
+            wait_s=config.streams.wait_s,
+        )
+        pool = make_pool(
+            certificate,
+            config.dtls,
+            on_flight=lambda session, datagrams: self._events.on_flight(session, datagrams),
+            on_keys=lambda session, keys: self._events.on_keys(session, keys),
+            on_failed=lambda session, reason: self._events.on_failed(session, reason),
+            on_farewell=lambda session, record: self._events.on_farewell(session, record),
+        )
+        self._context = Context(
+            config=config,
+            engine=engine,
+            pool=pool,
+            certificate=certificate,
+            clock=clock,
+            rng=rng,
+            books=Books(timing, declared=config.streams.declared, now=clock()),
+            joins=Joins(config.limits.concurrent_joins, rng),
+            reports=Reports(engine.submit, len(engine.stats().shards)),
+            candidates=ice.host_candidates(engine.addresses, config.media.advertise),
+            on_deadlines_changed=self._arm,
+        )
+        self._events = Events(self._context)
+        self._context.commit(self._context.books.opening())
+
+    # Joining -------------------------------------------------------------------------------------
+
+    def joining(self, role: Role) -> AbstractContextManager[None]:
+        """Around a whole join, from the first look at the request: bounds how many there are, and
+        counts how they end. Raises Overloaded."""
+        return self._context.joins.slot(role)
+
+    async def publish(self, name: str, offer: str, claims: Claims) -> Accepted:
+        """An offer becomes the publisher of a stream."""
+        return publish(self._context, name, offer, claims)
+
+    async def watch(self, name: str, offer: str, claims: Claims) -> Accepted:
+        """An offer becomes a viewer of a stream."""
+        return watch(self._context, name, offer, claims)
+
+    async def publish_local(
+        self, name: str, tracks: Sequence[PublishTrack], live: Sequence[sdp.LiveTrack]
+    ) -> SessionId:
+        """A publisher inside this process; its packets come by :meth:`inject`."""
+        return publish_local(self._context, name, tracks, live)
+
+    def inject(self, session: SessionId, packets: Sequence[bytes]) -> bool:
+        """Whole RTP packets of a local publisher. False when it has been replaced or ended."""
+        found = self._context.books.session(session)
+        if found is None or found.phase is Phase.CLOSING:
+            return False
+        self._context.engine.submit(InjectRtp(session, tuple(packets)))
+        return True
+
+    # Sessions by their URL -----------------------------------------------------------------------
+
+    def etag_of(self, role: Role, name: str, secret: str) -> str:
+        """The session's entity tag, or SessionNotFound: its URL serves one role and one stream."""
+        return self._find(role, name, secret).peer.etag
+
+    async def trickle(
+        self, role: Role, name: str, secret: str, fragment: str, if_match: str | None
+    ) -> None:
+        """Takes a fragment with candidates; refuses a restart. The session lives on either way."""
+        session = self._find(role, name, secret)
+        check_if_match(if_match, session.peer.etag)
+        check_fragment(fragment, session)
+
+    async def delete(self, role: Role, name: str, secret: str) -> None:
+        """Ends the session at once."""
+        session = self._find(role, name, secret)
+        context = self._context
+        context.commit(context.books.end_session(session.id, "deleted", context.clock()))
+
+    # What operators ask --------------------------------------------------------------------------
+
+    async def streams(self, after: str | None = None, limit: int = 100) -> Page[StreamFigures]:
+        """Streams by name, those after the cursor."""
+        return await figures.streams(self._context, after, limit)
+
+    async def stream(self, name: str) -> StreamFigures:
+        """One stream."""
+        return await figures.stream(self._context, name)
+
+    async def viewers(
+        self, name: str, after: str | None = None, limit: int = 100
+    ) -> Page[ViewerFigures]:
+        """A stream's viewers in the order of their joining, those after the cursor."""
+        return await figures.viewers(self._context, name, after, limit)
+
+    async def remove_stream(self, name: str) -> None:
+        """Ends a stream with its publisher and its viewers; a declared one stays, waiting."""
+        context = self._context
+        stream = figures.find_stream(context, name)
+        context.commit(context.books.end_stream(stream, "deleted", context.clock()))
+
+    async def remove_session(self, session: SessionId) -> None:
+        """Ends one session."""
+        context = self._context
+        commands = context.books.end_session(session, "deleted", context.clock())
+        if not commands:
+            raise SessionNotFound
+        context.commit(commands)
+
+    def view(self) -> ControlView:
+        """The books in numbers."""
+        books, pool = self._context.books, self._context.pool.stats()
+        return ControlView(
+            streams=books.stream_count,
+            streams_live=books.live_count,
+            viewers=books.viewer_count,
+            sessions=books.session_count,
+            joins=self._context.joins.counts,
+            handshakes={
+                "waiting": pool.waiting,
+                "handshaking": pool.handshaking,
+                "lingering": pool.lingering,
+            },
+        )
+
+    # Running -------------------------------------------------------------------------------------
+
+    async def run_events(self) -> None:
+        """Handles what the engine tells until the engine is closed. One event that cannot be
+        handled is logged and does not keep the others waiting."""
+        async for event in self._context.engine.events():
+            try:
+                self._events.handle(event)
+            except Exception:
+                _log.exception("event_failed", kind=type(event).__name__)
+
+    def tick(self) -> None:
+        """Does what is due by the clock. The timer calls it; a test with its own clock may."""
+        self._events.tick()
+
+    @property
+    def stopping(self) -> bool:
+        """Whether :meth:`close` has begun: nobody joins any more."""
+        return self._context.stopping
+
+    async def close(self) -> None:
+        """Says farewell to everybody, and waits a bounded time for every shard to have done so.
+        The engine itself is closed by whoever started it."""
+        context = self._context
+        if context.stopping:
+            return
+        context.stopping = True
+        self._disarm()
+        # First, because connections that still linger have a farewell to hand over.
+        await context.pool.close()
+        context.engine.submit(Stop())
+        try:
+            async with asyncio.timeout(STOP_TIME_LIMIT_S):
+                await context.all_stopped.wait()
+        except TimeoutError:
+            _log.warning("shards_did_not_stop", stopped=sorted(context.stopped_shards))
+
+    # Private -------------------------------------------------------------------------------------
+
+    def _find(self, role: Role, name: str, secret: str) -> Session:
+        session = self._context.books.by_secret(secret)
+        if session is None or session.role != role or session.stream.name != name:
+            raise SessionNotFound
+        return session
+
+    def _arm(self) -> None:
+        """Keeps one timer for the earliest deadline."""
+        due_at = self._context.books.next_deadline()
+        if due_at == self._timer_at or self._context.stopping:
+            return
+        self._disarm()
+        if due_at is not None:
+            self._timer_at = due_at
+            wait_s = max(0.0, due_at - self._context.clock())
+            self._timer = self._loop.call_later(wait_s, self._on_timer)
+
+    def _disarm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._timer_at = None
+
+    def _on_timer(self) -> None:
+        self._timer = self._timer_at = None
+        self._events.tick()

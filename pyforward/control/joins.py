@@ -1,0 +1,75 @@
+"""How many joins are worked on at one time, and how each of them ended.
+
+A join is one POST of an offer, from its first byte to its answer. Results: ``accepted`` (it has its
+answer) or ``refused`` with the reason; of the accepted ones later ``connected`` (keys are
+installed) or ``failed`` with the reason why they never were.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import re
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Literal
+
+from pyforward.errors import Overloaded, RequestError
+from pyforward.state import Role
+
+JoinResult = Literal["accepted", "refused", "connected", "failed"]
+JoinKey = tuple[Role, JoinResult, str]
+
+
+class Joins:
+    """The counters, and the limit of ``limits.concurrent_joins``."""
+
+    def __init__(self, limit: int, rng: random.Random) -> None:
+        self._limit = limit
+        self._rng = rng
+        self._running = 0
+        self._counts: Counter[JoinKey] = Counter()
+
+    @property
+    def counts(self) -> dict[JoinKey, int]:
+        """(kind, result, reason) to how often; the reason is empty where there is none."""
+        return dict(self._counts)
+
+    def count(self, role: Role, result: JoinResult, reason: str = "") -> None:
+        """One more of these."""
+        self._counts[role, result, reason] += 1
+
+    @contextmanager
+    def slot(self, role: Role) -> Iterator[None]:
+        """Holds one of the limited places while the block runs, and counts how it ended."""
+        if self._running >= self._limit:
+            self.count(role, "refused", "overloaded")
+            raise Overloaded(jittered(self._rng, 1.0))
+        self._running += 1
+        try:
+            yield
+        except RequestError as error:
+            self.count(role, "refused", reason_of(error))
+            raise
+        except asyncio.CancelledError:
+            self.count(role, "refused", "client_gone")
+            raise
+        except Exception:
+            self.count(role, "refused", "internal")
+            raise
+        else:
+            self.count(role, "accepted")
+        finally:
+            self._running -= 1
+
+
+def reason_of(error: RequestError) -> str:
+    """The error's name as a label: ``StreamNotFound`` becomes ``stream_not_found``."""
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", type(error).__name__).lower()
+
+
+def jittered(rng: random.Random, least_s: float) -> float:
+    """Seconds for Retry-After, spread over four times the least so that peers that were sent away
+    together do not come back together."""
+    return least_s * (1.0 + 3.0 * rng.random())

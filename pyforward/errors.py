@@ -1,0 +1,185 @@
+"""The one error tree.
+
+Three kinds: what stops a start (:class:`ConfigError`, :class:`HostError`), what answers a request
+(:class:`RequestError`), and a run that failed (:class:`RunError`). Every message is a sentence that
+a person can act on. This file knows no HTTP status: ``pyforward.api.problem`` alone maps the
+request errors; the exit codes of the others are used by ``pyforward.cli`` alone.
+"""
+# ruff: noqa: N818 - a request error is named by the answer that it becomes.
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+
+class PyforwardError(Exception):
+    """Whatever pyforward itself raises. ``exit_code`` ends the process when nobody catches it."""
+
+    exit_code: ClassVar[int] = 1
+
+
+# What stops a start or a run ---------------------------------------------------------------------
+
+
+class RunError(PyforwardError):
+    """The server ran and failed."""
+
+
+class ConfigError(PyforwardError):
+    """A setting is unknown or wrong. The message names it, where it came from and what to do."""
+
+    exit_code = 2
+
+
+class HostError(PyforwardError):
+    """The machine does not give what is needed: a port in use, a permission, the native module."""
+
+    exit_code = 3
+
+
+# What answers a request --------------------------------------------------------------------------
+
+
+class RequestError(PyforwardError):
+    """A request that is refused. ``detail`` is the sentence for the client.
+
+    ``extra`` holds further members of a problem body, ``retry_after_s`` is set where asking again
+    later may help.
+    """
+
+    def __init__(self, detail: str, *, retry_after_s: float | None = None, **extra: object) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.retry_after_s = retry_after_s
+        self.extra: dict[str, object] = extra
+
+
+class BadRequest(RequestError):
+    """A name, a cursor or a body that cannot be what it should be."""
+
+
+class BadOffer(RequestError):
+    """An SDP text or a trickle fragment that cannot be read, or that breaks its own grammar.
+
+    ``line`` counts from 1 and is None where no single line is to blame.
+    """
+
+    def __init__(self, reason: str, line: int | None = None) -> None:
+        if line is None:
+            super().__init__(reason)
+        else:
+            super().__init__(f"line {line}: {reason}", line=line)
+        self.line = line
+
+
+class Unprocessable(RequestError):
+    """A well-formed request that asks for what is not done here."""
+
+    def __init__(self, reason: str, *, retry_after_s: float | None = None, **extra: object) -> None:
+        super().__init__(reason, retry_after_s=retry_after_s, **extra)
+
+
+class NoCommonCodec(Unprocessable):
+    """The viewer offers none of the stream's codecs. ``codecs`` are the stream's."""
+
+    def __init__(self, codecs: Sequence[str]) -> None:
+        names = ", ".join(codecs)
+        super().__init__(
+            f"The offer has no codec in common with the stream, which carries {names}.",
+            codecs=list(codecs),
+        )
+        self.codecs = tuple(codecs)
+
+
+class StreamNotFound(RequestError):
+    """No stream of this name exists."""
+
+    def __init__(self, name: str, retry_after_s: float | None = None) -> None:
+        super().__init__(f"There is no stream {name!r}.", retry_after_s=retry_after_s)
+        self.name = name
+
+
+class StreamNotLive(RequestError):
+    """The stream is declared, but nobody publishes it."""
+
+    def __init__(self, name: str, retry_after_s: float) -> None:
+        super().__init__(
+            f"Nobody publishes the stream {name!r} yet; ask again later.",
+            retry_after_s=retry_after_s,
+        )
+        self.name = name
+
+
+class StreamInUse(RequestError):
+    """Another publisher has the stream, and ``streams.conflict`` is ``reject``."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"The stream {name!r} already has a publisher.")
+        self.name = name
+
+
+class SessionNotFound(RequestError):
+    """No session answers to this URL or id; it may have ended."""
+
+    def __init__(self) -> None:
+        super().__init__("There is no such session; it may have ended.")
+
+
+class Overloaded(RequestError):
+    """A limit is reached; asking again later may help."""
+
+    def __init__(
+        self, retry_after_s: float = 1.0, reason: str = "Too many joins at once; ask again later."
+    ) -> None:
+        super().__init__(reason, retry_after_s=retry_after_s)
+
+
+class Unauthorised(RequestError):
+    """The request carries no token, and one is needed."""
+
+    def __init__(self, reason: str = "Send a token: Authorization: Bearer <token>.") -> None:
+        super().__init__(reason)
+
+
+class Forbidden(RequestError):
+    """The token is wrong, or does not allow this."""
+
+    def __init__(self, reason: str = "This token does not allow that.") -> None:
+        super().__init__(reason)
+
+
+class PreconditionFailed(RequestError):
+    """If-Match names another state of the session than the present one."""
+
+    def __init__(self, reason: str = "If-Match is not the ETag of this session.") -> None:
+        super().__init__(reason)
+
+
+class PreconditionRequired(RequestError):
+    """If-Match is missing where it is needed (RFC 6585 §3)."""
+
+    def __init__(self, reason: str = "Send If-Match with the session's ETag.") -> None:
+        super().__init__(reason)
+
+
+class BodyTooLarge(RequestError):
+    """The body is larger than ``limits.body_bytes``."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        super().__init__(f"The body may have at most {limit_bytes} bytes.")
+
+
+class BodyTooSlow(RequestError):
+    """The body did not arrive in time."""
+
+    def __init__(self, limit_s: float) -> None:
+        super().__init__(f"The body did not arrive within {limit_s:g} s.")
+
+
+class UnsupportedMediaType(RequestError):
+    """The body is not of the type that this resource takes."""
+
+    def __init__(self, expected: str) -> None:
+        super().__init__(f"Send the body as {expected}.")
+        self.expected = expected
