@@ -1,0 +1,115 @@
+# make run            set everything up and start the demo
+# make test           set everything up and run every test
+# make check          lint, types, contracts and units: a few minutes
+# make bench-ceiling  the bare sender: what any forwarder on this machine can reach at most
+# make wheel          the wheel, imported on each Python here, and audited
+# make demo-media     make pyforward/media/demo.rtp anew
+# make clean          remove what was made
+#
+# PYTHON=python3.12 chooses the interpreter; ARGS="--http-bind 127.0.0.1:9000" goes to the demo.
+
+PYTHON ?=
+VENV := .venv
+BIN := $(VENV)/bin
+ARGS ?=
+FUZZ_SECONDS ?= 10
+
+export CARGO_TARGET_DIR ?= $(CURDIR)/native/target
+# maturin is found on PATH, as it is in an isolated build.
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+CARGO := cargo
+MANIFEST := --manifest-path native/Cargo.toml
+TIMED := sh scripts/timed
+
+# Twice quiet: errors only. setuptools warns of what an editable install is.
+PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
+NATIVE_SOURCES := $(wildcard native/Cargo.* native/*/Cargo.toml native/*/src/*.rs \
+	native/*/src/*/*.rs native/*/src/*/*/*.rs)
+SH_FILES := .ci/run scripts/preflight scripts/timed scripts/test-tools scripts/wheel-check scripts/shell-check
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check lint types contracts units native-lint native-test bench-ceiling wheel \
+	demo-media tools clean
+
+help:
+	@head -n 9 Makefile | cut -c3-
+
+run: $(VENV)/package
+	@$(BIN)/pyforward demo $(ARGS)
+
+# --- set-up ------------------------------------------------------------------------------------
+# Each stamp is made anew when what it rests on changes, so a second run is quick.
+
+$(VENV)/python:
+	@sh scripts/preflight build
+	@python=$$(sh scripts/preflight python "$(PYTHON)") && \
+		sh scripts/preflight venv "$$python" && \
+		"$$python" -m venv --clear $(VENV)
+	@touch $@
+
+$(VENV)/build-tools: $(VENV)/python pyproject.toml
+	@echo "installing the build tools"
+	@$(PIP) install --upgrade 'pip>=25.1'
+	@$(PIP) install --group build
+	@touch $@
+
+$(VENV)/package: $(VENV)/build-tools setup.py MANIFEST.in $(NATIVE_SOURCES)
+	@sh scripts/preflight build
+	@echo "building the native engine (a few minutes) and installing the package"
+	@$(PIP) install --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/dev: $(VENV)/package
+	@echo "installing what the tests need"
+	@$(PIP) install --group dev
+	@touch $@
+
+# --- the parts of a check ----------------------------------------------------------------------
+
+lint: $(VENV)/dev
+	@$(TIMED) ruff ruff check .
+	@$(TIMED) ruff-format ruff format --check .
+	@$(TIMED) shell sh scripts/shell-check $(SH_FILES)
+
+types: $(VENV)/dev
+	@$(TIMED) mypy mypy
+
+contracts: $(VENV)/dev
+	@$(TIMED) contracts $(BIN)/python -m pytest -q tests/contract
+
+units: $(VENV)/dev
+	@PYFORWARD_FUZZ_SECONDS=$(FUZZ_SECONDS) $(TIMED) units $(BIN)/python -m pytest -q tests/unit
+
+native-lint: $(VENV)/python
+	@$(TIMED) rustfmt $(CARGO) fmt $(MANIFEST) --all --check
+	@$(TIMED) clippy $(CARGO) clippy $(MANIFEST) --workspace --all-targets --locked --quiet -- -D warnings
+
+# The parsers' mutations share one test binary and run side by side, FUZZ_SECONDS each.
+native-test: $(VENV)/python
+	@PYFORWARD_FUZZ_SECONDS=$(FUZZ_SECONDS) RUST_TEST_THREADS=8 $(TIMED) cargo-test \
+		$(CARGO) test $(MANIFEST) --workspace --locked --quiet
+
+check: lint types native-lint native-test contracts units
+
+# --- everything --------------------------------------------------------------------------------
+
+tools:
+	@sh scripts/test-tools
+
+# pytest comes last, so that its closing line is the last one.
+test: tools lint types native-lint native-test $(VENV)/dev
+	@PYFORWARD_FUZZ_SECONDS=$(FUZZ_SECONDS) $(BIN)/python -m pytest
+
+bench-ceiling: $(VENV)/python
+	@$(CARGO) run $(MANIFEST) --release --locked --quiet --package pyforward-ceiling -- $(ARGS)
+
+wheel: $(VENV)/dev
+	@$(TIMED) wheel sh scripts/wheel-check $(BIN)/python
+
+demo-media: $(VENV)/dev
+	@$(BIN)/python scripts/make_demo.py
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info pyforward/*.so .mypy_cache .ruff_cache .pytest_cache \
+		.hypothesis .import_linter_cache native/target
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,68 @@
+"""The log: structlog on standard error, as readable lines or as JSON objects.
+
+Everything that logs by the standard library (aiohttp, asyncio) comes out in the same form. A log
+entry is one line whatever a peer sent.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import TextIO
+
+import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+from pyforward.config import Config
+
+
+def set_up(config: Config, stream: TextIO = sys.stderr) -> None:
+    """Sets the process's logging up; may be called again."""
+    level = logging.getLevelNamesMapping()[config.log.level.upper()]
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared,
+            structlog.stdlib.PositionalArgumentsFormatter(),
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=False,
+    )
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                *_rendered(config, stream),
+            ],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level)
+
+
+def _rendered(config: Config, stream: TextIO) -> list[Processor]:
+    if config.log.format == "json":
+        return [
+            structlog.processors.dict_tracebacks,
+            structlog.processors.JSONRenderer(ensure_ascii=True),
+        ]
+    return [_one_line, structlog.dev.ConsoleRenderer(colors=stream.isatty())]
+
+
+def _one_line(_logger: WrappedLogger, _method: str, entry: EventDict) -> EventDict:
+    """Control characters in values are written as escapes, so that no peer can forge an entry."""
+    for key, value in entry.items():
+        if isinstance(value, str) and not value.isprintable():
+            entry[key] = value.encode("unicode_escape").decode("ascii")
+    return entry
