@@ -60,7 +60,7 @@ async def site(**sections: Mapping[str, object]) -> AsyncIterator[Site]:
     config = Config.model_validate(sections)
     async with running(config) as world:
         app = make_app(
-            world.control, config, TokenAuthoriser(config), lambda: (b"# metrics\n", "text/plain")
+            world.control, config, TokenAuthoriser(config), lambda _: (b"# metrics\n", "text/plain")
         )
         async with TestClient(TestServer(app)) as client:
             yield Site(world, client)
@@ -414,7 +414,7 @@ async def test_another_hook_may_authorise(plain: Site) -> None:
             raise Forbidden("Your ticket is for another show.")
         return Claims(request.role, "show")
 
-    app = make_app(plain.world.control, Config(), hook, lambda: (b"", "text/plain"))
+    app = make_app(plain.world.control, Config(), hook, lambda _: (b"", "text/plain"))
     async with TestClient(TestServer(app)) as client:
         headers = {"Content-Type": SDP_TYPE, "Authorization": "Bearer ticket-for-show"}
         response = await client.post("/whip/show", data=PUBLISH, headers=headers)
@@ -584,7 +584,7 @@ async def test_concurrent_joins_are_limited() -> None:
         return Claims(request.role)
 
     async with running(config) as world:
-        app = make_app(world.control, config, slow_hook, lambda: (b"", "text/plain"))
+        app = make_app(world.control, config, slow_hook, lambda _: (b"", "text/plain"))
         async with TestClient(TestServer(app)) as client:
             small = Site(world, client)
             first = asyncio.create_task(small.offer("/whip/a", PUBLISH))

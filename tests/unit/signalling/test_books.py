@@ -21,7 +21,7 @@ from pyforward.ids import SessionId
 from pyforward.sdp import LiveTrack
 from pyforward.state import Books, Peer, Phase, Stream, Timing, check_name
 
-TIMING = Timing(connect_s=15.0, handshake_s=10.0, linger_s=60.0, wait_s=30.0)
+TIMING = Timing(connect_s=15.0, handshake_s=10.0, wait_s=30.0)
 LIVE = (LiveTrack("video", "vp8"), LiveTrack("audio", "opus"))
 
 
@@ -59,8 +59,7 @@ def connect(book: Books, *numbers: int) -> None:
     """Their handshakes are over, and nothing is due of them."""
     for number in numbers:
         book.claimed(SessionId(number), 0, ("192.0.2.1", 1), 0.0)
-        book.keyed(SessionId(number), "SRTP_AEAD_AES_128_GCM", 0.0)
-        book.secured(SessionId(number))
+        book.keyed(SessionId(number), "SRTP_AEAD_AES_128_GCM")
 
 
 def test_first_publisher_makes_the_stream() -> None:
@@ -212,21 +211,19 @@ def test_phases_have_their_deadlines() -> None:
     book.claimed(one, 1, ("192.0.2.1", 9), 3.0)
     assert book.next_deadline() == 13.0
     assert book.half_open_count == 1
-    book.keyed(one, "SRTP_AEAD_AES_128_GCM", 4.0)
-    assert book.next_deadline() == 64.0
-    assert book.half_open_count == 0
-    book.secured(one)
+    book.keyed(one, "SRTP_AEAD_AES_128_GCM")
     assert book.next_deadline() is None
+    assert book.half_open_count == 0
 
 
 def test_phases_never_go_back() -> None:
     book, _ = live_with_viewers()
     one = SessionId(1)
     assert book.claimed(one, 1, ("192.0.2.1", 9), 3.0) is not None
-    assert book.keyed(one, "SRTP_AEAD_AES_128_GCM", 4.0) is not None
+    assert book.keyed(one, "SRTP_AEAD_AES_128_GCM") is not None
     assert book.flowing(one) is not None
     assert book.claimed(one, 0, ("192.0.2.2", 9), 5.0) is None
-    assert book.keyed(one, "SRTP_AEAD_AES_256_GCM", 5.0) is None
+    assert book.keyed(one, "SRTP_AEAD_AES_256_GCM") is None
     session = book.session(one)
     assert session is not None
     assert (session.phase, session.shard) == (Phase.FLOWING, 1)

@@ -330,16 +330,12 @@ async def test_handshake_that_never_ends_is_ended(world: World) -> None:
     assert world.engine.taken(RemoveSession) == [RemoveSession(accepted.session, "handshake")]
 
 
-async def test_silent_peer_does_not_keep_its_connection(world: World) -> None:
+async def test_peer_that_closes_its_connection_says_goodbye(world: World) -> None:
     accepted = await world.publish("show", PUBLISH)
     await world.connect(accepted.session)
-    world.pool.lingering[accepted.session] = b"bye"
-    world.pass_time(59.9)
-    assert world.pool.told_secured == []
-    world.pass_time(0.1)
-    assert world.pool.told_secured == [accepted.session]
-    assert world.engine.submitted[-1] == KeepFarewell(accepted.session, b"bye")
-    assert world.engine.taken(RemoveSession) == []
+    world.pool.on_failed(accepted.session, "closed")
+    assert world.engine.taken(RemoveSession) == [RemoveSession(accepted.session, "bye")]
+    assert (await world.control.stream("show")).state == "waiting"
 
 
 async def test_farewell_goes_before_the_end(world: World) -> None:
@@ -368,7 +364,7 @@ async def test_one_timer_serves_every_deadline(world: World) -> None:
     await world.connect(accepted.session)
     world.pass_time(15.0)
     assert first.cancelled()
-    assert timer() is not None
+    assert timer() is None
 
 
 # Sessions by their URL ---------------------------------------------------------------------------
