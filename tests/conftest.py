@@ -1,4 +1,4 @@
-"""What all tests share: seconds by part, and what was skipped for lack of a tool, said at the end."""
+"""What all tests share: at the end they say the seconds by part, and which tools were missing."""
 
 from __future__ import annotations
 

@@ -82,7 +82,7 @@ def test_scripts_import_what_is_there(script: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("page", "script"), [("index.html", "index.js"), ("watch.html", "watch.js")]
+    ("page", "script"), list(zip(PAGES, ("index.js", "watch.js"), strict=True))
 )
 def test_scripts_name_elements_that_exist(page: str, script: str) -> None:
     ids = set(Document((PAGE / page).read_text()).ids)

@@ -61,40 +61,40 @@ def test_every_dataclass_of_the_vocabulary_is_known_to_rust() -> None:
 DISCARD_RS = NATIVE / "core" / "src" / "discard.rs"
 
 # Reasons that are relied on outside; more may come.
-PROMISED_REASONS = set(
-    [
-        "rtp_short",
+PROMISED_REASONS = frozenset(
+    {
+        "dtls_limit",
+        "dtls_unknown_address",
+        "path_taken",
+        "rtcp_malformed",
         "rtp_extension",
         "rtp_padding",
+        "rtp_short",
         "rtp_unknown_ssrc",
         "srtp_auth",
         "srtp_replay",
-        "rtcp_malformed",
-        "stun_malformed",
-        "stun_integrity",
         "stun_fingerprint",
+        "stun_integrity",
+        "stun_malformed",
         "stun_unknown_ufrag",
-        "dtls_unknown_address",
-        "dtls_limit",
         "unknown_session",
-        "path_taken",
-    ]
+    }
 )
 
-PROMISED_METRICS = set(
-    [
-        "pyforward_streams",
-        "pyforward_viewers",
-        "pyforward_sessions",
-        "pyforward_packets_total",
+PROMISED_METRICS = frozenset(
+    {
+        "pyforward_build_info",
         "pyforward_bytes_total",
         "pyforward_discards_total",
-        "pyforward_send_drops_total",
-        "pyforward_joins_total",
-        "pyforward_train_packets",
         "pyforward_forward_latency_seconds",
-        "pyforward_build_info",
-    ]
+        "pyforward_joins_total",
+        "pyforward_packets_total",
+        "pyforward_send_drops_total",
+        "pyforward_sessions",
+        "pyforward_streams",
+        "pyforward_train_packets",
+        "pyforward_viewers",
+    }
 )
 
 
