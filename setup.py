@@ -70,7 +70,7 @@ def _check_tools() -> None:
         sys.exit(EXIT_ENVIRONMENT)
     if shutil.which("maturin") is None:
         print(
-            "pyforward: needs maturin on PATH; build with isolation, or: pip install 'maturin>=1.9'",
+            "pyforward: needs maturin on PATH; build with isolation or install 'maturin>=1.9'",
             file=sys.stderr,
         )
         sys.exit(EXIT_ENVIRONMENT)

@@ -11,18 +11,15 @@ import asyncio
 import contextlib
 import errno
 import importlib
-import ipaddress
 import os
 import socket
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Protocol, cast, get_args
 
-import ifaddr
-
 from pyforward import commands
 from pyforward.commands import Command, Event
-from pyforward.config import Config, media_addresses
+from pyforward.config import MAX_SHARDS, Config, media_addresses
 from pyforward.errors import HostError
 
 EVENTS_PER_TURN = 128
@@ -79,6 +76,8 @@ class NativeEngine(Protocol):
 
     def addresses(self) -> list[tuple[str, int]]: ...
 
+    def notes(self) -> list[str]: ...
+
     def stop(self) -> None: ...
 
 
@@ -122,8 +121,10 @@ class Engine:
         self._readable = asyncio.Event()
         self._closed = False
         self._event_fd = native.event_fd()
-        self.addresses: tuple[tuple[str, int], ...] = _reachable(native.addresses())
-        """Where media is received; a wildcard is shown as the machine's addresses."""
+        self.addresses: tuple[tuple[str, int], ...] = tuple(native.addresses())
+        """Where media is bound, with the port that was taken; a wildcard stays one."""
+        self.notes: tuple[str, ...] = tuple(native.notes())
+        """What is worse on this machine than it could be, a sentence each."""
         loop.add_reader(self._event_fd, self._wake)
 
     @classmethod
@@ -143,7 +144,7 @@ class Engine:
         try:
             native = module.Engine(**_arguments(config))
         except OSError as error:
-            raise HostError(_refusal(config, error)) from None
+            raise HostError(_refusal(error)) from None
         return cls(module, native, loop)
 
     def submit(self, *asked: Command) -> None:
@@ -238,7 +239,7 @@ def _arguments(config: Config) -> dict[str, object]:
     return {
         "addresses": _bindable(media_addresses(config)),
         "port": config.media.port,
-        "shards": config.engine.shards or len(os.sched_getaffinity(0)),
+        "shards": config.engine.shards or min(MAX_SHARDS, len(os.sched_getaffinity(0))),
         "gso": config.engine.gso,
         "padding": config.engine.padding,
         "sendmmsg": config.engine.sendmmsg,
@@ -251,57 +252,31 @@ def _arguments(config: Config) -> dict[str, object]:
 
 
 def _bindable(wanted: tuple[str, ...]) -> list[str]:
-    """The addresses to bind: all when none is named, and ``::1`` only where there is IPv6."""
-    if not wanted:
-        return ["::"] if _has("::") else ["0.0.0.0"]
-    if wanted == ("127.0.0.1", "::1") and not _has("::1"):
+    """The addresses to bind, none meaning all; ``::1`` comes unasked, and only where IPv6 is."""
+    if wanted == ("127.0.0.1", "::1") and not _has_ipv6_loopback():
         return ["127.0.0.1"]
     return list(wanted)
 
 
-def _has(address: str) -> bool:
+def _has_ipv6_loopback() -> bool:
     try:
         with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as probe:
-            probe.bind((address, 0))
+            probe.bind(("::1", 0))
     except OSError:
         return False
     return True
 
 
-def _reachable(bound: Sequence[tuple[str, int]]) -> tuple[tuple[str, int], ...]:
-    found: dict[tuple[str, int], None] = {}
-    for address, port in bound:
-        ip = ipaddress.ip_address(address)
-        if not ip.is_unspecified:
-            found[address, port] = None
-            continue
-        for local in _local_addresses():
-            if local.version == 4 or ip.version == 6:
-                found[str(local), port] = None
-    return tuple(found)
-
-
-def _local_addresses() -> list[ipaddress.IPv4Address | ipaddress.IPv6Address]:
-    """The machine's addresses without link-local ones, which need a scope to be of use."""
-    texts = [
-        ip.ip if isinstance(ip.ip, str) else ip.ip[0]
-        for adapter in ifaddr.get_adapters()
-        for ip in adapter.ips
-    ]
-    local = [ipaddress.ip_address(text) for text in texts]
-    return [ip for ip in local if not ip.is_link_local]
-
-
-def _refusal(config: Config, error: OSError) -> str:
-    said = error.strerror or str(error)
-    port = config.media.port
-    if error.errno == errno.EADDRINUSE:
-        return f"UDP port {port} is in use: {said}. Stop the other process or set media.port."
-    if error.errno in (errno.EACCES, errno.EPERM):
-        return f"UDP port {port} is not permitted: {said}. Set media.port to 1024 or above."
-    if error.errno == errno.EADDRNOTAVAIL:
-        return f"This machine has no such address: {said}. Correct media.bind."
-    return f"The media engine does not start on UDP port {port}: {said}."
+def _refusal(error: OSError) -> str:
+    """The engine's sentence, which names address, port and owner, and what to do about it."""
+    what = (error.strerror or str(error)).rstrip(".")
+    advice = {
+        errno.EADDRINUSE: " Stop the other process or set media.port.",
+        errno.EACCES: " Set media.port to 1024 or above.",
+        errno.EPERM: " Set media.port to 1024 or above.",
+        errno.EADDRNOTAVAIL: " Set media.bind to addresses of this machine.",
+    }
+    return f"The media engine does not start: {what}.{advice.get(error.errno or 0, '')}"
 
 
 def _shard_stats(module: NativeModule, words: Sequence[int]) -> ShardStats:

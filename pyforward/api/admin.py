@@ -21,8 +21,8 @@ from pyforward.ids import parse_session
 MAX_PAGE = 1000
 DEFAULT_PAGE = 100
 
-MetricsText = Callable[[], tuple[bytes, str]]
-"""The exposition and its content type."""
+MetricsText = Callable[[str], tuple[bytes, str]]
+"""An Accept header to the exposition and its content type."""
 
 
 class Admin:
@@ -81,8 +81,8 @@ class Admin:
         await self._house.control.remove_session(session)
         return web.json_response({"ended": request.match_info["session"]})
 
-    async def _metrics(self, _request: web.Request) -> web.Response:
-        text, content_type = self._metrics_text()
+    async def _metrics(self, request: web.Request) -> web.Response:
+        text, content_type = self._metrics_text(request.headers.get("Accept", ""))
         return web.Response(body=text, headers={"Content-Type": content_type})
 
     async def _alive(self, _request: web.Request) -> web.Response:

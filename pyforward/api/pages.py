@@ -9,6 +9,7 @@ import hashlib
 import mimetypes
 from dataclasses import dataclass
 from importlib import resources
+from importlib.resources.abc import Traversable
 
 from aiohttp import web
 
@@ -28,8 +29,9 @@ class _File:
 class Pages:
     """``/`` is index.html, ``/watch/{stream}`` is watch.html, the rest lies under ``/static/``."""
 
-    def __init__(self) -> None:
-        self._files = _read_files()
+    def __init__(self, folder: Traversable | None = None) -> None:
+        """``folder`` stands in for the package's own in tests."""
+        self._files = _read_files(folder or resources.files(PAGE_PACKAGE) / PAGE_FOLDER)
 
     def add_to(self, app: web.Application) -> None:
         """Routes the page."""
@@ -65,8 +67,7 @@ class Pages:
         return web.Response(body=file.body, headers=headers)
 
 
-def _read_files() -> dict[str, _File]:
-    folder = resources.files(PAGE_PACKAGE) / PAGE_FOLDER
+def _read_files(folder: Traversable) -> dict[str, _File]:
     if not folder.is_dir():
         return {}
     return {

@@ -80,7 +80,7 @@ def response(
         "type": "about:blank",
         "title": status.phrase,
         "status": status.value,
-        "detail": detail,
+        "detail": _sentence(detail),
         "code": code,
     }
     return web.Response(
@@ -95,6 +95,11 @@ def route_of(request: web.Request) -> str:
     """The path with placeholders, so that no log line holds the secret of a session's URL."""
     resource = request.match_info.route.resource
     return resource.canonical if resource is not None else "(none)"
+
+
+def _sentence(text: str) -> str:
+    """Readers of grammars report in clauses; a person is told in sentences."""
+    return text[:1].upper() + text[1:] + ("" if text.endswith((".", ">")) else ".")
 
 
 def _of_routing(request: web.Request, error: web.HTTPException) -> web.Response:

@@ -24,6 +24,10 @@ MASK = "********"
 """What stands for a secret wherever a configuration is shown."""
 
 
+MAX_SHARDS = 64
+"""As many as ``native/io/src/engine.rs`` takes."""
+
+
 def setting(default: object, meaning: str, *, unit: str = "", **limits: Any) -> Any:
     """One setting; ``limits`` are pydantic's (``ge``, ``le``, ``pattern``, …)."""
     return Field(default, description=meaning, json_schema_extra={"unit": unit}, **limits)
@@ -263,7 +267,11 @@ class Engine(Section):
         le=100,
     )
     shards: int = setting(
-        0, "Threads that forward packets; 0: one for each core.", unit="threads", ge=0, le=256
+        0,
+        "Threads that forward packets; 0: one for each core.",
+        unit="threads",
+        ge=0,
+        le=MAX_SHARDS,
     )
     max_events: int = setting(
         65_536,

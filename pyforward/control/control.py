@@ -36,9 +36,6 @@ from pyforward.state import Books, Phase, Role, Session, Timing
 
 # How long the engine may take over its farewells; SIGTERM allows 2 s for everything.
 STOP_TIME_LIMIT_S = 1.5
-# When a peer that has sent no media is taken to have received the last flight: a minute covers
-# every retransmission of RFC 6347 §4.2.4.1 that a handshake within its deadline can ask for.
-LINGER_S = 60.0
 
 _log = structlog.get_logger("pyforward.control")
 
@@ -93,7 +90,6 @@ class Control:
         timing = Timing(
             connect_s=config.ice.connect_timeout_s,
             handshake_s=config.dtls.handshake_timeout_s,
-            linger_s=LINGER_S,
             wait_s=config.streams.wait_s,
         )
         pool = make_pool(

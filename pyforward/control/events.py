@@ -14,6 +14,7 @@ from pyforward import dtls
 from pyforward.commands import (
     Claimed,
     Closed,
+    CloseReason,
     DtlsReceived,
     Event,
     Flowing,
@@ -46,7 +47,7 @@ class Events:
             case DtlsReceived():
                 self._dtls_received(event)
             case Secured():
-                self._secured(event.session)
+                self._context.pool.secured(event.session)
             case Flowing():
                 self._flowing(event.session)
             case Closed():
@@ -74,11 +75,6 @@ class Events:
     def _dtls_received(self, event: DtlsReceived) -> None:
         if self._is_open(event.session) and not self._context.stopping:
             self._context.pool.receive(event.session, event.datagram)
-
-    def _secured(self, session_id: SessionId) -> None:
-        self._context.books.secured(session_id)
-        self._context.pool.secured(session_id)
-        self._context.commit()
 
     def _flowing(self, session_id: SessionId) -> None:
         session = self._context.books.flowing(session_id)
@@ -112,7 +108,7 @@ class Events:
     def on_keys(self, session_id: SessionId, keys: dtls.Keys) -> None:
         """A handshake is done, and the peer's certificate was the one its offer names."""
         context = self._context
-        session = context.books.keyed(session_id, keys.profile, context.clock())
+        session = context.books.keyed(session_id, keys.profile)
         if session is None:
             return
         context.joins.count(session.role, "connected")
@@ -130,13 +126,16 @@ class Events:
             ]
         )
 
-    def on_failed(self, session_id: SessionId, reason: dtls.PoolFailure) -> None:
-        """A handshake cannot come to an end any more."""
+    def on_failed(self, session_id: SessionId, failure: dtls.PoolFailure) -> None:
+        """A handshake cannot come to an end any more, or its peer has closed the connection."""
         context = self._context
         session = context.books.session(session_id)
-        if session is not None:
-            _tell("handshake_failed", session, reason=reason)
-        context.commit(context.books.end_session(session_id, "handshake", context.clock()))
+        if session is None:
+            return
+        # With keys it is an authenticated alert: the peer says that it goes.
+        reason: CloseReason = "bye" if session.is_keyed else "handshake"
+        _tell("dtls_ended", session, failure=failure)
+        context.commit(context.books.end_session(session_id, reason, context.clock()))
 
     def on_farewell(self, session_id: SessionId, close_notify: bytes) -> None:
         """A connection is about to be freed; what it would say at the end is kept."""
@@ -157,11 +156,8 @@ class Events:
                 context.commit(context.books.end_session(entry.id, "deleted", now))
             elif entry.phase is Phase.OFFERED:
                 context.commit(context.books.end_session(entry.id, "never_connected", now))
-            elif entry.phase is Phase.CLAIMED:
-                context.commit(context.books.end_session(entry.id, "handshake", now))
             else:
-                # A peer that sends nothing cannot show that it has our last flight; by now it has.
-                context.pool.secured(entry.id)
+                context.commit(context.books.end_session(entry.id, "handshake", now))
         context.on_deadlines_changed()
 
     # Private -------------------------------------------------------------------------------------

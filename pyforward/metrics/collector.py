@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.exposition import choose_encoder
@@ -23,16 +23,28 @@ from pyforward.metrics import catalog
 from pyforward.metrics.catalog import Feed, Metric
 
 
-@dataclass(frozen=True, slots=True)
-class ControlView:
-    """What control knows at one moment. ``joins`` are by (kind, result, reason)."""
+class ControlView(Protocol):
+    """What control knows at one moment."""
 
-    streams: int = 0
-    streams_live: int = 0
-    viewers: int = 0
-    sessions: int = 0
-    joins: Mapping[tuple[str, str, str], int] = field(default_factory=dict)
-    handshakes: Mapping[str, int] = field(default_factory=dict)
+    @property
+    def streams(self) -> int: ...
+
+    @property
+    def streams_live(self) -> int: ...
+
+    @property
+    def viewers(self) -> int: ...
+
+    @property
+    def sessions(self) -> int: ...
+
+    @property
+    def joins(self) -> Mapping[Any, int]:
+        """How often, by (kind, result, reason); the values of each are a bounded set."""
+
+    @property
+    def handshakes(self) -> Mapping[str, int]:
+        """DTLS handshakes by their state."""
 
 
 class Exporter:

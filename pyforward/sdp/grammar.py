@@ -43,7 +43,7 @@ class Field:
         return f"{self.letter}={self.value}"
 
 
-class Attributes(Sequence[Attribute]):
+class Attributes:
     """The attributes of one section, in their order, found by name."""
 
     __slots__ = ("_by_name", "_items")
@@ -54,13 +54,10 @@ class Attributes(Sequence[Attribute]):
         for item in self._items:
             self._by_name.setdefault(item.name, []).append(item)
 
-    def __getitem__(self, index):  # type: ignore[no-untyped-def]  # Sequence's two overloads
-        return self._items[index]
-
     def __len__(self) -> int:
         return len(self._items)
 
-    def __contains__(self, name: object) -> bool:
+    def __contains__(self, name: str) -> bool:
         return name in self._by_name
 
     def __iter__(self) -> Iterator[Attribute]:

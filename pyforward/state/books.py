@@ -48,8 +48,6 @@ class Timing:
     """From the answer to the first authenticated check."""
     handshake_s: float
     """From there to the keys."""
-    linger_s: float
-    """From the keys until the handshake's state is given up, if the peer sends no media."""
     wait_s: float
     """How long a stream without a publisher keeps its viewers."""
 
@@ -182,19 +180,15 @@ class Books:
         self._deadlines.set(("phase", session_id), now + self._timing.handshake_s)
         return session
 
-    def keyed(self, session_id: SessionId, srtp_profile: str, now: float) -> Session | None:
-        """The handshake gave keys. None if the session is gone or closing."""
+    def keyed(self, session_id: SessionId, srtp_profile: str) -> Session | None:
+        """The handshake gave keys. None if the session is gone or closing, or has keys."""
         session = self._sessions.get(session_id)
         if session is None or session.phase not in HALF_OPEN:
             return None
         session.srtp_profile = srtp_profile
         self._enter(session, Phase.KEYED)
-        self._deadlines.set(("phase", session_id), now + self._timing.linger_s)
-        return session
-
-    def secured(self, session_id: SessionId) -> None:
-        """The peer has its keys too; nothing is due any more."""
         self._deadlines.cancel(("phase", session_id))
+        return session
 
     def flowing(self, session_id: SessionId) -> Session | None:
         """Media flows. None if the session is gone or closing."""

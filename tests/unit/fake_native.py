@@ -18,12 +18,12 @@ def vocabulary(union: object) -> dict[str, list[str]]:
 class FakeNativeEngine:
     """Answers Stop with Stopped as the true engine does; ``tell`` queues any other event."""
 
-    def __init__(self, arguments: dict[str, Any]) -> None:
+    def __init__(self, arguments: dict[str, Any], words: int = 12) -> None:
         self.arguments = arguments
         self.submitted: list[object] = []
         self.stopped = False
         self.takes: list[int] = []
-        self.words: list[list[int]] = []
+        self.words = [[0] * words for _ in range(arguments["shards"])]
         self._queue: deque[tuple[str, tuple[Any, ...]]] = deque()
         self._fd = os.eventfd(0, os.EFD_NONBLOCK)
 
@@ -49,7 +49,10 @@ class FakeNativeEngine:
 
     def addresses(self) -> list[tuple[str, int]]:
         port = self.arguments["port"] or 40000
-        return [(address, port) for address in self.arguments["addresses"]]
+        return [(address, port) for address in self.arguments["addresses"] or ["::"]]
+
+    def notes(self) -> list[str]:
+        return ["the kernel is old"]
 
     def stop(self) -> None:
         self.stopped = True

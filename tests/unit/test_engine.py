@@ -144,6 +144,7 @@ class TestStart:
         assert arguments["publisher_bitrate_bps"] == 3_000_000
         assert arguments["shards"] == 3
         assert started.addresses == (("127.0.0.1", 40000),)
+        assert started.notes == ("the kernel is old",)
         await started.close()
         assert module.engines[0].stopped
 
@@ -153,20 +154,20 @@ class TestStart:
         assert set(module.engines[0].arguments["addresses"]) <= {"127.0.0.1", "::1"}
         await started.close()
 
-    async def test_a_wildcard_is_shown_as_addresses(self) -> None:
-        config = load(environment={}, flags={"media.bind": "0.0.0.0"}).config
+    async def test_beyond_loopback_every_address_is_bound(self) -> None:
+        flags = {"http.bind": "0.0.0.0:0", "http.allow_open": "true"}
         module = FakeNativeModule()
+        config = load(environment={}, flags=flags).config
         started = Engine.start(config, asyncio.get_running_loop(), module=module)
-        assert ("127.0.0.1", 8189) in started.addresses
-        assert not any(":" in address or address == "0.0.0.0" for address, _ in started.addresses)
+        assert module.engines[0].arguments["addresses"] == []
         await started.close()
 
     @pytest.mark.parametrize(
         ("number", "says"),
         [
-            (errno.EADDRINUSE, "in use: pid 12. Stop the other process or set media.port"),
+            (errno.EADDRINUSE, "pid 12. Stop the other process or set media.port"),
             (errno.EACCES, "Set media.port"),
-            (errno.EADDRNOTAVAIL, "Correct media.bind"),
+            (errno.EADDRNOTAVAIL, "Set media.bind"),
             (errno.ENOMEM, "does not start"),
         ],
     )

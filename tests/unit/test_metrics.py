@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from prometheus_client.metrics_core import Metric
 from prometheus_client.openmetrics import parser as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
-from prometheus_client.samples import Sample
 
 from pyforward.engine import EngineStats, Histogram, ShardStats
-from pyforward.metrics import CATALOG, ControlView, Exporter
+from pyforward.metrics import CATALOG, Exporter
 from pyforward.metrics.catalog import COUNTED, markdown
 
 CORE = Path(__file__).parents[2] / "native" / "core" / "src"
+
+
+@dataclass(frozen=True)
+class View:
+    streams: int
+    streams_live: int
+    viewers: int
+    sessions: int
+    joins: dict[tuple[str, str, str], int]
+    handshakes: dict[str, int]
 
 
 def shard(packets: int, buckets: tuple[int, ...] = (1, 2), above: int = 3) -> ShardStats:
@@ -27,7 +39,7 @@ def shard(packets: int, buckets: tuple[int, ...] = (1, 2), above: int = 3) -> Sh
 
 
 def exporter(*shards: ShardStats) -> Exporter:
-    view = ControlView(
+    view = View(
         streams=2,
         streams_live=1,
         viewers=3,
@@ -41,11 +53,8 @@ def exporter(*shards: ShardStats) -> Exporter:
 def samples(one: Exporter) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
     text, content_type = one.text()
     assert content_type.startswith("text/plain")
-    found: list[Sample] = [
-        sample
-        for family in text_string_to_metric_families(text.decode())  # type: ignore[no-untyped-call]
-        for sample in family.samples
-    ]
+    families: Iterable[Metric] = text_string_to_metric_families(text.decode())
+    found = [sample for family in families for sample in family.samples]
     return {(s.name, frozenset(s.labels.items())): s.value for s in found}
 
 
@@ -90,7 +99,10 @@ def test_both_formats_are_well_formed_and_hold_the_whole_catalog(
     one = exporter(*shards)
     text, content_type = one.text("application/openmetrics-text; version=1.0.0")
     assert content_type.startswith("application/openmetrics-text")
-    families = {f.name: f for f in openmetrics.text_string_to_metric_families(text.decode())}
+    families: dict[str, Metric] = {
+        family.name: family
+        for family in openmetrics.text_string_to_metric_families(text.decode())  # type: ignore[no-untyped-call]
+    }
     for metric in CATALOG:
         family = families[metric.name.removesuffix("_total").removesuffix("_info")]
         assert family.type == metric.kind

@@ -17,10 +17,12 @@
 //! | XR receiver reference time, DLRR (RFC 3611 §4.4, §4.5) | yes | yes |
 //! | others | lengths checked, skipped | no |
 //!
-//! The crate `rtcp-types` was read for this and left to the tests, as the independent reader and
-//! writer. It checks a compound's lengths but each packet's contents only when it is reached, tests
-//! the version of the first packet alone, and builds what it writes from vectors, boxes and a
-//! `BTreeSet` of sequence numbers, which tears a NACK apart where they wrap. It has no REMB.
+//! The crate `rtcp-types` was read for this and left to the tests, as an independent reader and
+//! writer. It checks a compound's lengths, but each packet's contents only when it is reached;
+//! tests the version of the first packet alone; takes zero bytes at the start of an SSRC for the
+//! padding of the SDES chunk before it; refuses a DLRR of two answers; and builds what it writes
+//! from vectors, boxes and a `BTreeSet` of sequence numbers, which tears a NACK apart where they
+//! wrap. It has no REMB.
 
 mod item;
 mod parse;

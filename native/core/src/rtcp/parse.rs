@@ -169,17 +169,14 @@ fn sender_info<'a>(ssrc: Ssrc, info: &[u8; SENDER_INFO]) -> Item<'a> {
 
 /// Checks every length of a compound.
 fn check(compound: &[u8]) -> Option<()> {
-    let (mut packet, mut rest) = Packet::split(compound)?;
+    let mut rest = compound;
     loop {
+        let packet;
+        (packet, rest) = Packet::split(rest)?;
         check_packet(&packet)?;
         if rest.is_empty() {
             return Some(());
         }
-        // Only the last packet of a compound may be padded (RFC 3550 §6.4.1).
-        if packet.padded {
-            return None;
-        }
-        (packet, rest) = Packet::split(rest)?;
     }
 }
 
@@ -255,7 +252,6 @@ struct Packet<'a> {
     /// Of report blocks, chunks or sources; the message type in feedback.
     count: u8,
     body: &'a [u8],
-    padded: bool,
 }
 
 impl<'a> Packet<'a> {
@@ -269,17 +265,17 @@ impl<'a> Packet<'a> {
         // The length counts 32-bit words without the first one (RFC 3550 §6.4.1).
         let len = usize::from(u16::from_be_bytes([*w0, *w1])) * 4;
         let (mut body, rest) = rest.split_at_checked(len)?;
-        let padded = flags & 0x20 != 0;
-        if padded {
-            // Padding should be a multiple of four, but libwebrtc fills up its transport-wide
-            // feedback with one to three bytes and declares them so.
+        if flags & 0x20 != 0 {
+            // Padding should be a multiple of four and in the last packet alone (RFC 3550
+            // §6.4.1), but libwebrtc fills up each transport-wide feedback of a compound with one
+            // to three bytes and declares them so.
             let padding = usize::from(*body.last()?);
             if padding == 0 {
                 return None;
             }
             body = body.get(..body.len().checked_sub(padding)?)?;
         }
-        Some((Packet { packet_type: *packet_type, count: flags & 0x1f, body, padded }, rest))
+        Some((Packet { packet_type: *packet_type, count: flags & 0x1f, body }, rest))
     }
 }
 

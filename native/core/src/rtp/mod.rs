@@ -7,9 +7,8 @@
 //! It never judges what SRTP has not yet authenticated beyond its lengths.
 //!
 //! The crate `rtp-types` parses the same header, but judges padding while it parses: on a
-//! protected packet that is a byte of the authentication tag. It also hands out header extensions
-//! as one block and panics by index when asked in the wrong order. It serves as the independent
-//! reader in the tests below.
+//! protected packet that is a byte of the authentication tag. It also holds on to the packet's
+//! bytes, and hands out header extensions as one block. It is the independent reader in the tests.
 
 pub mod codec;
 mod extensions;

@@ -9,9 +9,9 @@
 //!
 //! Every viewer checks every 2.5 s, so the way through is free of allocations, and the HMAC's
 //! first block is kept with the session ([`IntegrityKey`]). The crate `stun-types` was read for
-//! this and left to the tests, as the independent reader and writer: it makes the HMAC key anew
-//! from an owned string for each message, prefers MESSAGE-INTEGRITY-SHA256 where there is one,
-//! builds answers from vectors, and writes log lines about what strangers send.
+//! this and left to the tests, as the independent reader and writer: it keys the HMAC anew for
+//! each message, takes MESSAGE-INTEGRITY-SHA256 before SHA-1 where there is one, and writes log
+//! lines about what strangers send.
 
 mod answer;
 mod integrity;

@@ -101,10 +101,7 @@ fn header(message: &[u8]) -> Option<(u16, TransactionId, &[u8])> {
     let (header, attributes) = message.split_first_chunk::<HEADER>()?;
     let [t0, t1, l0, l1, c0, c1, c2, c3, transaction @ ..] = *header;
     let len = usize::from(u16::from_be_bytes([l0, l1]));
-    let right = t0 <= 3
-        && [c0, c1, c2, c3] == MAGIC_COOKIE
-        && len == attributes.len()
-        && len.is_multiple_of(4);
+    let right = t0 <= 3 && [c0, c1, c2, c3] == MAGIC_COOKIE && len == attributes.len();
     right.then_some((u16::from_be_bytes([t0, t1]), transaction, attributes))
 }
 

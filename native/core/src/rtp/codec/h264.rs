@@ -14,9 +14,10 @@ mod nal {
 #[must_use]
 pub fn starts_idr(payload: &[u8]) -> bool {
     match payload {
-        [header, indicator, slice, ..] if kind(*header) == nal::FU_A => {
-            let starts = indicator & 0x80 != 0;
-            starts && kind(*indicator) == nal::IDR && is_first_slice(*slice)
+        // S E R Type (RFC 6184 §5.8)
+        [indicator, header, slice, ..] if kind(*indicator) == nal::FU_A => {
+            let starts = header & 0x80 != 0;
+            starts && kind(*header) == nal::IDR && is_first_slice(*slice)
         }
         _ => nal_units(payload).any(|unit| match unit {
             [header, slice, ..] => kind(*header) == nal::IDR && is_first_slice(*slice),

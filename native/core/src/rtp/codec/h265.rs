@@ -17,10 +17,10 @@ mod nal {
 pub(super) fn inspect(payload: &[u8]) -> Inspection {
     match payload {
         [b0, _, rest @ ..] if kind(*b0) == nal::AGGREGATION => aggregated(rest),
-        [b0, _, indicator, slice, ..] if kind(*b0) == nal::FRAGMENT => {
+        [b0, _, header, slice, ..] if kind(*b0) == nal::FRAGMENT => {
             // S E FuType (RFC 7798 §4.4.3)
-            let starts = indicator & 0x80 != 0;
-            let keyframe = starts && is_keyframe(indicator & 0x3f) && is_first_slice(*slice);
+            let starts = header & 0x80 != 0;
+            let keyframe = starts && is_keyframe(header & 0x3f) && is_first_slice(*slice);
             Inspection { keyframe, parameter_sets: false }
         }
         [b0, ..] if kind(*b0) < nal::AGGREGATION => unit(payload),

@@ -1,0 +1,1 @@
+"""Media that pyforward itself plays: recordings as RTP, and the demo that loops one."""

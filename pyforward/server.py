@@ -1,0 +1,221 @@
+"""The composition root: the only file that knows every room.
+
+It builds them from the bottom up, tells when the server is ready, waits for a signal, and takes
+them down in the opposite order within :data:`STOP_LIMIT_S`. What the rooms do is theirs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import faulthandler
+import ipaddress
+import json
+import os
+import resource
+import signal
+import ssl
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import structlog
+import uvloop
+from aiohttp import web
+
+import pyforward
+from pyforward import api, log
+from pyforward.config import Config
+from pyforward.control import Control
+from pyforward.control.demo import DemoPublisher
+from pyforward.dtls import Certificate
+from pyforward.engine import Engine
+from pyforward.errors import ConfigError, HostError, RunError
+from pyforward.metrics import Exporter
+
+STOP_LIMIT_S = 1.9
+"""From the first signal to the end of the process, whatever hangs."""
+
+_log = structlog.get_logger("pyforward.server")
+
+
+def serve(
+    config: Config,
+    *,
+    ready_file: Path | None = None,
+    demo: bool = False,
+    on_ready: Callable[[str], None] | None = None,
+) -> int:
+    """Runs the server until a signal ends it, and returns the exit code.
+
+    ``ready_file`` receives ``{http_url, media, pid}`` once everything answers and is removed at the
+    end; ``on_ready`` is called with the URL at the same moment. Raises ConfigError, HostError or
+    RunError.
+    """
+    log.set_up(config)
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_run(config, ready_file, demo, on_ready))
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+    return 0
+
+
+async def _run(
+    config: Config,
+    ready_file: Path | None,
+    demo: bool,
+    on_ready: Callable[[str], None] | None,
+) -> None:
+    stop = _stop_on_signals()
+    _raise_descriptor_limit()
+    tls = _tls(config)
+    certificate = _certificate(config)
+    # Everything that was entered is left in the opposite order, on errors too.
+    async with contextlib.AsyncExitStack() as rooms:
+        engine = Engine.start(config, asyncio.get_running_loop())
+        rooms.push_async_callback(engine.close)
+        for note in engine.notes:
+            _log.warning("engine_note", note=note)
+        control = Control(config, engine, certificate)
+        events = asyncio.create_task(control.run_events(), name="events")
+        exporter = Exporter(engine.stats, control.view)
+        app = api.make_app(control, config, api.TokenAuthoriser(config), exporter.text)
+        runner = api.make_runner(app, config)
+        await runner.setup()
+        # While farewells are said HTTP still answers: readyz says no, and nobody joins.
+        rooms.push_async_callback(runner.cleanup)
+        rooms.push_async_callback(control.close)
+        http_url = await _listen(config, runner, tls)
+        if demo:
+            publisher = DemoPublisher(control)
+            await publisher.start()
+            rooms.callback(publisher.close)
+        rooms.enter_context(_announced(ready_file, http_url, engine.addresses))
+        _log.info(
+            "ready", version=pyforward.__version__, http=http_url, media=list(engine.addresses)
+        )
+        if on_ready is not None:
+            on_ready(http_url)
+        await _until(stop, events)
+        _log.info("stopping")
+
+
+# The end -----------------------------------------------------------------------------------------
+
+
+def _stop_on_signals() -> asyncio.Event:
+    """An event that the first SIGTERM or SIGINT sets; the second ends the process at once."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def asked(number: signal.Signals) -> None:
+        if stop.is_set():
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+        stop.set()
+        # Not even a thread that hangs keeps the process: its stack is told and the exit code is 1.
+        faulthandler.dump_traceback_later(STOP_LIMIT_S, exit=True)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, asked, number)
+    return stop
+
+
+async def _until(stop: asyncio.Event, events: asyncio.Task[None]) -> None:
+    """Returns when ``stop`` is set. Without its events the server is deaf: a failure of the run."""
+    stopped = asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait([stopped, events], return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        stopped.cancel()
+    if not stop.is_set():
+        error = events.exception()
+        _log.error("events_ended", exc_info=error)
+        raise RunError(f"The engine's events ended by themselves: {error or 'no error'}.")
+
+
+# The beginning -----------------------------------------------------------------------------------
+
+
+def _raise_descriptor_limit() -> None:
+    """Viewers keep HTTP connections; the usual soft limit of 1,024 is for programs that select."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def _certificate(config: Config) -> Certificate:
+    if config.dtls.cert_file:
+        return Certificate.load(config.dtls.cert_file, config.dtls.key_file)
+    return Certificate.generate()
+
+
+def _tls(config: Config) -> ssl.SSLContext | None:
+    if not config.http.tls_cert:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    try:
+        context.load_cert_chain(config.http.tls_cert, config.http.tls_key)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigError(
+            f"http.tls_cert, http.tls_key: {config.http.tls_cert} and {config.http.tls_key} "
+            f"cannot be used: {error.strerror or error}."
+        ) from None
+    return context
+
+
+async def _listen(config: Config, runner: web.AppRunner, tls: ssl.SSLContext | None) -> str:
+    """Opens the HTTP port and returns the URL that this machine reaches it by."""
+    site = web.TCPSite(runner, config.http.address, config.http.port, ssl_context=tls, backlog=1024)
+    try:
+        await site.start()
+    except OSError as error:
+        raise HostError(_http_refusal(config, error)) from None
+    bound = ipaddress.ip_address(config.http.address)
+    if bound.is_unspecified:
+        bound = ipaddress.ip_address("127.0.0.1" if bound.version == 4 else "::1")
+    host = f"[{bound}]" if bound.version == 6 else str(bound)
+    return f"{'https' if tls else 'http'}://{host}:{runner.addresses[0][1]}"
+
+
+def _http_refusal(config: Config, error: OSError) -> str:
+    bind = config.http.bind
+    match error.errno:
+        case errno.EADDRINUSE:
+            return f"HTTP on {bind}: the port is in use. Stop the other process or set http.bind."
+        case errno.EACCES | errno.EPERM:
+            return f"HTTP on {bind}: not permitted. Set http.bind to a port of 1024 or above."
+        case errno.EADDRNOTAVAIL:
+            return f"HTTP on {bind}: this machine has no such address. Correct http.bind."
+        case _:
+            return f"HTTP on {bind}: {error.strerror or error}."
+
+
+@contextlib.contextmanager
+def _announced(
+    ready_file: Path | None, http_url: str, media: tuple[tuple[str, int], ...]
+) -> Iterator[None]:
+    """While inside, ``ready_file`` says where the server answers; it appears whole or never."""
+    if ready_file is None:
+        yield
+        return
+    told = {
+        "http_url": http_url,
+        "media": [{"address": address, "port": port} for address, port in media],
+        "pid": os.getpid(),
+    }
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w", dir=ready_file.parent, prefix=f".{ready_file.name}.", delete=False
+        ) as draft:
+            json.dump(told, draft)
+        Path(draft.name).replace(ready_file)
+    except OSError as error:
+        raise HostError(f"--ready-file {ready_file}: {error.strerror}.") from None
+    try:
+        yield
+    finally:
+        ready_file.unlink(missing_ok=True)

@@ -1,0 +1,390 @@
+"""Makes ``pyforward/media/demo.rtp``: 20 s of test picture and tone as RTP packets, to be looped.
+
+H.264 constrained baseline, 640×360, 30 frames/s, a keyframe every 2 s, and Opus, 48 kHz stereo.
+It needs PyAV (``pip install 'pyforward[media]'``), whose wheel carries GPL encoders; what it makes
+is data, so playing the demo needs no encoder. The same PyAV gives the same bytes on every run.
+
+What the picture holds: colour bars, a clock, a ball that crosses in two seconds, the frame's number
+as text and as a bar code (lower left: white, ten bits with the highest first, black), and a square
+that flashes with a short beep at every full second, so that eye and ear can judge lip sync.
+
+Everything in it repeats after 20 s, and the second of two encoded turns is kept, so that the loop
+has no seam.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from array import array
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import av
+from av.audio.codeccontext import AudioCodecContext
+from av.audio.frame import AudioFrame
+from av.video.codeccontext import VideoCodecContext
+from av.video.frame import PictureType, VideoFrame
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from pyforward.media import demo, rtpdump
+
+TARGET = Path(__file__).resolve().parents[1] / "pyforward" / "media" / "demo.rtp"
+LARGEST_FILE_BYTES = 2_000_000
+
+WIDTH, HEIGHT, FRAMES_PER_S = 640, 360, 30
+LOOP_S = 20
+FRAMES = LOOP_S * FRAMES_PER_S
+VIDEO_BITS_PER_S = 560_000
+VIDEO_SSRC = 0x70797631
+
+SAMPLES_PER_S, SAMPLES_PER_PACKET = 48_000, 960
+AUDIO_BITS_PER_S = 64_000
+AUDIO_SSRC = 0x70796131
+
+LARGEST_PAYLOAD_BYTES = 1_180
+
+
+# The picture -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Colour:
+    """BT.601, limited range."""
+
+    y: int
+    u: int
+    v: int
+
+
+NIGHT = Colour(34, 134, 124)
+DUSK = Colour(50, 136, 122)
+INK = Colour(24, 130, 126)
+PAPER = Colour(225, 126, 130)
+GREY = Colour(120, 130, 126)
+AMBER = Colour(172, 60, 168)
+BLACK = Colour(16, 128, 128)
+WHITE = Colour(235, 128, 128)
+BARS = (  # 75 %
+    Colour(180, 128, 128),
+    Colour(162, 44, 142),
+    Colour(131, 156, 44),
+    Colour(112, 72, 58),
+    Colour(84, 184, 198),
+    Colour(65, 100, 212),
+    Colour(35, 212, 114),
+    Colour(16, 128, 128),
+)
+
+# Five columns, seven rows; each number is a row, its highest bit on the left.
+GLYPHS = {
+    " ": (0, 0, 0, 0, 0, 0, 0),
+    ".": (0, 0, 0, 0, 0, 12, 12),
+    ":": (0, 12, 12, 0, 12, 12, 0),
+    "0": (14, 17, 19, 21, 25, 17, 14),
+    "1": (4, 12, 4, 4, 4, 4, 14),
+    "2": (14, 17, 1, 2, 4, 8, 31),
+    "3": (31, 2, 4, 2, 1, 17, 14),
+    "4": (2, 6, 10, 18, 31, 2, 2),
+    "5": (31, 16, 30, 1, 1, 17, 14),
+    "6": (6, 8, 16, 30, 17, 17, 14),
+    "7": (31, 1, 2, 4, 8, 8, 8),
+    "8": (14, 17, 17, 14, 17, 17, 14),
+    "9": (14, 17, 17, 15, 1, 2, 12),
+    "a": (0, 0, 14, 1, 15, 17, 15),
+    "d": (1, 1, 13, 19, 17, 17, 15),
+    "e": (0, 0, 14, 17, 31, 16, 14),
+    "f": (6, 9, 8, 28, 8, 8, 8),
+    "m": (0, 0, 26, 21, 21, 17, 17),
+    "o": (0, 0, 14, 17, 17, 17, 14),
+    "p": (0, 0, 30, 17, 30, 16, 16),
+    "r": (0, 0, 22, 25, 16, 16, 16),
+    "w": (0, 0, 17, 17, 21, 21, 10),
+    "y": (0, 0, 17, 17, 15, 1, 14),
+}
+
+
+class Picture:
+    """A 4:2:0 picture; coordinates in luma samples from the upper left."""
+
+    def __init__(self, source: Picture | None = None) -> None:
+        if source is None:
+            self.y = bytearray(WIDTH * HEIGHT)
+            self.u = bytearray(WIDTH * HEIGHT // 4)
+            self.v = bytearray(WIDTH * HEIGHT // 4)
+        else:
+            self.y, self.u, self.v = source.y[:], source.u[:], source.v[:]
+
+    def rectangle(self, x: int, y: int, width: int, height: int, colour: Colour) -> None:
+        for row in range(y, y + height):
+            start = row * WIDTH + x
+            self.y[start : start + width] = bytes([colour.y]) * width
+        first, last = x // 2, (x + width + 1) // 2
+        for row in range(y // 2, (y + height + 1) // 2):
+            start = row * (WIDTH // 2) + first
+            self.u[start : start + last - first] = bytes([colour.u]) * (last - first)
+            self.v[start : start + last - first] = bytes([colour.v]) * (last - first)
+
+    def disc(self, centre_x: float, centre_y: float, radius: float, colour: Colour) -> None:
+        """With soft edges, so that it moves evenly."""
+        for row in range(int(centre_y - radius) - 1, int(centre_y + radius) + 2):
+            for column in range(int(centre_x - radius) - 1, int(centre_x + radius) + 2):
+                distance = math.hypot(column + 0.5 - centre_x, row + 0.5 - centre_y)
+                cover = min(1.0, max(0.0, radius - distance + 0.5))
+                if cover == 0.0:
+                    continue
+                at = row * WIDTH + column
+                self.y[at] = round(self.y[at] + (colour.y - self.y[at]) * cover)
+                if cover > 0.5 and row % 2 == 0 and column % 2 == 0:
+                    at = row // 2 * (WIDTH // 2) + column // 2
+                    self.u[at], self.v[at] = colour.u, colour.v
+
+    def text(self, x: int, y: int, scale: int, text: str, colour: Colour) -> None:
+        for character in text:
+            for row, bits in enumerate(GLYPHS[character]):
+                for column in range(5):
+                    if bits >> (4 - column) & 1:
+                        self.rectangle(x + column * scale, y + row * scale, scale, scale, colour)
+            x += 6 * scale
+
+
+def backdrop() -> Picture:
+    """What never moves."""
+    picture = Picture()
+    picture.rectangle(0, 0, WIDTH, HEIGHT, NIGHT)
+    for number, colour in enumerate(BARS):
+        picture.rectangle(number * 80, 0, 80, 40, colour)
+    picture.text(40, 68, 4, "pyforward demo", PAPER)
+    picture.rectangle(40, 294, 560, 2, GREY)
+    picture.disc(500, 150, 76, DUSK)
+    for second in range(LOOP_S):
+        angle = 2 * math.pi * second / LOOP_S
+        size = 4 if second % 5 == 0 else 2
+        picture.disc(500 + 66 * math.sin(angle), 150 - 66 * math.cos(angle), size, PAPER)
+    return picture
+
+
+def draw(number: int, background: Picture) -> Picture:
+    """The frame with this number, 0 to 599."""
+    picture = Picture(background)
+    seconds, within = divmod(number, FRAMES_PER_S)
+    picture.text(40, 120, 10, f"{seconds:02d}.{within * 100 // FRAMES_PER_S:02d}", PAPER)
+    picture.text(40, 212, 4, f"frame {number:03d}", GREY)
+    angle = 2 * math.pi * number / FRAMES
+    for step in range(0, 58, 2):
+        picture.disc(500 + step * math.sin(angle), 150 - step * math.cos(angle), 2.5, AMBER)
+    picture.disc(500, 150, 6, AMBER)
+    across = (1 - math.cos(2 * math.pi * number / (4 * FRAMES_PER_S))) / 2
+    picture.disc(58 + 524 * across, 275, 18, AMBER)
+    picture.rectangle(340, 120, 40, 40, PAPER if within < 3 else DUSK)
+    bits = "1" + format(number, "010b") + "0"
+    for place, bit in enumerate(bits):
+        picture.rectangle(40 + place * 16, 320, 16, 16, WHITE if bit == "1" else BLACK)
+    return picture
+
+
+def video_frames(turns: int) -> Iterator[VideoFrame]:
+    background = backdrop()
+    pictures: list[Picture] = []
+    for index in range(turns * FRAMES):
+        if index < FRAMES:
+            pictures.append(draw(index, background))
+        picture = pictures[index % FRAMES]
+        frame = VideoFrame(WIDTH, HEIGHT, "yuv420p")
+        for plane, data, width in zip(
+            frame.planes,
+            (picture.y, picture.u, picture.v),
+            (WIDTH, WIDTH // 2, WIDTH // 2),
+            strict=True,
+        ):
+            plane.update(_padded(data, width, plane.line_size))
+        frame.pts = index
+        frame.time_base = Fraction(1, FRAMES_PER_S)
+        if index % (2 * FRAMES_PER_S) == 0:
+            frame.pict_type = PictureType.I
+        yield frame
+
+
+def _padded(data: bytearray, width: int, line_size: int) -> bytes:
+    if width == line_size:
+        return bytes(data)
+    padding = bytes(line_size - width)
+    return b"".join(data[row : row + width] + padding for row in range(0, len(data), width))
+
+
+# The tone ----------------------------------------------------------------------------------------
+
+
+def samples() -> array[int]:
+    """20 s, both channels interleaved: two soft notes, and a beep at every full second."""
+    out = array("h")
+    beep_samples = SAMPLES_PER_S // 10
+    for number in range(LOOP_S * SAMPLES_PER_S):
+        at = number / SAMPLES_PER_S
+        swell = 0.7 + 0.3 * math.cos(2 * math.pi * at / 5)
+        left = 0.05 * swell * math.sin(2 * math.pi * 220 * at)
+        right = 0.05 * swell * math.sin(2 * math.pi * 330 * at)
+        since_second = number % SAMPLES_PER_S
+        beep = 0.0
+        if since_second < beep_samples:
+            shape = math.sin(math.pi * since_second / beep_samples)
+            beep = 0.2 * shape * math.sin(2 * math.pi * 880 * at)
+        out.append(round(32767 * (left + beep)))
+        out.append(round(32767 * (right + beep)))
+    return out
+
+
+def audio_frames(turns: int) -> Iterator[AudioFrame]:
+    turn = samples()
+    for index in range(turns * LOOP_S * SAMPLES_PER_S // SAMPLES_PER_PACKET):
+        start = index * SAMPLES_PER_PACKET * 2 % len(turn)
+        frame = AudioFrame("s16", "stereo", SAMPLES_PER_PACKET)
+        frame.planes[0].update(turn[start : start + SAMPLES_PER_PACKET * 2].tobytes())
+        frame.sample_rate = SAMPLES_PER_S
+        frame.pts = index * SAMPLES_PER_PACKET
+        frame.time_base = Fraction(1, SAMPLES_PER_S)
+        yield frame
+
+
+# Encoding ----------------------------------------------------------------------------------------
+
+
+def encode_video() -> list[bytes]:
+    """The second turn's frames, each as an Annex B byte stream."""
+    context = av.codec.CodecContext.create("libx264", "w")
+    assert isinstance(context, VideoCodecContext)
+    context.width, context.height, context.pix_fmt = WIDTH, HEIGHT, "yuv420p"
+    context.time_base = Fraction(1, FRAMES_PER_S)
+    context.framerate = Fraction(FRAMES_PER_S)
+    context.bit_rate = VIDEO_BITS_PER_S
+    context.thread_count = 1
+    context.options = {
+        "preset": "slow",
+        "profile": "baseline",
+        "level": "3.0",
+        "forced-idr": "1",
+        "x264-params": ":".join(
+            (
+                f"keyint={2 * FRAMES_PER_S}",
+                f"min-keyint={2 * FRAMES_PER_S}",
+                "scenecut=0",
+                "bframes=0",
+                "repeat-headers=1",
+                "threads=1",
+                "sliced-threads=0",
+                "sync-lookahead=0",
+                f"vbv-maxrate={VIDEO_BITS_PER_S // 1000}",
+                f"vbv-bufsize={VIDEO_BITS_PER_S // 1000}",
+            )
+        ),
+    }
+    packets = [bytes(p) for frame in video_frames(2) for p in context.encode(frame)]
+    packets += [bytes(p) for p in context.encode(None)]
+    assert len(packets) == 2 * FRAMES, len(packets)
+    return packets[FRAMES:]
+
+
+def encode_audio() -> list[bytes]:
+    """The second turn's Opus packets."""
+    context = av.codec.CodecContext.create("libopus", "w")
+    assert isinstance(context, AudioCodecContext)
+    context.sample_rate, context.layout, context.format = SAMPLES_PER_S, "stereo", "s16"
+    context.bit_rate = AUDIO_BITS_PER_S
+    context.time_base = Fraction(1, SAMPLES_PER_S)
+    packets = [bytes(p) for frame in audio_frames(2) for p in context.encode(frame)]
+    wanted = LOOP_S * SAMPLES_PER_S // SAMPLES_PER_PACKET
+    return packets[wanted : 2 * wanted]
+
+
+# Packetizing -------------------------------------------------------------------------------------
+
+
+def nal_units(annex_b: bytes) -> list[bytes]:
+    """RFC 6184 §5.3 counts them by type; delimiters and SEI are of no use to a viewer."""
+    parts = annex_b.replace(b"\0\0\0\1", b"\0\0\1").split(b"\0\0\1")
+    return [part for part in parts if part and part[0] & 0x1F in (1, 5, 7, 8)]
+
+
+def payloads(units: list[bytes]) -> list[bytes]:
+    """Packetization mode 1: parameter sets as one STAP-A, large units as FU-A of even sizes."""
+    out: list[bytes] = []
+    parameter_sets = [unit for unit in units if unit[0] & 0x1F in (7, 8)]
+    if parameter_sets:  # RFC 6184 §5.7.1
+        importance = max(unit[0] & 0x60 for unit in parameter_sets)
+        sized = b"".join(len(unit).to_bytes(2, "big") + unit for unit in parameter_sets)
+        out.append(bytes([importance | 24]) + sized)
+    for unit in units:
+        if unit[0] & 0x1F in (1, 5):
+            out.extend([unit] if len(unit) <= LARGEST_PAYLOAD_BYTES else _fragments(unit))
+    return out
+
+
+def _fragments(unit: bytes) -> list[bytes]:
+    """RFC 6184 §5.8. Equal sizes, the last ones shorter by one byte: they make one train."""
+    body = unit[1:]
+    count = math.ceil(len(body) / (LARGEST_PAYLOAD_BYTES - 2))
+    small, longer = divmod(len(body), count)
+    out: list[bytes] = []
+    position = 0
+    for number in range(count):
+        size = small + (number < longer)
+        start, end = number == 0, number == count - 1
+        indicator = unit[0] & 0xE0 | 28
+        header = start << 7 | end << 6 | unit[0] & 0x1F
+        out.append(bytes([indicator, header]) + body[position : position + size])
+        position += size
+    return out
+
+
+class Track:
+    """Puts RTP headers before payloads (RFC 3550 §5.1)."""
+
+    def __init__(self, payload_type: int, clock_hz: int, ssrc: int) -> None:
+        self._payload_type, self._clock_hz, self._ssrc = payload_type, clock_hz, ssrc
+        self._sequence = 0
+
+    def record(self, timestamp: int, payload: bytes, *, marker: bool) -> rtpdump.Record:
+        header = b"".join(
+            (
+                bytes([0x80, marker << 7 | self._payload_type]),
+                self._sequence.to_bytes(2, "big"),
+                timestamp.to_bytes(4, "big"),
+                self._ssrc.to_bytes(4, "big"),
+            )
+        )
+        self._sequence += 1
+        return rtpdump.Record(timestamp * 1000 // self._clock_hz, header + payload)
+
+
+def make() -> bytes:
+    """The whole file."""
+    records: list[rtpdump.Record] = []
+    video = Track(demo.VIDEO_PAYLOAD_TYPE, demo.VIDEO_CLOCK_HZ, VIDEO_SSRC)
+    for number, frame in enumerate(encode_video()):
+        timestamp = number * demo.VIDEO_CLOCK_HZ // FRAMES_PER_S
+        parts = payloads(nal_units(frame))
+        records.extend(video.record(timestamp, part, marker=part is parts[-1]) for part in parts)
+    audio = Track(demo.AUDIO_PAYLOAD_TYPE, demo.AUDIO_CLOCK_HZ, AUDIO_SSRC)
+    for number, packet in enumerate(encode_audio()):
+        # The marker opens a talkspurt (RFC 3551 §4.1), and this one never ends.
+        records.append(audio.record(number * SAMPLES_PER_PACKET, packet, marker=False))
+    records.sort(key=lambda record: record.offset_ms)
+    return rtpdump.write(records)
+
+
+def main() -> int:
+    made = make()
+    demo.Demo(rtpdump.read(made))  # what cannot be played is not written
+    if len(made) > LARGEST_FILE_BYTES:
+        print(f"{len(made)} bytes are more than {LARGEST_FILE_BYTES}", file=sys.stderr)
+        return 1
+    TARGET.write_bytes(made)
+    print(f"{TARGET.name}: {len(made)} bytes")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
