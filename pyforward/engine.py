@@ -76,6 +76,8 @@ class NativeEngine(Protocol):
 
     def addresses(self) -> list[tuple[str, int]]: ...
 
+    def notes(self) -> list[str]: ...
+
     def stop(self) -> None: ...
 
 
@@ -121,6 +123,8 @@ class Engine:
         self._event_fd = native.event_fd()
         self.addresses: tuple[tuple[str, int], ...] = tuple(native.addresses())
         """Where media is bound, with the port that was taken; a wildcard stays one."""
+        self.notes: tuple[str, ...] = tuple(native.notes())
+        """What is worse on this machine than it could be, a sentence each."""
         loop.add_reader(self._event_fd, self._wake)
 
     @classmethod

@@ -76,6 +76,8 @@ async def _run(
     async with contextlib.AsyncExitStack() as rooms:
         engine = Engine.start(config, asyncio.get_running_loop())
         rooms.push_async_callback(engine.close)
+        for note in engine.notes:
+            _log.warning("engine_note", note=note)
         control = Control(config, engine, certificate)
         events = asyncio.create_task(control.run_events(), name="events")
         exporter = Exporter(engine.stats, control.view)

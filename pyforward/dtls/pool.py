@@ -351,7 +351,7 @@ class Pool:
 
 
 class _Association:
-    """A session in the books. Only ``handshake`` is touched by a thread, and only while ``busy``."""
+    """A session in the books. A thread touches ``handshake`` alone, and only while ``busy``."""
 
     __slots__ = (
         "busy",

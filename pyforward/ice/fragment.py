@@ -1,4 +1,4 @@
-"""Trickle fragments (RFC 8840 §9): what a PATCH with ``application/trickle-ice-sdpfrag`` carries."""
+"""Trickle fragments (RFC 8840 §9): what a PATCH of ``application/trickle-ice-sdpfrag`` carries."""
 
 from __future__ import annotations
 

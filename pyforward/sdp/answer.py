@@ -70,7 +70,7 @@ def write(
     *,
     msid_semantic: str = "",
 ) -> str:
-    """The text of the answer; every m-line of the offer that is not among ``accepted`` is refused."""
+    """The text of the answer; every m-line of the offer not among ``accepted`` is refused."""
     by_line = {id(item.offer): item for item in accepted}
     media: list[Media] = []
     with_candidates = True

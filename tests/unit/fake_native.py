@@ -51,6 +51,9 @@ class FakeNativeEngine:
         port = self.arguments["port"] or 40000
         return [(address, port) for address in self.arguments["addresses"] or ["::"]]
 
+    def notes(self) -> list[str]:
+        return ["the kernel is old"]
+
     def stop(self) -> None:
         self.stopped = True
 

@@ -144,6 +144,7 @@ class TestStart:
         assert arguments["publisher_bitrate_bps"] == 3_000_000
         assert arguments["shards"] == 3
         assert started.addresses == (("127.0.0.1", 40000),)
+        assert started.notes == ("the kernel is old",)
         await started.close()
         assert module.engines[0].stopped
 

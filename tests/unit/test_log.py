@@ -44,7 +44,8 @@ def test_nothing_a_peer_sends_makes_a_second_line() -> None:
         stream = io.StringIO()
         written(stream, format=form)
         structlog.get_logger().info("refused", reason="x\n2026 forged\x1b[2J")
-        assert stream.getvalue().count("\n") == 1
+        logging.getLogger("other").warning("refused %s", "x\n2026 forged\x1b[2J")
+        assert stream.getvalue().count("\n") == 2
         assert "\x1b[2J" not in stream.getvalue()
 
 

@@ -1,7 +1,11 @@
 //! What leaves: the arena that packets are sealed into, the messages that point into it, and the
 //! one way out.
 
+use std::time::Duration;
+
 use crate::path::Path;
+use crate::stats::{Counter, LATENCY_BOUNDS, Stats, TRAIN_BOUNDS};
+use crate::time::Time;
 
 /// Most packets of one train. 64 segments are the kernel's limit; beyond 16 the gain is small and
 /// the burst on the viewer's last mile is not.
@@ -60,4 +64,258 @@ pub trait Transmit {
         messages: &[Message],
         outcomes: &mut Vec<Outcome>,
     ) -> usize;
+
+    /// The time at this moment, for the latency of what was just handed over.
+    fn now(&self) -> Time;
+}
+
+/// Bytes of sealed packets that are handed over at once: what stays in the second-level cache
+/// between sealing and the kernel's copy.
+const ARENA: usize = 256 * 1024;
+
+/// Most messages that are handed over at once.
+const MESSAGES: usize = 64;
+
+/// An outcome that its owner must hear of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Trouble {
+    /// The message's owner.
+    pub owner: u32,
+    /// Never [`Outcome::Sent`].
+    pub outcome: Outcome,
+    /// How many datagrams the message was.
+    pub datagrams: u32,
+}
+
+/// What a message is, for the counters.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Content {
+    /// Media on its first way; its last packet arrived at this time.
+    Media(Time),
+    /// Everything else: answers, reports, records, retransmissions.
+    Other,
+}
+
+/// Collects sealed packets and hands them over.
+pub struct Egress {
+    arena: Vec<u8>,
+    used: usize,
+    messages: Vec<Message>,
+    contents: Vec<Content>,
+    outcomes: Vec<Outcome>,
+    troubles: Vec<Trouble>,
+    gso: bool,
+}
+
+/// A train that is being built: equal segments, of which only the last may be shorter.
+pub struct Train<'a> {
+    egress: &'a mut Egress,
+    path: Path,
+    owner: u32,
+    start: usize,
+    segment: usize,
+    cap: usize,
+    content: Content,
+}
+
+impl Egress {
+    /// An empty one; without `gso` each packet is a message of its own.
+    #[must_use]
+    pub fn new(gso: bool) -> Egress {
+        Egress {
+            arena: vec![0; ARENA],
+            used: 0,
+            messages: Vec::with_capacity(MESSAGES),
+            contents: Vec::with_capacity(MESSAGES),
+            outcomes: Vec::with_capacity(MESSAGES),
+            troubles: Vec::new(),
+            gso,
+        }
+    }
+
+    /// Adds one datagram that is no viewer's media.
+    pub fn datagram(&mut self, path: Path, owner: u32, bytes: &[u8]) {
+        let mut train = self.train(path, owner, 0, None, bytes.len());
+        train.segment(bytes.len(), |buffer| {
+            buffer.copy_from_slice(bytes);
+            bytes.len()
+        });
+    }
+
+    /// Starts a train of media whose last packet arrived at `arrival` (none: a retransmission or
+    /// something else), of at most `room` bytes. Segments above `cap` bytes go alone.
+    pub fn train(
+        &mut self,
+        path: Path,
+        owner: u32,
+        cap: usize,
+        arrival: Option<Time>,
+        room: usize,
+    ) -> Train<'_> {
+        if self.arena.len() < self.used + room {
+            // Only what arrived larger than an arena can hold gets here; io bounds what arrives.
+            self.arena.resize(self.used + room, 0);
+        }
+        let start = self.used;
+        let cap = if self.gso { cap } else { 0 };
+        let content = arrival.map_or(Content::Other, Content::Media);
+        Train { egress: self, path, owner, start, segment: 0, cap, content }
+    }
+
+    /// True when what was collected should be handed over before more is added.
+    #[must_use]
+    pub fn is_full(&self, room: usize) -> bool {
+        self.used + room > ARENA || self.messages.len() + MAX_TRAIN > MESSAGES
+    }
+
+    /// Hands everything over.
+    pub fn flush(&mut self, transmit: &mut impl Transmit, stats: &mut Stats) {
+        if self.messages.is_empty() {
+            return;
+        }
+        self.outcomes.clear();
+        let arena = self.arena.get(..self.used).unwrap_or(&[]);
+        let calls = transmit.transmit(arena, &self.messages, &mut self.outcomes);
+        let now = transmit.now();
+        stats.add(Counter::SendCalls, calls as u64);
+        stats.add(Counter::MessagesOut, self.messages.len() as u64);
+        for ((message, content), outcome) in
+            self.messages.iter().zip(&self.contents).zip(&self.outcomes)
+        {
+            let datagrams = message.datagrams();
+            match (outcome, content) {
+                (Outcome::Sent | Outcome::Unsegmented, Content::Media(arrival)) => {
+                    let segments = if *outcome == Outcome::Sent { datagrams } else { 1 };
+                    let times = u64::from(datagrams / segments.max(1));
+                    stats.train_packets.observe(&TRAIN_BOUNDS, u64::from(segments), times);
+                    let micros = now.since(*arrival).as_micros() as u64;
+                    stats.forward_latency.observe(&LATENCY_BOUNDS, micros, u64::from(datagrams));
+                }
+                (Outcome::Full, Content::Media(_)) => {
+                    stats.add(Counter::SendDropsFull, u64::from(datagrams));
+                }
+                (Outcome::Refused, Content::Media(_)) => {
+                    stats.add(Counter::SendDropsError, u64::from(datagrams));
+                }
+                _ => {}
+            }
+            if *outcome == Outcome::Unsegmented {
+                stats.add(Counter::SendUnsegmented, 1);
+            }
+            if *outcome != Outcome::Sent && message.owner != Message::NOBODY {
+                self.troubles.push(Trouble { owner: message.owner, outcome: *outcome, datagrams });
+            }
+        }
+        self.used = 0;
+        self.messages.clear();
+        self.contents.clear();
+    }
+
+    /// What owners must hear of since the last call.
+    pub fn take_troubles(&mut self) -> Vec<Trouble> {
+        std::mem::take(&mut self.troubles)
+    }
+}
+
+impl Train<'_> {
+    /// Adds a segment of at most `room` bytes; `write` fills the buffer and returns how much of
+    /// it is used. A segment that does not fit the train closes it and starts the next one.
+    pub fn segment(&mut self, room: usize, write: impl FnOnce(&mut [u8]) -> usize) -> usize {
+        let from = self.egress.used;
+        let needed = from + room;
+        if self.egress.arena.len() < needed {
+            self.egress.arena.resize(needed, 0);
+        }
+        let len = match self.egress.arena.get_mut(from..needed) {
+            Some(buffer) => write(buffer).min(room),
+            None => return 0,
+        };
+        let alone = len > self.cap;
+        let fits = from > self.start
+            && !alone
+            && len <= self.segment
+            && (from - self.start).is_multiple_of(self.segment.max(1))
+            && (from - self.start) / self.segment.max(1) < MAX_TRAIN;
+        if !fits {
+            self.close();
+            self.segment = len;
+        }
+        self.egress.used = from + len;
+        if alone {
+            self.close();
+        }
+        len
+    }
+
+    fn close(&mut self) {
+        let (start, end) = (self.start, self.egress.used);
+        self.start = end;
+        if end == start {
+            return;
+        }
+        self.egress.messages.push(Message {
+            path: self.path,
+            start: start as u32,
+            len: (end - start) as u32,
+            segment: self.segment as u16,
+            owner: self.owner,
+        });
+        self.egress.contents.push(self.content);
+    }
+}
+
+impl Drop for Train<'_> {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+/// A token bucket in bytes: what a viewer or a shard may still send. Retransmissions draw on one;
+/// pacing draws on one as soon as a rate is set.
+#[derive(Clone, Copy, Debug)]
+pub struct Budget {
+    bytes_per_second: u64,
+    burst: u64,
+    tokens: u64,
+    filled_at: Time,
+}
+
+impl Budget {
+    /// Never exhausted.
+    pub const UNLIMITED: Budget =
+        Budget { bytes_per_second: u64::MAX, burst: u64::MAX, tokens: 0, filled_at: Time(0) };
+
+    /// Refills at `bytes_per_second` up to `burst` bytes, full at first.
+    #[must_use]
+    pub fn new(now: Time, bytes_per_second: u64, burst: u64) -> Budget {
+        Budget { bytes_per_second, burst, tokens: burst, filled_at: now }
+    }
+
+    /// Takes `bytes` if they are there.
+    pub fn take(&mut self, now: Time, bytes: usize) -> bool {
+        if self.bytes_per_second == u64::MAX {
+            return true;
+        }
+        let micros = now.since(self.filled_at).as_micros() as u64;
+        let gained = micros.saturating_mul(self.bytes_per_second) / 1_000_000;
+        if gained > 0 {
+            self.tokens = self.tokens.saturating_add(gained).min(self.burst);
+            self.filled_at = now;
+        }
+        let enough = self.tokens >= bytes as u64;
+        if enough {
+            self.tokens -= bytes as u64;
+        }
+        enough
+    }
+
+    /// How long until `bytes` will be there; what a pacer waits.
+    #[must_use]
+    pub fn wait(&self, bytes: usize) -> Duration {
+        let missing = (bytes as u64).saturating_sub(self.tokens);
+        if missing == 0 || self.bytes_per_second == u64::MAX {
+            return Duration::ZERO;
+        }
+        Duration::from_micros(missing.saturating_mul(1_000_000) / self.bytes_per_second.max(1))
+    }
 }

@@ -1,1 +1,567 @@
-//! jitter
+//! Arrival order of one SSRC: extended sequence numbers, what is missing, when to ask for it, when
+//! to give it up, and what a receiver report says of it all (RFC 3550 §6.4.1, RFC 4585 §6.2.1).
+//!
+//! Never holds a packet back and never reorders: that is for the viewer's own jitter buffer. Memory
+//! is bounded: a bit for each of the last [`WINDOW`] packets and at most [`MAX_MISSING`] gaps.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use crate::discard::Discard;
+use crate::time::Time;
+
+/// How far behind the newest packet one may arrive and still be told from a duplicate. OBS repairs
+/// by plain retransmission, a second late at 20 Mbit/s.
+pub const WINDOW: u64 = 2_048;
+
+/// Most packets that are asked for at a time; beyond, the oldest is given up.
+pub const MAX_MISSING: usize = 1_024;
+
+/// A jump further ahead than this is a restart of the sender, not loss (RFC 3550 §A.1).
+pub const MAX_JUMP: u64 = 1_024;
+
+/// How often a packet is asked for before it is given up.
+const MAX_TRIES: u8 = 10;
+/// How long it is asked for.
+const GIVE_UP_AFTER: Duration = Duration::from_secs(1);
+/// How long a gap may stay open when nothing can be asked for: it may close by reordering.
+const REORDERING: Duration = Duration::from_millis(100);
+/// Shortest time between two requests for one packet, whatever the round trip.
+const MIN_RETRY: Duration = Duration::from_millis(20);
+/// Extended sequence numbers start here, so that packets older than the first have one as well.
+const FIRST_CYCLE: u64 = 1 << 16;
+
+/// How a packet came in relation to those before it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Order {
+    /// The newest so far, `gap` packets after the one that was.
+    Newest {
+        /// How many are missing directly before it.
+        gap: u64,
+    },
+    /// The newest so far, after a jump that says that the sender began anew.
+    Restarted,
+    /// Older than the newest; fills a gap.
+    Late {
+        /// It had been asked for.
+        repaired: bool,
+        /// Time since it was asked for, when that was once: a round trip, roughly.
+        answered_in: Option<Duration>,
+    },
+}
+
+/// A packet that was accepted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Arrival {
+    /// Its sequence number, extended by rollovers.
+    pub sequence: u64,
+    /// How it came.
+    pub order: Order,
+}
+
+/// The figures of a reception report block (RFC 3550 §6.4.1).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Reception {
+    /// Of the packets expected since the last report, in 256ths.
+    pub fraction_lost: u8,
+    /// Since the start, 24 bits, two's complement.
+    pub cumulative_lost: u32,
+    /// Extended highest sequence number.
+    pub highest: u32,
+    /// Interarrival jitter in units of the RTP clock.
+    pub jitter: u32,
+}
+
+/// What [`Jitter::ask`] did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Asked {
+    /// How many packets are to be asked for.
+    pub asked: u64,
+    /// How many were given up.
+    pub lost: u64,
+}
+
+/// One SSRC's arrivals.
+#[derive(Debug)]
+pub struct Jitter {
+    clock_rate: u32,
+    /// Generic NACK was negotiated.
+    nack: bool,
+    /// Gaps are listed; off for layers that nobody gets.
+    wanted: bool,
+    state: Option<State>,
+    missing: VecDeque<Missing>,
+    /// No later than the earliest [`Missing::due`].
+    due: Time,
+    /// Given up since [`Jitter::ask`] last told.
+    lost: u64,
+}
+
+/// Exists from the first packet on.
+#[derive(Debug)]
+struct State {
+    highest: u64,
+    /// Bit `n % WINDOW` is set when packet `n` of the last `WINDOW` was received.
+    received: [u64; (WINDOW / 64) as usize],
+    /// The number after the last one that was far too old: two in a row are a restart.
+    restart_at: Option<u16>,
+    reception: ReceptionState,
+}
+
+/// RFC 3550 §A.3 and §A.8.
+#[derive(Debug)]
+struct ReceptionState {
+    base: u64,
+    received: u64,
+    expected_prior: u64,
+    received_prior: u64,
+    transit: Option<u32>,
+    /// Times 16, as in §A.8.
+    jitter_q4: u32,
+}
+
+#[derive(Debug)]
+struct Missing {
+    sequence: u64,
+    since: Time,
+    asked_at: Time,
+    due: Time,
+    tries: u8,
+}
+
+impl Jitter {
+    /// An SSRC that has sent nothing yet. Without `nack` a gap is only given time to close.
+    #[must_use]
+    pub fn new(clock_rate: u32, nack: bool) -> Jitter {
+        Jitter {
+            clock_rate,
+            nack,
+            wanted: false,
+            state: None,
+            missing: VecDeque::new(),
+            due: Time::NEVER,
+            lost: 0,
+        }
+    }
+
+    /// Gaps matter from now on, or no longer; then those that are open are given up.
+    pub fn set_wanted(&mut self, wanted: bool) {
+        self.wanted = wanted;
+        if !wanted {
+            self.give_up_all();
+        }
+    }
+
+    /// Something was received.
+    #[must_use]
+    pub fn started(&self) -> bool {
+        self.state.is_some()
+    }
+
+    /// The extended sequence number that is nearest to the newest; none before the first packet.
+    #[must_use]
+    pub fn extend(&self, sequence: u16) -> Option<u64> {
+        self.state.as_ref().map(|state| state.extend(sequence))
+    }
+
+    /// Whether the packet with this sequence number is listed as missing.
+    #[must_use]
+    pub fn is_missing(&self, sequence: u16) -> bool {
+        self.extend(sequence).is_some_and(|extended| {
+            self.missing.binary_search_by_key(&extended, by_sequence).is_ok()
+        })
+    }
+
+    /// Takes the packet with this sequence number and RTP timestamp into the books.
+    /// `retransmitted`: it came as RTX, which says nothing about jitter and loss, and which repeats
+    /// only what is near (RFC 4588 §4).
+    ///
+    /// # Errors
+    /// [`Discard::RtpDuplicate`], [`Discard::RtpLate`] when it is older than the window.
+    pub fn receive(
+        &mut self,
+        now: Time,
+        sequence: u16,
+        timestamp: u32,
+        retransmitted: bool,
+    ) -> Result<Arrival, Discard> {
+        let Some(state) = self.state.as_mut() else {
+            if retransmitted {
+                return Err(Discard::RtpRtx);
+            }
+            let mut state = State::new(FIRST_CYCLE + u64::from(sequence));
+            state.reception.observe(now, timestamp, self.clock_rate);
+            let arrival = Arrival { sequence: state.highest, order: Order::Newest { gap: 0 } };
+            self.state = Some(state);
+            return Ok(arrival);
+        };
+        let extended = state.extend(sequence);
+        let order = if extended > state.highest {
+            let gap = extended - state.highest - 1;
+            if gap < MAX_JUMP {
+                self.advance(now, extended, gap)
+            } else if retransmitted {
+                return Err(Discard::RtpRtx);
+            } else {
+                self.restart(extended, gap)
+            }
+        } else if state.highest - extended >= WINDOW {
+            if retransmitted || state.restart_at != Some(sequence) {
+                state.restart_at = Some(sequence.wrapping_add(1));
+                return Err(Discard::RtpLate);
+            }
+            self.restart(extended + (1 << 16), 0)
+        } else if state.mark(extended) {
+            self.late(now, extended)
+        } else {
+            return Err(Discard::RtpDuplicate);
+        };
+        let Some(state) = self.state.as_mut() else { return Err(Discard::RtpLate) };
+        if !retransmitted {
+            state.restart_at = None;
+            state.reception.observe(now, timestamp, self.clock_rate);
+        }
+        let sequence = if order == Order::Restarted { state.highest } else { extended };
+        Ok(Arrival { sequence, order })
+    }
+
+    /// Pushes the sequence numbers that are to be asked for at `now`, in ascending order, and gives
+    /// up those that were asked for long enough.
+    pub fn ask(&mut self, now: Time, round_trip: Duration, wants: &mut Vec<u16>) -> Asked {
+        let mut outcome = Asked { asked: 0, lost: std::mem::take(&mut self.lost) };
+        if now < self.due {
+            return outcome;
+        }
+        let retry = round_trip.max(MIN_RETRY);
+        let nack = self.nack;
+        let mut due = Time::NEVER;
+        self.missing.retain_mut(|missing| {
+            if missing.due <= now {
+                let over = now.since(missing.since) >= GIVE_UP_AFTER || missing.tries >= MAX_TRIES;
+                if over || !nack {
+                    outcome.lost += 1;
+                    return false;
+                }
+                missing.tries += 1;
+                missing.asked_at = now;
+                missing.due = (now + retry).min(missing.since + GIVE_UP_AFTER);
+                outcome.asked += 1;
+                wants.push(missing.sequence as u16);
+            }
+            due = due.min(missing.due);
+            true
+        });
+        self.due = due;
+        outcome
+    }
+
+    /// When [`Jitter::ask`] has something to do next.
+    #[must_use]
+    pub fn due(&self) -> Time {
+        if self.lost > 0 { Time(0) } else { self.due }
+    }
+
+    /// How many packets are missing and still hoped for.
+    #[must_use]
+    pub fn missing(&self) -> usize {
+        self.missing.len()
+    }
+
+    /// What a receiver report says, once for each report; none before the first packet.
+    pub fn report(&mut self) -> Option<Reception> {
+        let state = self.state.as_mut()?;
+        Some(state.reception.report(state.highest))
+    }
+
+    fn advance(&mut self, now: Time, extended: u64, gap: u64) -> Order {
+        let Some(state) = self.state.as_mut() else { return Order::Newest { gap } };
+        let first_missing = state.highest + 1;
+        state.advance(extended);
+        if !self.wanted {
+            return Order::Newest { gap };
+        }
+        let due = if self.nack { now } else { now + REORDERING };
+        for sequence in first_missing..extended {
+            if self.missing.len() == MAX_MISSING {
+                self.missing.pop_front();
+                self.lost += 1;
+            }
+            self.missing.push_back(Missing { sequence, since: now, asked_at: now, due, tries: 0 });
+            self.due = self.due.min(due);
+        }
+        Order::Newest { gap }
+    }
+
+    fn late(&mut self, now: Time, extended: u64) -> Order {
+        let mut order = Order::Late { repaired: false, answered_in: None };
+        if let Ok(at) = self.missing.binary_search_by_key(&extended, by_sequence)
+            && let Some(missing) = self.missing.remove(at)
+        {
+            let answered_in = (missing.tries == 1).then(|| now.since(missing.asked_at));
+            order = Order::Late { repaired: missing.tries > 0, answered_in };
+        }
+        if self.missing.is_empty() {
+            self.due = Time::NEVER;
+        }
+        order
+    }
+
+    fn restart(&mut self, extended: u64, lost: u64) -> Order {
+        self.give_up_all();
+        if self.wanted {
+            self.lost += lost;
+        }
+        self.state = Some(State::new(extended));
+        Order::Restarted
+    }
+
+    fn give_up_all(&mut self) {
+        self.lost += self.missing.len() as u64;
+        self.missing.clear();
+        self.due = Time::NEVER;
+    }
+}
+
+impl State {
+    fn new(first: u64) -> State {
+        let mut state = State {
+            highest: first,
+            received: [0; (WINDOW / 64) as usize],
+            restart_at: None,
+            reception: ReceptionState {
+                base: first,
+                received: 0,
+                expected_prior: 0,
+                received_prior: 0,
+                transit: None,
+                jitter_q4: 0,
+            },
+        };
+        state.mark(first);
+        state
+    }
+
+    /// The number with these low bits that is nearest to the newest (RFC 3711 §3.3.1 does the same).
+    fn extend(&self, sequence: u16) -> u64 {
+        let ahead = sequence.wrapping_sub(self.highest as u16).cast_signed();
+        self.highest.saturating_add_signed(i64::from(ahead))
+    }
+
+    /// Moves the window on to `extended`, which is newer than the newest by less than the window.
+    fn advance(&mut self, extended: u64) {
+        for skipped in self.highest + 1..extended {
+            if let Some(word) = self.received.get_mut(word_of(skipped)) {
+                *word &= !bit_of(skipped);
+            }
+        }
+        if let Some(word) = self.received.get_mut(word_of(extended)) {
+            *word |= bit_of(extended);
+        }
+        self.highest = extended;
+    }
+
+    /// Marks a packet within the window as received; false when it was already.
+    fn mark(&mut self, extended: u64) -> bool {
+        let Some(word) = self.received.get_mut(word_of(extended)) else { return false };
+        let new = *word & bit_of(extended) == 0;
+        *word |= bit_of(extended);
+        new
+    }
+}
+
+impl ReceptionState {
+    fn observe(&mut self, now: Time, timestamp: u32, clock_rate: u32) {
+        self.received += 1;
+        // Modulo 2^32 on purpose: only differences count.
+        let arrival = (u128::from(now.0) * u128::from(clock_rate) / 1_000_000) as u32;
+        let transit = arrival.wrapping_sub(timestamp);
+        if let Some(before) = self.transit.replace(transit) {
+            let difference = transit.wrapping_sub(before).cast_signed().unsigned_abs();
+            let decay = self.jitter_q4.saturating_add(8) >> 4;
+            self.jitter_q4 = self.jitter_q4.saturating_add(difference).saturating_sub(decay);
+        }
+    }
+
+    fn report(&mut self, highest: u64) -> Reception {
+        let expected = highest - self.base + 1;
+        let lost = expected.cast_signed() - self.received.cast_signed();
+        let expected_interval = expected - self.expected_prior;
+        let received_interval = self.received - self.received_prior;
+        self.expected_prior = expected;
+        self.received_prior = self.received;
+        let lost_interval = expected_interval.saturating_sub(received_interval);
+        let fraction = (lost_interval << 8).checked_div(expected_interval).unwrap_or(0);
+        Reception {
+            fraction_lost: u8::try_from(fraction).unwrap_or(u8::MAX),
+            cumulative_lost: (lost.clamp(-0x80_0000, 0x7f_ffff) as u32) & 0xff_ffff,
+            highest: (highest - FIRST_CYCLE) as u32,
+            jitter: self.jitter_q4 >> 4,
+        }
+    }
+}
+
+fn by_sequence(missing: &Missing) -> u64 {
+    missing.sequence
+}
+
+fn word_of(sequence: u64) -> usize {
+    (sequence % WINDOW / 64) as usize
+}
+
+fn bit_of(sequence: u64) -> u64 {
+    1 << (sequence % 64)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use super::*;
+
+    const RTT: Duration = Duration::from_millis(40);
+
+    fn wanted() -> Jitter {
+        let mut jitter = Jitter::new(90_000, true);
+        jitter.set_wanted(true);
+        jitter
+    }
+
+    fn receive(jitter: &mut Jitter, now: u64, sequence: u16) -> Result<Arrival, Discard> {
+        jitter.receive(Time(now), sequence, 0, false)
+    }
+
+    fn asks(jitter: &mut Jitter, now: u64) -> (Vec<u16>, u64) {
+        let mut wants = Vec::new();
+        let asked = jitter.ask(Time(now), RTT, &mut wants);
+        assert_eq!(asked.asked, wants.len() as u64);
+        (wants, asked.lost)
+    }
+
+    #[test]
+    fn extends_across_the_rollover_and_lists_the_gap() {
+        let mut jitter = wanted();
+        let first = receive(&mut jitter, 0, 65_534).unwrap();
+        let next = receive(&mut jitter, 0, 1).unwrap();
+        assert_eq!(next.sequence - first.sequence, 3);
+        assert_eq!(next.order, Order::Newest { gap: 2 });
+        assert_eq!(asks(&mut jitter, 0), (vec![65_535, 0], 0));
+        let late = receive(&mut jitter, 30_000, 65_535).unwrap();
+        assert_eq!(late.sequence, first.sequence + 1);
+        let answered_in = Some(Duration::from_millis(30));
+        assert_eq!(late.order, Order::Late { repaired: true, answered_in });
+        assert!(jitter.is_missing(0) && !jitter.is_missing(65_535));
+    }
+
+    #[test]
+    fn asks_again_each_round_trip_and_gives_up_after_a_second() {
+        let mut jitter = wanted();
+        receive(&mut jitter, 0, 10).unwrap();
+        receive(&mut jitter, 0, 12).unwrap();
+        let (mut tries, mut now) = (0, 0);
+        loop {
+            let (wants, lost) = asks(&mut jitter, now);
+            if lost > 0 {
+                break;
+            }
+            tries += wants.len();
+            assert!(asks(&mut jitter, now + 39_999).0.is_empty(), "asked twice in a round trip");
+            now = jitter.due().0;
+        }
+        assert_eq!((tries, jitter.missing(), jitter.due()), (10, 0, Time::NEVER));
+        assert!(now <= 1_000_000);
+
+        receive(&mut jitter, now, 14).unwrap();
+        let mut wants = Vec::new();
+        let slow = Duration::from_millis(300);
+        let mut last = now;
+        while jitter.ask(Time(last), slow, &mut wants).lost == 0 {
+            last = jitter.due().0;
+        }
+        assert_eq!((wants.len(), last - now), (4, 1_000_000), "slow paths get a second, no more");
+    }
+
+    #[test]
+    fn duplicates_and_the_too_old_stop_here() {
+        let mut jitter = wanted();
+        for sequence in 0..3_000 {
+            receive(&mut jitter, 0, sequence).unwrap();
+        }
+        assert_eq!(receive(&mut jitter, 0, 2_999), Err(Discard::RtpDuplicate));
+        assert_eq!(receive(&mut jitter, 0, 2_999 - 2_047), Err(Discard::RtpDuplicate));
+        assert_eq!(receive(&mut jitter, 0, 2_999 - 2_048), Err(Discard::RtpLate));
+    }
+
+    #[test]
+    fn a_restarted_sender_is_followed() {
+        let mut jitter = wanted();
+        receive(&mut jitter, 0, 30_000).unwrap();
+        let ahead = receive(&mut jitter, 0, 40_000).unwrap();
+        assert_eq!(ahead.order, Order::Restarted);
+        assert_eq!(asks(&mut jitter, 0), (vec![], 9_999));
+        assert_eq!(
+            receive(&mut jitter, 0, 100),
+            Ok(Arrival { sequence: ahead.sequence + (1 << 16) - 39_900, order: Order::Restarted })
+        );
+        // Back: one stray old packet is late, two in a row are a restart (RFC 3550 §A.1).
+        assert_eq!(receive(&mut jitter, 0, 50_000), Err(Discard::RtpLate));
+        assert_eq!(receive(&mut jitter, 0, 101).unwrap().order, Order::Newest { gap: 0 });
+        assert_eq!(receive(&mut jitter, 0, 50_000), Err(Discard::RtpLate));
+        let back = receive(&mut jitter, 0, 50_001).unwrap();
+        assert_eq!(back.order, Order::Restarted);
+        assert!(back.sequence > ahead.sequence + (1 << 16) - 39_900);
+        assert_eq!(receive(&mut jitter, 0, 50_002).unwrap().sequence, back.sequence + 1);
+    }
+
+    #[test]
+    fn without_nack_a_gap_may_close_by_reordering() {
+        let mut jitter = Jitter::new(90_000, false);
+        jitter.set_wanted(true);
+        receive(&mut jitter, 0, 1).unwrap();
+        receive(&mut jitter, 0, 4).unwrap();
+        let order = receive(&mut jitter, 50_000, 2).unwrap().order;
+        assert_eq!(order, Order::Late { repaired: false, answered_in: None });
+        assert_eq!(asks(&mut jitter, 99_999), (vec![], 0));
+        assert_eq!(asks(&mut jitter, 100_000), (vec![], 1));
+    }
+
+    #[test]
+    fn the_list_of_gaps_is_bounded() {
+        let mut jitter = wanted();
+        let mut sequence = 0_u16;
+        for _ in 0..50 {
+            receive(&mut jitter, 0, sequence).unwrap();
+            sequence = sequence.wrapping_add(1_000);
+        }
+        assert_eq!(jitter.missing(), MAX_MISSING);
+        let (wants, lost) = asks(&mut jitter, 0);
+        assert_eq!((wants.len(), lost), (MAX_MISSING, 49 * 999 - MAX_MISSING as u64));
+    }
+
+    #[test]
+    fn reports_as_rfc_3550_counts() {
+        let mut jitter = wanted();
+        for sequence in [10, 11, 13, 14] {
+            receive(&mut jitter, 0, sequence).unwrap();
+        }
+        // RTX repairs the stream, not the report (RFC 4588 §6.2).
+        jitter.receive(Time(0), 12, 0, true).unwrap();
+        let report = jitter.report().unwrap();
+        assert_eq!((report.fraction_lost, report.cumulative_lost, report.highest), (51, 1, 14));
+        receive(&mut jitter, 0, 15).unwrap();
+        let report = jitter.report().unwrap();
+        assert_eq!((report.fraction_lost, report.cumulative_lost), (0, 1));
+        assert_eq!(jitter.report().unwrap().fraction_lost, 0);
+    }
+
+    #[test]
+    fn jitter_follows_rfc_3550() {
+        let mut jitter = wanted();
+        for n in 0_u32..200 {
+            // Sent each 10 ms; every second packet is 4 ms late: 360 units of 90 kHz.
+            let late = if n % 2 == 1 { 4_000 } else { 0 };
+            let now = Time(u64::from(n) * 10_000 + late);
+            jitter.receive(now, n as u16, n.wrapping_mul(900), false).unwrap();
+        }
+        let measured = jitter.report().unwrap().jitter;
+        assert!((340..=361).contains(&measured), "{measured}");
+    }
+}

@@ -81,6 +81,16 @@ impl Codec {
         }
     }
 
+    /// RTP clock in Hz, fixed by each payload format.
+    #[must_use]
+    pub const fn clock_rate(self) -> u32 {
+        match self {
+            Codec::Opus => 48_000,
+            Codec::Pcmu | Codec::Pcma => 8_000,
+            Codec::Vp8 | Codec::H264 | Codec::Vp9 | Codec::Av1 | Codec::H265 => 90_000,
+        }
+    }
+
     /// The codec with this name.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Codec> {

@@ -26,6 +26,8 @@ macro_rules! counters {
 counters! {
     /// Datagrams received, of any protocol.
     DatagramsIn = "datagrams_in",
+    /// Datagrams that the kernel dropped because the shard did not take them in time.
+    DatagramsDropped = "datagrams_dropped",
     /// Media packets accepted from publishers.
     PacketsIn = "packets_in",
     /// Their bytes of UDP payload.

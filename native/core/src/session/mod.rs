@@ -1,5 +1,184 @@
 //! One ICE + DTLS association and its way through its states.
+//!
+//! Every shard knows every session by its credentials ([`Session`]); the shard that receives its
+//! first authenticated check claims it ([`Claim`]) and alone holds its [`Association`].
+//! docs/lifetimes.md says who ends what.
 
 mod claim;
+mod paths;
+
+use std::time::Duration;
 
 pub use claim::{Claim, Claimed};
+pub use paths::{Changed, Paths};
+
+use crate::command::{AddSession, IceCredentials, Media};
+use crate::ids::{SessionId, StreamId};
+use crate::path::Path;
+use crate::source::Source;
+use crate::srtp::{Opener, Profile, Sealer};
+use crate::stun::IntegrityKey;
+use crate::time::Time;
+use crate::wake::Armed;
+
+/// A BYE is a hint: whoever said it and is silent for so long is gone.
+const BYE_SILENCE: Duration = Duration::from_secs(3);
+
+/// DTLS datagrams that one session may bring before it has keys: several handshakes' worth.
+const MAX_DTLS_DATAGRAMS: u32 = 128;
+
+/// What every shard knows of a session.
+pub struct Session {
+    /// Its id.
+    pub id: SessionId,
+    /// Who owns it.
+    pub claim: Claim,
+    /// Its credentials; none for a local publisher.
+    pub ice: Option<Ice>,
+    /// Paths that lead here on a shard that does not own it, so that they can be forgotten.
+    pub stray_paths: Vec<Path>,
+    /// What it does; taken by the shard that claims it.
+    pub media: Option<Media>,
+    /// What the owner knows of it.
+    pub association: Option<Box<Association>>,
+}
+
+/// Credentials in the form that checks are judged by.
+pub struct Ice {
+    /// The first half of an incoming USERNAME.
+    pub local_ufrag: Box<str>,
+    /// The key of an incoming MESSAGE-INTEGRITY.
+    pub key: IntegrityKey,
+}
+
+impl From<&IceCredentials> for Ice {
+    fn from(credentials: &IceCredentials) -> Ice {
+        Ice {
+            local_ufrag: credentials.local_ufrag.as_str().into(),
+            key: IntegrityKey::new(&credentials.local_pwd),
+        }
+    }
+}
+
+/// What a session is for, with what its owner needs to do it.
+pub enum Part {
+    /// It publishes.
+    Publisher {
+        /// Which stream.
+        stream: StreamId,
+        /// What it sends us.
+        source: Box<Source>,
+    },
+    /// It watches a stream, from this slot of its subscribers once it has keys.
+    Viewer {
+        /// Which stream.
+        stream: StreamId,
+        /// Where among the stream's subscribers.
+        slot: Option<usize>,
+    },
+}
+
+/// A claimed session.
+pub struct Association {
+    /// How it is reached.
+    pub paths: Paths,
+    /// What it does.
+    pub part: Part,
+    /// Both directions of SRTP once the handshake is done. A viewer's sealer is its subscriber's.
+    pub opener: Option<Opener>,
+    /// A publisher's way back: reports and requests.
+    pub sealer: Option<Sealer>,
+    /// Negotiated with the keys.
+    pub profile: Option<Profile>,
+    /// The sealed close_notify; set when control freed the DTLS connection.
+    pub farewell: Option<Vec<u8>>,
+    /// Something authenticated by SRTP has arrived.
+    pub secured: bool,
+    /// Control has been told that media flows.
+    pub flowing: bool,
+    /// When the last authenticated check or packet arrived.
+    pub last_heard: Time,
+    /// When it said BYE, if nothing was heard since.
+    pub bye_at: Option<Time>,
+    /// When a viewer's next sender reports are due.
+    pub next_report: Time,
+    /// Deadline in the shard's wake.
+    pub armed: Armed,
+    /// It waits in the shard's list of sources with something to send.
+    pub queued: bool,
+    /// A local publisher has neither paths nor keys.
+    local: bool,
+    dtls_left: u32,
+}
+
+impl Session {
+    /// As control added it.
+    #[must_use]
+    pub fn new(added: AddSession) -> Session {
+        Session {
+            id: added.session,
+            claim: added.claim,
+            ice: added.ice.as_ref().map(Ice::from),
+            stray_paths: Vec::new(),
+            media: Some(added.media),
+            association: None,
+        }
+    }
+}
+
+impl Association {
+    /// A session that was claimed a moment ago.
+    #[must_use]
+    pub fn new(now: Time, part: Part, local: bool) -> Association {
+        Association {
+            paths: Paths::default(),
+            part,
+            opener: None,
+            sealer: None,
+            profile: None,
+            farewell: None,
+            secured: false,
+            flowing: false,
+            last_heard: now,
+            bye_at: None,
+            next_report: Time::NEVER,
+            armed: Armed::default(),
+            queued: false,
+            local,
+            dtls_left: MAX_DTLS_DATAGRAMS,
+        }
+    }
+
+    /// An authenticated check or packet arrived.
+    pub fn heard(&mut self, now: Time) {
+        self.last_heard = now;
+        self.bye_at = None;
+    }
+
+    /// When it will count as gone if nothing more is heard.
+    #[must_use]
+    pub fn silent_at(&self, silence: Duration) -> Time {
+        if self.local {
+            return Time::NEVER;
+        }
+        let by_silence = self.last_heard + silence;
+        self.bye_at.map_or(by_silence, |at| by_silence.min(at + BYE_SILENCE))
+    }
+
+    /// True if one more DTLS datagram may go to control.
+    pub fn admit_dtls(&mut self) -> bool {
+        let admitted = self.farewell.is_none() && self.dtls_left > 0;
+        self.dtls_left -= u32::from(admitted);
+        admitted
+    }
+
+    /// As the API shows it.
+    #[must_use]
+    pub fn state(&self) -> &'static str {
+        match (self.profile.is_some() || self.local, self.flowing) {
+            (false, _) => "connecting",
+            (true, false) => "starting",
+            (true, true) => "live",
+        }
+    }
+}

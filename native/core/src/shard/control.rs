@@ -1,0 +1,336 @@
+//! What control asks: sessions and streams come and go, handshakes pass through.
+
+use super::{Shard, mark_ready};
+use crate::command::{AddSession, CloseReason, Command, Media, SubscribeTrack};
+use crate::event::{Event, SessionReport};
+use crate::exchange::Exchange;
+use crate::ids::{SessionId, StreamId, Ticket};
+use crate::rtp;
+use crate::session::{Association, Claimed, Part, Session};
+use crate::source::Source;
+use crate::srtp::{KeyMaterial, Limits, Opener, Profile, Sealer};
+use crate::stream::{Publisher, Stream};
+use crate::subscriber::{Beginning, Subscriber};
+use crate::time::Time;
+
+/// Replay state of a publisher: OBS repairs by plain retransmission, so its window is wide.
+const PUBLISHER_LIMITS: Limits = Limits { max_ssrcs: 32, window: 2_048 };
+/// Replay state of a viewer, which sends RTCP alone.
+const VIEWER_LIMITS: Limits = Limits { max_ssrcs: 8, window: 128 };
+
+impl Shard {
+    pub(super) fn apply_command(&mut self, now: Time, command: Command) {
+        match command {
+            Command::AddStream { stream } => {
+                self.streams.entry(stream).or_insert_with(|| Stream::new(stream));
+            }
+            Command::RemoveStream { stream } => {
+                self.streams.remove(&stream);
+            }
+            Command::AddSession(added) => self.add_session(now, *added),
+            Command::SendDtls { session, datagrams } => self.send_dtls(session, &datagrams),
+            Command::InstallKeys { session, profile, local, remote } => {
+                self.install_keys(now, session, profile, &local, &remote);
+            }
+            Command::KeepFarewell { session, close_notify } => {
+                if let Some((_, association)) = self.association(session) {
+                    association.farewell = Some(close_notify);
+                }
+            }
+            Command::RemoveSession { session, reason } => {
+                if let Some(slot) = self.by_id.get(&session).copied() {
+                    self.close(slot, reason);
+                }
+            }
+            Command::InjectRtp { session, packets } => self.inject(now, session, &packets),
+            Command::ReportSessions { ticket, sessions } => self.report(now, ticket, &sessions),
+            Command::Stop => self.stop(),
+        }
+    }
+
+    fn add_session(&mut self, now: Time, added: AddSession) {
+        let session = Session::new(added);
+        let (id, local) = (session.id, session.ice.is_none());
+        let ufrag = session.ice.as_ref().map(|ice| ice.local_ufrag.clone());
+        let slot = self.sessions.insert(session);
+        self.by_id.insert(id, slot);
+        if let Some(ufrag) = ufrag {
+            self.by_ufrag.insert(ufrag, slot);
+        }
+        if local && self.config.index.0 == 0 && self.claim(now, slot) == Some(Claimed::Taken) {
+            self.source_up(slot);
+        }
+    }
+
+    /// Claims a session for this shard; what it is for becomes its association.
+    pub(super) fn claim(&mut self, now: Time, slot: usize) -> Option<Claimed> {
+        let config = self.source_config();
+        let session = self.sessions.get_mut(slot)?;
+        let claimed = session.claim.take(self.config.index);
+        if claimed == Claimed::Taken {
+            let part = match session.media.take()? {
+                Media::Publish { stream, tracks } => {
+                    let source = Source::new(stream, session.id, tracks, config);
+                    Part::Publisher { stream, source: Box::new(source) }
+                }
+                Media::Subscribe { stream, tracks, cname } => {
+                    session.media = Some(Media::Subscribe { stream, tracks, cname });
+                    Part::Viewer { stream, slot: None }
+                }
+            };
+            let association = Association::new(now, part, session.ice.is_none());
+            let due = association.silent_at(self.config.silence);
+            let association = session.association.insert(Box::new(association));
+            self.wake.arm(&mut association.armed, session.id, due);
+        }
+        Some(claimed)
+    }
+
+    fn send_dtls(&mut self, session: SessionId, datagrams: &[Vec<u8>]) {
+        let Some((_, association)) = self.association(session) else { return };
+        let Some(path) = association.paths.dtls_or_current() else { return };
+        for datagram in datagrams {
+            self.egress.datagram(path, u32::MAX, datagram);
+        }
+    }
+
+    fn install_keys(
+        &mut self,
+        now: Time,
+        id: SessionId,
+        profile: Profile,
+        local: &KeyMaterial,
+        remote: &KeyMaterial,
+    ) {
+        let Some((slot, association)) = self.association(id) else { return };
+        let sealer = Sealer::new(profile, local);
+        association.profile = Some(profile);
+        match association.part {
+            Part::Publisher { .. } => {
+                association.opener = Some(Opener::new(profile, remote, PUBLISHER_LIMITS));
+                association.sealer = Some(sealer);
+                self.source_up(slot);
+            }
+            Part::Viewer { stream, .. } => {
+                association.opener = Some(Opener::new(profile, remote, VIEWER_LIMITS));
+                self.subscribe(now, slot, stream, sealer);
+            }
+        }
+    }
+
+    /// A viewer has keys: it joins the stream's subscribers on this shard.
+    fn subscribe(&mut self, now: Time, slot: usize, stream_id: StreamId, sealer: Sealer) {
+        let random = [self.random.next(), self.random.next()];
+        let Some(session) = self.sessions.get_mut(slot) else { return };
+        let Some(Media::Subscribe { tracks, cname, .. }) = session.media.take() else { return };
+        let path = session.association.as_ref().and_then(|a| a.paths.current());
+        let (Some(path), Some(stream)) = (path, self.streams.get_mut(&stream_id)) else { return };
+        if let Some(publisher) = &stream.publisher
+            && !takes(&tracks, publisher)
+        {
+            self.close_and_tell(slot, CloseReason::NoCommonCodec);
+            return;
+        }
+        let beginning = Beginning {
+            session: session.id,
+            owner: slot as u32,
+            path,
+            sealer,
+            tracks: &tracks,
+            cname: &cname,
+            random,
+        };
+        let position = stream.subscribers.insert(Subscriber::new(now, beginning));
+        stream.keyframe_wanted = true;
+        mark_ready(stream, &mut self.streams_ready);
+        let first = stream.subscribers.len() == 1;
+        if let Some(association) = session.association.as_deref_mut() {
+            association.part = Part::Viewer { stream: stream_id, slot: Some(position) };
+            let retry = now + self.config.keyframe_interval;
+            self.wake.arm(&mut association.armed, session.id, retry);
+        }
+        if first {
+            self.tell_interest(stream_id, true);
+        }
+    }
+
+    pub(super) fn tell_interest(&mut self, stream: StreamId, interested: bool) {
+        let shard = self.config.index;
+        self.broadcast(&Exchange::Interest { stream, shard, interested });
+    }
+
+    /// A publisher can send: every shard hears who it is.
+    fn source_up(&mut self, slot: usize) {
+        let Some(session) = self.sessions.get(slot) else { return };
+        let Some(association) = session.association.as_deref() else { return };
+        let Part::Publisher { stream, source } = &association.part else { return };
+        let (stream, id, codecs) = (*stream, session.id, source.codecs());
+        let shard = self.config.index;
+        let publisher = Publisher { session: id, shard, codecs: codecs.clone() };
+        self.broadcast(&Exchange::SourceUp { stream, publisher: id, shard, codecs });
+        self.take_publisher(stream, publisher);
+    }
+
+    fn inject(&mut self, now: Time, session: SessionId, packets: &[Vec<u8>]) {
+        let Some(slot) = self.by_id.get(&session).copied() else { return };
+        for packet in packets {
+            let Some(session) = self.sessions.get_mut(slot) else { return };
+            let Some(association) = session.association.as_deref_mut() else { return };
+            let Part::Publisher { source, .. } = &mut association.part else { return };
+            let taken = rtp::View::parse(packet).and_then(|view| {
+                source.handle_rtp(now, &view, packet, packet.len(), &mut self.stats)
+            });
+            if let Err(reason) = taken {
+                self.stats.discard(reason);
+            }
+        }
+        self.queue_source(slot);
+    }
+
+    fn report(&mut self, now: Time, ticket: Ticket, sessions: &[SessionId]) {
+        let rows = sessions.iter().filter_map(|id| self.report_row(now, *id)).collect();
+        self.tell(Event::Report { ticket, shard: self.config.index, rows });
+    }
+
+    fn report_row(&self, now: Time, id: SessionId) -> Option<SessionReport> {
+        let session = self.sessions.get(*self.by_id.get(&id)?)?;
+        let association = session.association.as_deref()?;
+        let mut row = SessionReport {
+            session: id,
+            state: association.state(),
+            shard: self.config.index,
+            address: association.paths.current().map(|path| path.remote),
+            srtp_profile: association.profile.map_or("", Profile::name),
+            packets: 0,
+            bytes: 0,
+            nacks: 0,
+            repaired: 0,
+            drops: 0,
+            loss: 0.0,
+            rtt_ms: None,
+            bitrate_bps: 0,
+            keyframe_interval_ms: None,
+        };
+        match &association.part {
+            Part::Publisher { source, .. } => {
+                let figures = source.figures(now);
+                row.packets = figures.packets;
+                row.bytes = figures.bytes;
+                row.nacks = figures.nacks;
+                row.repaired = figures.repaired;
+                row.drops = figures.lost;
+                row.loss = figures.loss;
+                row.rtt_ms = figures.rtt_ms;
+                row.bitrate_bps = figures.bitrate_bps;
+                row.keyframe_interval_ms = figures.keyframe_interval_ms;
+            }
+            Part::Viewer { stream, slot } => {
+                let subscriber = self.streams.get(stream)?.subscribers.get((*slot)?);
+                if let Some(subscriber) = subscriber {
+                    let figures = subscriber.figures();
+                    row.packets = figures.packets;
+                    row.bytes = figures.bytes;
+                    row.nacks = figures.nacks;
+                    row.repaired = figures.repaired;
+                    row.drops = figures.drops;
+                    row.loss = subscriber.loss();
+                    row.rtt_ms = subscriber.round_trip().map(|rtt| rtt.as_secs_f64() * 1e3);
+                    row.bitrate_bps = subscriber.bitrate_bps();
+                }
+            }
+        }
+        Some(row)
+    }
+
+    fn stop(&mut self) {
+        let slots: Vec<usize> = self.sessions.iter().map(|(slot, _)| slot).collect();
+        for slot in slots {
+            self.close(slot, CloseReason::Stopping);
+        }
+        self.stopped = true;
+        self.tell(Event::Stopped { shard: self.config.index });
+    }
+
+    /// Closes a session that this shard found to be over, everywhere.
+    pub(super) fn close_and_tell(&mut self, slot: usize, reason: CloseReason) {
+        if let Some(session) = self.sessions.get(slot).map(|session| session.id) {
+            self.broadcast(&Exchange::Forget { session });
+            self.close(slot, reason);
+        }
+    }
+
+    /// Ends a session here. Its owner says farewell and tells `Closed`; of a session that nobody
+    /// owns, the first shard to get here does.
+    pub(super) fn close(&mut self, slot: usize, reason: CloseReason) {
+        let Some(mut session) = self.sessions.try_remove(slot) else { return };
+        self.by_id.remove(&session.id);
+        if let Some(ice) = &session.ice {
+            self.by_ufrag.remove(&ice.local_ufrag);
+        }
+        for path in session.stray_paths.drain(..) {
+            self.by_path.remove(&path);
+        }
+        match session.association.take() {
+            Some(association) => {
+                self.say_farewell(session.id, *association);
+                self.tell(Event::Closed { session: session.id, reason });
+            }
+            None if session.claim.close_unclaimed() => {
+                self.tell(Event::Closed { session: session.id, reason });
+            }
+            None => {}
+        }
+    }
+
+    fn say_farewell(&mut self, id: SessionId, association: Association) {
+        for path in association.paths.iter() {
+            self.by_path.remove(&path);
+        }
+        let path = association.paths.current();
+        match association.part {
+            Part::Publisher { stream, .. } => {
+                self.broadcast(&Exchange::SourceDown { stream, publisher: id });
+                self.lose_publisher(stream, id);
+            }
+            Part::Viewer { stream: stream_id, slot: Some(slot) } => {
+                let Some(stream) = self.streams.get_mut(&stream_id) else { return };
+                if let Some(mut subscriber) = stream.subscribers.try_remove(slot) {
+                    let mut compound = Vec::new();
+                    subscriber.write_bye(&mut compound);
+                    subscriber.send_rtcp(compound, &mut self.egress);
+                }
+                if stream.subscribers.is_empty() {
+                    self.tell_interest(stream_id, false);
+                }
+            }
+            Part::Viewer { slot: None, .. } => {}
+        }
+        if let (Some(path), Some(record)) = (path, association.farewell) {
+            self.egress.datagram(path, u32::MAX, &record);
+        }
+    }
+
+    pub(super) fn association(&mut self, id: SessionId) -> Option<(usize, &mut Association)> {
+        let slot = *self.by_id.get(&id)?;
+        let association = self.sessions.get_mut(slot)?.association.as_deref_mut()?;
+        Some((slot, association))
+    }
+
+    /// A source may have something to send at the next drain.
+    pub(super) fn queue_source(&mut self, slot: usize) {
+        let association = self.sessions.get_mut(slot).and_then(|s| s.association.as_deref_mut());
+        if let Some(association) = association
+            && !std::mem::replace(&mut association.queued, true)
+        {
+            self.sources_ready.push(slot);
+        }
+    }
+}
+
+/// True if a viewer's tracks can carry what the publisher sends.
+fn takes(tracks: &[SubscribeTrack], publisher: &Publisher) -> bool {
+    publisher.codecs.iter().all(|(kind, codec)| {
+        let track = tracks.iter().find(|track: &&SubscribeTrack| track.kind == *kind);
+        track.is_none_or(|track| track.formats.iter().any(|format| format.codec == *codec))
+    })
+}

@@ -1,0 +1,96 @@
+//! What is due: silence, sender reports, what sources wait for.
+
+use std::time::Duration;
+
+use super::{Shard, mark_ready};
+use crate::command::CloseReason;
+use crate::event::Event;
+use crate::ids::SessionId;
+use crate::session::Part;
+use crate::time::Time;
+use crate::wake::Wake;
+
+/// Sender reports go out every two to five seconds, so that viewers who came together do not
+/// report together.
+const REPORT_EVERY: Duration = Duration::from_secs(2);
+const REPORT_SPREAD_MICROS: u64 = 3_000_000;
+
+impl Shard {
+    /// Does what this session armed its deadline for, and arms the next.
+    pub(super) fn do_duties(&mut self, now: Time, at: Time, id: SessionId) {
+        let silence = self.config.silence;
+        let Some((slot, association)) = self.association(id) else { return };
+        if !Wake::confirm(&mut association.armed, at) {
+            return;
+        }
+        let silent_at = association.silent_at(silence);
+        if silent_at <= now {
+            let said_bye = association.bye_at.is_some();
+            let reason = if said_bye { CloseReason::Bye } else { CloseReason::Silent };
+            self.close_and_tell(slot, reason);
+            return;
+        }
+        let next = match &association.part {
+            Part::Publisher { .. } => self.source_duties(now, slot),
+            Part::Viewer { .. } => self.viewer_duties(now, slot),
+        };
+        if let Some((_, association)) = self.association(id) {
+            let mut armed = association.armed;
+            self.wake.arm(&mut armed, id, next.min(silent_at));
+            if let Some((_, association)) = self.association(id) {
+                association.armed = armed;
+            }
+        }
+    }
+
+    /// The first packet went to a viewer: control hears of it, and its first sender report goes
+    /// out at once, so that lips are in sync from the start.
+    pub(super) fn begin_reports(&mut self, now: Time, id: SessionId) {
+        let Some((_, association)) = self.association(id) else { return };
+        association.flowing = true;
+        association.next_report = now;
+        let mut armed = association.armed;
+        self.wake.arm(&mut armed, id, now);
+        if let Some((_, association)) = self.association(id) {
+            association.armed = armed;
+        }
+        self.tell(Event::Flowing { session: id });
+    }
+
+    fn source_duties(&mut self, now: Time, slot: usize) -> Time {
+        let association = self.sessions.get_mut(slot).and_then(|s| s.association.as_deref_mut());
+        let Some(Part::Publisher { source, .. }) = association.map(|a| &mut a.part) else {
+            return Time::NEVER;
+        };
+        source.handle_timeout(now, &mut self.stats);
+        let next = source.poll_timeout();
+        self.queue_source(slot);
+        next
+    }
+
+    fn viewer_duties(&mut self, now: Time, slot: usize) -> Time {
+        let spread = Duration::from_micros(self.random.next() % REPORT_SPREAD_MICROS);
+        let session = self.sessions.get_mut(slot);
+        let Some(association) = session.and_then(|s| s.association.as_deref_mut()) else {
+            return Time::NEVER;
+        };
+        let Part::Viewer { stream, slot: Some(position) } = association.part else {
+            return Time::NEVER;
+        };
+        let Some(stream) = self.streams.get_mut(&stream) else { return Time::NEVER };
+        let clocks = stream.clocks();
+        let Some(subscriber) = stream.subscribers.get_mut(position) else { return Time::NEVER };
+        if association.next_report <= now {
+            let mut compound = Vec::new();
+            subscriber.write_reports(now, self.config.wall_clock, clocks, &mut compound);
+            subscriber.send_rtcp(compound, &mut self.egress);
+            association.next_report = now + REPORT_EVERY + spread;
+        }
+        if subscriber.waits_for_keyframe() && stream.publisher.is_some() {
+            stream.keyframe_wanted = true;
+            mark_ready(stream, &mut self.streams_ready);
+            return association.next_report.min(now + self.config.keyframe_interval);
+        }
+        association.next_report
+    }
+}

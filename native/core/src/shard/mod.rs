@@ -1,0 +1,335 @@
+//! The machine: bytes, commands and the time in; messages, events and exchanges out.
+//!
+//! This file is its contract and its round; `network` takes datagrams, `control` takes commands,
+//! `peers` takes what other shards say, `duties` does what is due.
+
+mod control;
+mod duties;
+mod network;
+mod peers;
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use foldhash::SharedSeed;
+use foldhash::quality::SeedableRandomState;
+use slab::Slab;
+
+use crate::command::Command;
+use crate::discard::Discard;
+use crate::egress::{Budget, Egress, Outcome, Transmit};
+use crate::event::Event;
+use crate::exchange::{Departure, Exchange};
+use crate::fanout::fan_out;
+use crate::ids::{SessionId, ShardIndex, StreamId};
+use crate::path::Path;
+use crate::session::{Part, Session};
+use crate::source::SourceConfig;
+use crate::stats::{Counter, Stats};
+use crate::stream::Stream;
+use crate::time::{Time, WallClock};
+use crate::wake::Wake;
+
+/// What every shard of an engine is told at its start.
+#[derive(Clone, Debug)]
+pub struct ShardConfig {
+    /// Who this is.
+    pub index: ShardIndex,
+    /// How many shards there are.
+    pub shards: u8,
+    /// Relates the engine's time to the wall clock.
+    pub wall_clock: WallClock,
+    /// 32 random bytes: seeds for hashing, first sequence numbers and timestamps.
+    pub seed: [u8; 32],
+    /// Trains leave as one message (UDP_SEGMENT); off: each packet is its own message.
+    pub gso: bool,
+    /// RTP padding evens out packets of a train.
+    pub padding: bool,
+    /// How long a video frame's packets wait for its last one; zero: they leave as they came.
+    pub frame_window: std::time::Duration,
+    /// At most one keyframe request goes to a publisher in this time.
+    pub keyframe_interval: std::time::Duration,
+    /// A session without an authenticated check or packet for so long is closed.
+    pub silence: std::time::Duration,
+    /// What REMB tells a publisher that negotiated it, in bits a second.
+    pub publisher_bitrate_bps: u64,
+    /// Events that wait for control; beyond, `DtlsReceived` is dropped and counted.
+    pub max_events: usize,
+}
+
+/// Retransmissions of one shard to all of its viewers together.
+const REPAIR_BYTES_PER_SECOND: u64 = 50_000_000;
+const REPAIR_BURST_BYTES: u64 = 10_000_000;
+
+/// Keyed, because peers choose their ports.
+type Map<K, V> = HashMap<K, V, SeedableRandomState>;
+
+/// One shard.
+///
+/// The contract: call any of `apply`, `handle_datagram`, `handle_exchange`, `handle_timeout` with
+/// a `now` that never goes back; then, before waiting, call [`Shard::drain`] once and take what
+/// `poll_exchange` and `poll_event` give until they give nothing; then wait no longer than
+/// `poll_timeout` says.
+pub struct Shard {
+    config: ShardConfig,
+    stats: Stats,
+    sessions: Slab<Session>,
+    by_id: Map<SessionId, usize>,
+    by_ufrag: Map<Box<str>, usize>,
+    by_path: Map<Path, PathUse>,
+    streams: Map<StreamId, Stream>,
+    egress: Egress,
+    events: VecDeque<Event>,
+    exchanges: VecDeque<(ShardIndex, Exchange)>,
+    wake: Wake,
+    /// Sessions whose source may have something to send.
+    sources_ready: Vec<usize>,
+    /// Streams with batches or wishes.
+    streams_ready: Vec<StreamId>,
+    repair_budget: Budget,
+    random: Random,
+    stopped: bool,
+}
+
+/// Which session a path leads to.
+#[derive(Clone, Copy, Debug)]
+struct PathUse {
+    slot: usize,
+    /// The last authenticated check on it.
+    last_check: Time,
+}
+
+impl Shard {
+    /// A shard without sessions.
+    #[must_use]
+    pub fn new(config: ShardConfig) -> Shard {
+        let mut random = Random::new(&config.seed);
+        let shared = SharedSeed::global_random();
+        let mut state = || SeedableRandomState::with_seed(random.next(), shared);
+        let (by_id, by_ufrag, by_path, streams) = (
+            Map::with_hasher(state()),
+            Map::with_hasher(state()),
+            Map::with_hasher(state()),
+            Map::with_hasher(state()),
+        );
+        Shard {
+            egress: Egress::new(config.gso),
+            config,
+            stats: Stats::default(),
+            sessions: Slab::new(),
+            by_id,
+            by_ufrag,
+            by_path,
+            streams,
+            events: VecDeque::new(),
+            exchanges: VecDeque::new(),
+            wake: Wake::default(),
+            sources_ready: Vec::new(),
+            streams_ready: Vec::new(),
+            repair_budget: Budget::new(Time(0), REPAIR_BYTES_PER_SECOND, REPAIR_BURST_BYTES),
+            random,
+            stopped: false,
+        }
+    }
+
+    /// Carries out a request of control.
+    pub fn apply(&mut self, now: Time, command: Command) {
+        if !self.stopped {
+            self.apply_command(now, command);
+        }
+    }
+
+    /// Takes a datagram. `datagram` is opened in place, so its content is lost.
+    pub fn handle_datagram(&mut self, now: Time, path: Path, datagram: &mut [u8]) {
+        self.stats.add(Counter::DatagramsIn, 1);
+        if self.stopped {
+            return;
+        }
+        if let Err(reason) = self.route(now, path, datagram) {
+            self.stats.discard(reason);
+        }
+    }
+
+    /// Takes a message of another shard.
+    pub fn handle_exchange(&mut self, now: Time, message: Exchange) {
+        if !self.stopped {
+            self.take_exchange(now, message);
+        }
+    }
+
+    /// Does what is due.
+    pub fn handle_timeout(&mut self, now: Time) {
+        while let Some((at, session)) = self.wake.due(now) {
+            self.do_duties(now, at, session);
+        }
+    }
+
+    /// When `handle_timeout` is due next; [`Time::NEVER`] if nothing waits.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Time {
+        self.wake.next()
+    }
+
+    /// Fans out what has arrived and sends everything that is ready.
+    pub fn drain(&mut self, now: Time, transmit: &mut impl Transmit) {
+        self.request_keyframes(now);
+        for slot in std::mem::take(&mut self.sources_ready) {
+            self.drain_source(now, slot);
+        }
+        let mut flowing = Vec::new();
+        for id in std::mem::take(&mut self.streams_ready) {
+            let Some(stream) = self.streams.get_mut(&id) else { continue };
+            stream.queued = false;
+            let round = stream.take_round();
+            if !round.batches.is_empty() {
+                fan_out(now, round, &mut self.egress, transmit, &mut self.stats, &mut flowing);
+            }
+        }
+        self.egress.flush(transmit, &mut self.stats);
+        self.tell_outcomes(now);
+        for session in flowing {
+            self.begin_reports(now, session);
+        }
+    }
+
+    /// The next message for another shard.
+    pub fn poll_exchange(&mut self) -> Option<(ShardIndex, Exchange)> {
+        let message = self.exchanges.pop_front();
+        self.stats.add(Counter::ExchangedOut, u64::from(message.is_some()));
+        message
+    }
+
+    /// The next event for control.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// A ring to another shard was full and a message was lost there.
+    pub fn exchange_lost(&mut self) {
+        self.stats.discard(Discard::ExchangeFull);
+    }
+
+    /// What it has counted.
+    #[must_use]
+    pub fn stats(&self) -> &Stats {
+        &self.stats
+    }
+
+    /// For the counters that only the caller can know (busy time, system calls).
+    pub fn stats_mut(&mut self) -> &mut Stats {
+        &mut self.stats
+    }
+
+    fn source_config(&self) -> SourceConfig {
+        SourceConfig {
+            frame_window: self.config.frame_window,
+            trains: self.config.gso,
+            padding: self.config.padding,
+            keyframe_interval: self.config.keyframe_interval,
+            bitrate_bps: self.config.publisher_bitrate_bps,
+            wall_clock: self.config.wall_clock,
+        }
+    }
+
+    /// Sends what a publisher's source has ready: media to all who watch, feedback to it.
+    fn drain_source(&mut self, now: Time, slot: usize) {
+        let Some(session) = self.sessions.get_mut(slot) else { return };
+        let Some(association) = session.association.as_deref_mut() else { return };
+        let Part::Publisher { source, .. } = &mut association.part else { return };
+        association.queued = false;
+        let mut departures = Vec::new();
+        while let Some(departure) = source.poll_departure() {
+            departures.push(Arc::new(departure));
+        }
+        let mut compound = Vec::new();
+        let way_back = association.paths.current().zip(association.sealer.as_mut());
+        if let Some((path, sealer)) = way_back {
+            while source.poll_rtcp(now, &mut compound) {
+                sealer.seal_rtcp(&mut compound);
+                self.egress.datagram(path, u32::MAX, &compound);
+                compound.clear();
+            }
+        }
+        let due = source.poll_timeout().min(association.silent_at(self.config.silence));
+        self.wake.arm(&mut association.armed, session.id, due);
+        if !departures.is_empty() && !std::mem::replace(&mut association.flowing, true) {
+            let session = session.id;
+            self.tell(Event::Flowing { session });
+        }
+        for departure in departures {
+            self.depart(now, departure);
+        }
+    }
+
+    /// Hands packets to the stream's subscribers here and on every shard that has some.
+    fn depart(&mut self, now: Time, departure: Arc<Departure>) {
+        let Some(stream) = self.streams.get_mut(&departure.stream) else { return };
+        let interested = stream.interested;
+        stream.handle_departure(now, self.config.wall_clock, &departure);
+        mark_ready(stream, &mut self.streams_ready);
+        for shard in 0..self.config.shards {
+            if interested & (1 << shard) != 0 {
+                self.exchanges
+                    .push_back((ShardIndex(shard), Exchange::Media(Arc::clone(&departure))));
+            }
+        }
+    }
+
+    /// Tells subscribers what became of their messages.
+    fn tell_outcomes(&mut self, now: Time) {
+        for trouble in self.egress.take_troubles() {
+            let session = self.sessions.get(trouble.owner as usize);
+            let part = session.and_then(|s| s.association.as_ref()).map(|a| &a.part);
+            let Some(Part::Viewer { stream, slot: Some(slot) }) = part else { continue };
+            let Some(stream) = self.streams.get_mut(stream) else { continue };
+            if let Some(subscriber) = stream.subscribers.get_mut(*slot) {
+                subscriber.handle_outcome(now, trouble.outcome, trouble.datagrams);
+                stream.keyframe_wanted |= trouble.outcome == Outcome::Full;
+                mark_ready(stream, &mut self.streams_ready);
+            }
+        }
+    }
+
+    fn tell(&mut self, event: Event) {
+        let droppable = matches!(event, Event::DtlsReceived { .. });
+        if droppable && self.events.len() >= self.config.max_events {
+            self.stats.add(Counter::EventsDropped, 1);
+        } else {
+            self.events.push_back(event);
+        }
+    }
+
+    fn broadcast(&mut self, message: &Exchange) {
+        for shard in (0..self.config.shards).filter(|shard| *shard != self.config.index.0) {
+            self.exchanges.push_back((ShardIndex(shard), message.clone()));
+        }
+    }
+}
+
+/// Puts a stream on the list of those that the next drain looks at.
+fn mark_ready(stream: &mut Stream, ready: &mut Vec<StreamId>) {
+    if !std::mem::replace(&mut stream.queued, true) {
+        ready.push(stream.id);
+    }
+}
+
+/// SplitMix64: first sequence numbers and spread of reports. Nothing secret comes from it.
+struct Random(u64);
+
+impl Random {
+    fn new(seed: &[u8; 32]) -> Random {
+        let mut state = 0;
+        for chunk in seed.chunks_exact(8) {
+            state ^= u64::from_le_bytes(chunk.try_into().unwrap_or_default());
+        }
+        Random(state)
+    }
+
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+}

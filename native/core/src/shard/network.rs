@@ -1,0 +1,360 @@
+//! What the network brings: checks, DTLS records, media and reports. Untrusted until checked.
+
+use std::time::Duration;
+
+use super::{PathUse, Shard, mark_ready};
+use crate::discard::Discard;
+use crate::event::Event;
+use crate::exchange::Exchange;
+use crate::ids::{SessionId, StreamId};
+use crate::media::Kind;
+use crate::path::Path;
+use crate::rtcp::{self, Item};
+use crate::rtp;
+use crate::session::{Claimed, Part};
+use crate::source::ClockUpdate;
+use crate::stats::Counter;
+use crate::stun::{self, ErrorCode};
+use crate::time::Time;
+
+/// A path whose owner was heard within this time is not given to another session.
+const PATH_HOLD: Duration = Duration::from_secs(5);
+
+/// What a datagram is, by its first byte (RFC 7983 §7, RFC 9443).
+enum Protocol {
+    Stun,
+    Dtls,
+    Rtp,
+    Rtcp,
+}
+
+fn demultiplex(datagram: &[u8]) -> Result<Protocol, Discard> {
+    match (datagram.first(), datagram.get(1)) {
+        (Some(0..=3), _) => Ok(Protocol::Stun),
+        (Some(20..=63), _) => Ok(Protocol::Dtls),
+        // RFC 5761 §4: RTCP packet types as payload types 64 to 95.
+        (Some(128..=191), Some(second)) if (64..96).contains(&(second & 0x7F)) => {
+            Ok(Protocol::Rtcp)
+        }
+        (Some(128..=191), Some(_)) => Ok(Protocol::Rtp),
+        (Some(128..=191), None) => Err(Discard::RtpShort),
+        _ => Err(Discard::UnknownProtocol),
+    }
+}
+
+impl Shard {
+    /// Finds the session that a datagram is for, here or on another shard.
+    pub(super) fn route(
+        &mut self,
+        now: Time,
+        path: Path,
+        datagram: &mut [u8],
+    ) -> Result<(), Discard> {
+        let slot = match demultiplex(datagram)? {
+            Protocol::Stun => {
+                let request = stun::parse(datagram)?;
+                let slot = self.by_ufrag.get(request.local_ufrag).copied();
+                let slot = slot.ok_or(Discard::StunUnknownUfrag)?;
+                let session = self.sessions.get(slot).ok_or(Discard::StunUnknownUfrag)?;
+                let ice = session.ice.as_ref().ok_or(Discard::StunUnknownUfrag)?;
+                request.verify(&ice.key)?;
+                slot
+            }
+            Protocol::Dtls => self.by_path.get(&path).ok_or(Discard::DtlsUnknownAddress)?.slot,
+            Protocol::Rtp | Protocol::Rtcp => {
+                self.by_path.get(&path).ok_or(Discard::UnknownSession)?.slot
+            }
+        };
+        let session = self.sessions.get(slot).ok_or(Discard::UnknownSession)?;
+        if session.association.is_some() {
+            return self.take_own(now, slot, path, datagram);
+        }
+        // Only an authenticated check gets here for a session without owner.
+        match self.claim(now, slot) {
+            Some(Claimed::Taken | Claimed::Ours) => {
+                self.take_own(now, slot, path, datagram)?;
+                let Some(session) = self.sessions.get(slot).map(|session| session.id) else {
+                    return Ok(());
+                };
+                let shard = self.config.index;
+                self.tell(Event::Claimed { session, shard, address: path.remote });
+                Ok(())
+            }
+            Some(Claimed::Other(owner)) => {
+                let is_check = matches!(demultiplex(datagram)?, Protocol::Stun);
+                if is_check {
+                    self.remember_stray(now, slot, path)?;
+                }
+                let session = self.sessions.get(slot).ok_or(Discard::UnknownSession)?.id;
+                let datagram = Box::from(&*datagram);
+                let stray = Exchange::Stray { session, path, datagram, arrival: now };
+                self.exchanges.push_back((owner, stray));
+                Ok(())
+            }
+            Some(Claimed::Closed) | None => Err(Discard::UnknownSession),
+        }
+    }
+
+    /// Takes a datagram of a session that this shard owns.
+    pub(super) fn take_own(
+        &mut self,
+        now: Time,
+        slot: usize,
+        path: Path,
+        datagram: &mut [u8],
+    ) -> Result<(), Discard> {
+        match demultiplex(datagram)? {
+            Protocol::Stun => self.take_check(now, slot, path, datagram),
+            Protocol::Dtls => self.take_dtls(slot, path, datagram),
+            Protocol::Rtp => self.take_rtp(now, slot, datagram),
+            Protocol::Rtcp => self.take_rtcp(now, slot, datagram),
+        }
+    }
+
+    /// Answers a binding request (RFC 8445 §7.3).
+    fn take_check(
+        &mut self,
+        now: Time,
+        slot: usize,
+        path: Path,
+        datagram: &[u8],
+    ) -> Result<(), Discard> {
+        let request = stun::parse(datagram)?;
+        let session = self.sessions.get(slot).ok_or(Discard::UnknownSession)?;
+        let ice = session.ice.as_ref().ok_or(Discard::StunUnknownUfrag)?;
+        request.verify(&ice.key)?;
+        let mut answer = Vec::with_capacity(128);
+        let (transaction, key) = (request.transaction, Some(&ice.key));
+        if !request.unknown.is_empty() {
+            stun::error(
+                transaction,
+                ErrorCode::UnknownAttribute,
+                &request.unknown,
+                key,
+                &mut answer,
+            );
+        } else if request.controlled.is_some() {
+            // We are lite and so always controlled; a peer that claims it too must change.
+            stun::error(transaction, ErrorCode::RoleConflict, &[], key, &mut answer);
+        } else {
+            stun::success(transaction, path.remote, &ice.key, &mut answer);
+            self.admit_path(now, slot, path, request.priority, request.use_candidate)?;
+        }
+        self.stats.add(Counter::ChecksAnswered, 1);
+        self.egress.datagram(path, u32::MAX, &answer);
+        Ok(())
+    }
+
+    /// An authenticated check came by this path: the session may be reached there.
+    fn admit_path(
+        &mut self,
+        now: Time,
+        slot: usize,
+        path: Path,
+        priority: Option<u32>,
+        use_candidate: bool,
+    ) -> Result<(), Discard> {
+        self.take_path(now, slot, path)?;
+        let session = self.sessions.get_mut(slot).ok_or(Discard::UnknownSession)?;
+        let association = session.association.as_deref_mut().ok_or(Discard::UnknownSession)?;
+        association.heard(now);
+        let changed = association.paths.handle_check(now, path, priority, use_candidate);
+        self.follow_path(slot);
+        if let Some(dropped) = changed.dropped {
+            self.by_path.remove(&dropped);
+        }
+        Ok(())
+    }
+
+    /// Gives the path to this session unless another one that is alive holds it.
+    fn take_path(&mut self, now: Time, slot: usize, path: Path) -> Result<(), Discard> {
+        let held = self.by_path.get(&path).copied().filter(|held| held.slot != slot);
+        if let Some(held) = held {
+            let owner = self.sessions.get_mut(held.slot);
+            let heard = owner.as_ref().and_then(|s| s.association.as_ref()).map(|a| a.last_heard);
+            if now.since(heard.unwrap_or(held.last_check)) < PATH_HOLD {
+                return Err(Discard::PathTaken);
+            }
+            if let Some(owner) = owner {
+                owner.stray_paths.retain(|stray| *stray != path);
+                if let Some(association) = owner.association.as_deref_mut() {
+                    association.paths.forget(path);
+                }
+            }
+        }
+        self.by_path.insert(path, PathUse { slot, last_check: now });
+        Ok(())
+    }
+
+    /// A check for a session of another shard: what follows on this path goes there.
+    fn remember_stray(&mut self, now: Time, slot: usize, path: Path) -> Result<(), Discard> {
+        const MAX_STRAY_PATHS: usize = 8;
+        self.take_path(now, slot, path)?;
+        let session = self.sessions.get_mut(slot).ok_or(Discard::UnknownSession)?;
+        if !session.stray_paths.contains(&path) {
+            if session.stray_paths.len() == MAX_STRAY_PATHS {
+                let oldest = session.stray_paths.remove(0);
+                self.by_path.remove(&oldest);
+            }
+            session.stray_paths.push(path);
+        }
+        Ok(())
+    }
+
+    /// A viewer's media goes where its session's current path leads.
+    fn follow_path(&mut self, slot: usize) {
+        let Some(association) = self.sessions.get(slot).and_then(|s| s.association.as_deref())
+        else {
+            return;
+        };
+        let Part::Viewer { stream, slot: Some(position) } = association.part else { return };
+        let Some(path) = association.paths.current() else { return };
+        let stream = self.streams.get_mut(&stream);
+        if let Some(subscriber) = stream.and_then(|s| s.subscribers.get_mut(position)) {
+            subscriber.set_path(path);
+        }
+    }
+
+    fn take_dtls(&mut self, slot: usize, path: Path, datagram: &[u8]) -> Result<(), Discard> {
+        let session = self.sessions.get_mut(slot).ok_or(Discard::DtlsUnknownAddress)?;
+        let association = session.association.as_deref_mut().ok_or(Discard::DtlsUnknownAddress)?;
+        if !association.admit_dtls() {
+            return Err(Discard::DtlsLimit);
+        }
+        association.paths.handle_dtls(path);
+        let session = session.id;
+        self.tell(Event::DtlsReceived { session, datagram: datagram.to_vec() });
+        self.follow_path(slot);
+        Ok(())
+    }
+
+    fn take_rtp(&mut self, now: Time, slot: usize, datagram: &mut [u8]) -> Result<(), Discard> {
+        let view = rtp::View::parse(datagram)?;
+        let session = self.sessions.get_mut(slot).ok_or(Discard::UnknownSession)?;
+        let association = session.association.as_deref_mut().ok_or(Discard::UnknownSession)?;
+        let opener = association.opener.as_mut().ok_or(Discard::SrtpNoKeys)?;
+        let wire_len = datagram.len();
+        let opened = opener.open_rtp(datagram, view.header_len, view.ssrc, view.sequence)?;
+        let taken = match &mut association.part {
+            Part::Publisher { source, .. } => {
+                let packet = datagram.get(..opened.len).unwrap_or(&[]);
+                source.handle_rtp(now, &view, packet, wire_len, &mut self.stats)
+            }
+            Part::Viewer { .. } => Err(Discard::RtpUnknownSsrc),
+        };
+        self.heard_srtp(now, slot);
+        self.queue_source(slot);
+        taken
+    }
+
+    fn take_rtcp(&mut self, now: Time, slot: usize, datagram: &mut [u8]) -> Result<(), Discard> {
+        let session = self.sessions.get_mut(slot).ok_or(Discard::UnknownSession)?;
+        let association = session.association.as_deref_mut().ok_or(Discard::UnknownSession)?;
+        let opener = association.opener.as_mut().ok_or(Discard::SrtpNoKeys)?;
+        let len = opener.open_rtcp(datagram)?;
+        self.heard_srtp(now, slot);
+        let items = rtcp::parse(datagram.get(..len).unwrap_or(&[]))?;
+        for item in items {
+            if matches!(item, Item::Bye { .. }) {
+                self.hear_bye(now, slot);
+            }
+            self.take_item(now, slot, &item);
+        }
+        Ok(())
+    }
+
+    fn heard_srtp(&mut self, now: Time, slot: usize) {
+        let Some(session) = self.sessions.get_mut(slot) else { return };
+        let Some(association) = session.association.as_deref_mut() else { return };
+        association.heard(now);
+        if !std::mem::replace(&mut association.secured, true) {
+            let session = session.id;
+            self.tell(Event::Secured { session });
+        }
+    }
+
+    fn hear_bye(&mut self, now: Time, slot: usize) {
+        let Some(session) = self.sessions.get_mut(slot) else { return };
+        let Some(association) = session.association.as_deref_mut() else { return };
+        association.bye_at = Some(now);
+        let due = association.silent_at(self.config.silence);
+        self.wake.arm(&mut association.armed, session.id, due);
+    }
+
+    fn take_item(&mut self, now: Time, slot: usize, item: &Item<'_>) {
+        let Some(session) = self.sessions.get_mut(slot) else { return };
+        let id = session.id;
+        let Some(association) = session.association.as_deref_mut() else { return };
+        match &mut association.part {
+            Part::Publisher { stream, source } => {
+                let update = source.handle_rtcp(now, item, &mut self.stats);
+                let stream = *stream;
+                if let Some(update) = update {
+                    self.take_clock(stream, id, update);
+                }
+                self.queue_source(slot);
+            }
+            Part::Viewer { stream, slot: Some(position) } => {
+                let (stream, position) = (*stream, *position);
+                self.take_viewer_item(now, stream, position, item);
+            }
+            Part::Viewer { slot: None, .. } => {}
+        }
+    }
+
+    fn take_clock(&mut self, stream: StreamId, publisher: SessionId, update: ClockUpdate) {
+        let ClockUpdate { kind, clock_rate, ntp, rtp_timestamp } = update;
+        self.broadcast(&Exchange::Clock {
+            stream,
+            publisher,
+            kind,
+            clock_rate,
+            ntp,
+            rtp_timestamp,
+        });
+        if let Some(stream) = self.streams.get_mut(&stream) {
+            stream.set_clock(publisher, kind, clock_rate, ntp, rtp_timestamp);
+        }
+    }
+
+    fn take_viewer_item(&mut self, now: Time, stream: StreamId, position: usize, item: &Item<'_>) {
+        let Some(stream) = self.streams.get_mut(&stream) else { return };
+        let wall_clock = self.config.wall_clock;
+        match item {
+            Item::Report { block, .. } => {
+                if let Some(subscriber) = stream.subscribers.get_mut(position) {
+                    subscriber.handle_report(now, wall_clock, block);
+                }
+            }
+            Item::Nack { media, sequences } => {
+                for kind in Kind::ALL {
+                    let Some((subscriber, cache)) = stream.subscriber(position, kind) else {
+                        return;
+                    };
+                    if subscriber.has(*media, kind) {
+                        subscriber.handle_nack(
+                            now,
+                            *media,
+                            sequences.clone(),
+                            cache,
+                            &mut self.repair_budget,
+                            &mut self.egress,
+                            &mut self.stats,
+                        );
+                    }
+                }
+            }
+            Item::Pli { .. } | Item::Fir { .. } => {
+                self.stats.add(Counter::KeyframeRequestsIn, 1);
+                stream.keyframe_wanted = true;
+                mark_ready(stream, &mut self.streams_ready);
+            }
+            Item::ReceiverReferenceTime { ssrc, ntp } => {
+                if let Some(subscriber) = stream.subscribers.get_mut(position) {
+                    subscriber.handle_reference_time(now, *ssrc, *ntp);
+                }
+            }
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! What other shards say.
+
+use super::{Shard, mark_ready};
+use crate::command::CloseReason;
+use crate::discard::Discard;
+use crate::exchange::Exchange;
+use crate::ids::{SessionId, ShardIndex, StreamId};
+use crate::session::Part;
+use crate::stream::Publisher;
+use crate::time::Time;
+
+impl Shard {
+    pub(super) fn take_exchange(&mut self, now: Time, message: Exchange) {
+        match message {
+            Exchange::Media(departure) => {
+                if let Some(stream) = self.streams.get_mut(&departure.stream) {
+                    stream.handle_departure(now, self.config.wall_clock, &departure);
+                    mark_ready(stream, &mut self.streams_ready);
+                }
+            }
+            Exchange::Stray { session, path, mut datagram, arrival: _ } => {
+                let slot = self.by_id.get(&session).copied();
+                let taken = slot
+                    .ok_or(Discard::UnknownSession)
+                    .and_then(|slot| self.take_own(now, slot, path, &mut datagram));
+                if let Err(reason) = taken {
+                    self.stats.discard(reason);
+                }
+            }
+            Exchange::Interest { stream, shard, interested } => {
+                self.set_interest(stream, shard, interested);
+            }
+            Exchange::KeyframeWanted { stream } => {
+                if let Some(stream) = self.streams.get_mut(&stream) {
+                    stream.keyframe_wanted = true;
+                    mark_ready(stream, &mut self.streams_ready);
+                }
+            }
+            Exchange::Clock { stream, publisher, kind, clock_rate, ntp, rtp_timestamp } => {
+                if let Some(stream) = self.streams.get_mut(&stream) {
+                    stream.set_clock(publisher, kind, clock_rate, ntp, rtp_timestamp);
+                }
+            }
+            Exchange::SourceUp { stream, publisher, shard, codecs } => {
+                self.take_publisher(stream, Publisher { session: publisher, shard, codecs });
+            }
+            Exchange::SourceDown { stream, publisher } => self.lose_publisher(stream, publisher),
+            Exchange::Forget { session } => {
+                if let Some(slot) = self.by_id.get(&session).copied() {
+                    self.close(slot, CloseReason::Silent);
+                }
+            }
+        }
+    }
+
+    /// A publisher takes the stream; viewers who cannot take its codecs are closed.
+    pub(super) fn take_publisher(&mut self, id: StreamId, publisher: Publisher) {
+        let Some(stream) = self.streams.get_mut(&id) else { return };
+        let unable: Vec<SessionId> = stream
+            .subscribers
+            .iter()
+            .filter(|(_, s)| !publisher.codecs.iter().all(|(kind, codec)| s.takes(*kind, *codec)))
+            .map(|(_, subscriber)| subscriber.session)
+            .collect();
+        stream.set_publisher(publisher);
+        mark_ready(stream, &mut self.streams_ready);
+        for session in unable {
+            if let Some(slot) = self.by_id.get(&session).copied() {
+                self.close_and_tell(slot, CloseReason::NoCommonCodec);
+            }
+        }
+    }
+
+    pub(super) fn lose_publisher(&mut self, id: StreamId, publisher: SessionId) {
+        let Some(stream) = self.streams.get_mut(&id) else { return };
+        if stream.publisher.as_ref().is_some_and(|current| current.session == publisher) {
+            stream.publisher = None;
+        }
+    }
+
+    /// Which shards want the stream's packets is known on every shard, because its publisher may
+    /// come on any.
+    fn set_interest(&mut self, id: StreamId, shard: ShardIndex, interested: bool) {
+        let Some(stream) = self.streams.get_mut(&id) else { return };
+        let bit = 1u64 << (shard.0 & 63);
+        if interested {
+            stream.interested |= bit;
+            stream.keyframe_wanted = true;
+            mark_ready(stream, &mut self.streams_ready);
+        } else {
+            stream.interested &= !bit;
+        }
+    }
+
+    /// Turns the wishes of this round into one request a stream, to the publisher's shard.
+    pub(super) fn request_keyframes(&mut self, now: Time) {
+        for position in 0..self.streams_ready.len() {
+            let id = self.streams_ready[position];
+            let Some(stream) = self.streams.get_mut(&id) else { continue };
+            if !std::mem::take(&mut stream.keyframe_wanted) {
+                continue;
+            }
+            let Some(publisher) = &stream.publisher else { continue };
+            if publisher.shard != self.config.index {
+                self.exchanges
+                    .push_back((publisher.shard, Exchange::KeyframeWanted { stream: id }));
+                continue;
+            }
+            let Some(slot) = self.by_id.get(&publisher.session).copied() else { continue };
+            let association = self.sessions.get_mut(slot).and_then(|s| s.association.as_mut());
+            if let Some(Part::Publisher { source, .. }) = association.map(|a| &mut a.part) {
+                source.request_keyframe(now, &mut self.stats);
+                self.queue_source(slot);
+            }
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! Retransmission to a viewer: what its NACKs get, and how much.
+//!
+//! A NACK is answered from the shard's cache, as RTX where that was negotiated (RFC 4588),
+//! otherwise by the same bytes again. Three things are not answered: what the stream itself lacks,
+//! what was sent less than a round trip ago and what exceeds the budget of viewer or shard.
+
+use std::time::Duration;
+
+use super::{MAX_ADDED, Numbers, Subscriber, Track, seal};
+use crate::cache::{Cache, Entry};
+use crate::egress::{Budget, Egress};
+use crate::ids::Ssrc;
+use crate::srtp::Sealer;
+use crate::stats::{Counter, Stats};
+use crate::time::Time;
+
+/// A viewer's retransmissions: a steady share of what a large stream sends, and a lost keyframe at
+/// once.
+const BYTES_PER_SECOND: u64 = 1_000_000;
+const BURST_BYTES: u64 = 500_000;
+
+/// Assumed while no report has told the round trip.
+const ROUND_TRIP_UNKNOWN: Duration = Duration::from_millis(10);
+/// A viewer asks again after its own estimate, which may be a little under ours.
+const ROUND_TRIP_SHARE: (u32, u32) = (4, 5);
+
+/// Numbers that are remembered as sent again.
+const REMEMBERED: usize = 64;
+
+pub(super) fn budget(now: Time) -> Budget {
+    Budget::new(now, BYTES_PER_SECOND, BURST_BYTES)
+}
+
+/// The last retransmissions of a viewer. A fixed ring: an entry that was pushed out may be asked
+/// for once more than it should.
+#[derive(Debug)]
+pub(super) struct Resent {
+    ring: [(Ssrc, u16, Time); REMEMBERED],
+    next: usize,
+}
+
+impl Default for Resent {
+    fn default() -> Self {
+        Resent { ring: [(Ssrc(0), 0, Time::NEVER); REMEMBERED], next: 0 }
+    }
+}
+
+impl Resent {
+    fn lately(&self, now: Time, ssrc: Ssrc, number: u16, within: Duration) -> bool {
+        self.ring.iter().any(|(s, n, at)| {
+            *s == ssrc && *n == number && *at != Time::NEVER && now.since(*at) < within
+        })
+    }
+
+    fn remember(&mut self, now: Time, ssrc: Ssrc, number: u16) {
+        self.ring[self.next] = (ssrc, number, now);
+        self.next = (self.next + 1) % REMEMBERED;
+    }
+}
+
+impl Subscriber {
+    /// Answers one generic NACK (RFC 4585 §6.2.1) about the track with this SSRC.
+    #[allow(clippy::too_many_arguments)]
+    pub fn handle_nack(
+        &mut self,
+        now: Time,
+        media: Ssrc,
+        numbers: impl Iterator<Item = u16>,
+        cache: &Cache,
+        shard_budget: &mut Budget,
+        egress: &mut Egress,
+        stats: &mut Stats,
+    ) {
+        let quiet = self
+            .round_trip
+            .map_or(ROUND_TRIP_UNKNOWN, |rtt| rtt * ROUND_TRIP_SHARE.0 / ROUND_TRIP_SHARE.1);
+        for number in numbers {
+            self.figures.nacks += 1;
+            stats.add(Counter::NacksIn, 1);
+            let Some(entry) = self.wanted(media, number, cache) else {
+                stats.add(Counter::NacksMissed, 1);
+                continue;
+            };
+            let crossed = entry.late_at.is_some_and(|at| now.since(at) < quiet);
+            if crossed || self.resent.lately(now, media, number, quiet) {
+                continue;
+            }
+            let bytes = entry.packet.bytes.len() + MAX_ADDED;
+            if !self.repair_budget.take(now, bytes) || !shard_budget.take(now, bytes) {
+                stats.add(Counter::NacksRefused, 1);
+                continue;
+            }
+            self.resent.remember(now, media, number);
+            self.resend(media, entry, egress, stats);
+        }
+    }
+
+    fn wanted<'a>(&self, media: Ssrc, number: u16, cache: &'a Cache) -> Option<&'a Entry> {
+        let track = self.tracks.iter().flatten().find(|t| t.ssrc == media && t.answers_nack)?;
+        cache.get(track.numbering.sequence(number)?)
+    }
+
+    fn resend(&mut self, media: Ssrc, entry: &Entry, egress: &mut Egress, stats: &mut Stats) {
+        let (path, owner) = (self.path, self.owner);
+        let sealer = &self.sealer;
+        let Some(track) = self.tracks.iter_mut().flatten().find(|t| t.ssrc == media) else {
+            return;
+        };
+        let Some(index) = track.numbering.index(entry.sequence) else { return };
+        let room = entry.packet.bytes.len() + MAX_ADDED;
+        let mut train = egress.train(path, owner, 0, None, room);
+        let len =
+            train.segment(room, |buffer| match seal_rtx(track, sealer, entry, index, buffer) {
+                0 => seal(track, sealer, entry, index, buffer),
+                len => len,
+            });
+        drop(train);
+        self.figures.repaired += 1;
+        stats.add(Counter::NacksServed, 1);
+        stats.add(Counter::PacketsOutRetransmission, 1);
+        stats.add(Counter::BytesOutRetransmission, len as u64);
+    }
+}
+
+/// Writes the packet as RTX: its own SSRC and numbers, the original sequence number before the
+/// payload (RFC 4588 §4). Zero if RTX was not negotiated for this codec.
+fn seal_rtx(
+    track: &mut Track,
+    sealer: &Sealer,
+    entry: &Entry,
+    index: u64,
+    buffer: &mut [u8],
+) -> usize {
+    let packet = &*entry.packet;
+    let rtx_type = track.template.format(packet.codec).and_then(|f| f.rtx_payload_type);
+    let (Some(rtx), Some(payload_type)) = (track.rtx.as_mut(), rtx_type) else { return 0 };
+    let numbers = Numbers {
+        ssrc: rtx.ssrc,
+        sequence: rtx.next_index as u16,
+        timestamp: entry.timestamp.wrapping_add(track.timestamp_offset),
+        payload_type: payload_type.0,
+    };
+    let header = track.template.write_header(packet, numbers, false, buffer);
+    let (payload, original) = (packet.payload(), (index as u16).to_be_bytes());
+    let end = header + original.len() + payload.len();
+    let Some(target) = buffer.get_mut(header..end) else { return 0 };
+    let (start, rest) = target.split_at_mut(original.len());
+    start.copy_from_slice(&original);
+    rest.copy_from_slice(payload);
+    let rtx_index = rtx.next_index;
+    rtx.next_index += 1;
+    sealer.seal_rtp(rtx_index, buffer, header, end)
+}

@@ -1,0 +1,309 @@
+//! The engine as control has it: start, submit, events, counters, stop.
+//!
+//! Starting binds the shared port for every shard and takes its lock, so that what can fail fails
+//! here, with a sentence. From then on each shard has a thread of its own, and nothing here blocks
+//! but [`Engine::stop`].
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use pyforward_core::command::Command;
+use pyforward_core::event::Event;
+use pyforward_core::ids::ShardIndex;
+use pyforward_core::shard::{Shard, ShardConfig};
+use pyforward_core::time::WallClock;
+
+pub use crate::bind::StartError;
+use crate::bind::{bind, failed};
+use crate::clock::{Clock, seed};
+use crate::exchange::neighbours;
+use crate::gso::{self, Sender};
+use crate::lock::PortLock;
+use crate::mailbox::{Slot, mailbox};
+use crate::outbox::Outbox;
+use crate::poll::Doorbell;
+use crate::published::Published;
+use crate::send::Kernel;
+use crate::udp::{BUFFER_BYTES, Buffers, Reach, UdpSocket};
+use crate::worker::{Worker, guarded};
+
+/// Most shards of an engine.
+pub const MAX_SHARDS: u8 = 64;
+
+/// What an engine is started with.
+#[derive(Clone, Debug)]
+pub struct EngineConfig {
+    /// Addresses to bind; none, or an unspecified one, is all.
+    pub addresses: Vec<IpAddr>,
+    /// The shared port; 0: the kernel chooses.
+    pub port: u16,
+    /// How many shards; 0: one a core.
+    pub shards: u8,
+    /// Trains leave as one message, where the kernel knows how.
+    pub gso: bool,
+    /// RTP padding evens out packets of a train.
+    pub padding: bool,
+    /// Many messages leave with one system call.
+    pub sendmmsg: bool,
+    /// How long a video frame's packets wait for its last one.
+    pub frame_window: Duration,
+    /// At most one keyframe request goes to a publisher in this time.
+    pub keyframe_interval: Duration,
+    /// A session that is silent for so long is closed.
+    pub silence: Duration,
+    /// What REMB tells a publisher, in bits a second.
+    pub publisher_bitrate_bps: u64,
+    /// Events that wait for control.
+    pub max_events: usize,
+}
+
+/// The engine was stopped and takes no more commands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Stopped;
+
+/// Told why, when a shard ends against its will. Nothing is forwarded then; the process has to end.
+pub type Fatal = Arc<dyn Fn(String) + Send + Sync>;
+
+/// A running engine. Dropping it stops it.
+pub struct Engine {
+    addresses: Vec<SocketAddr>,
+    notes: Vec<String>,
+    outbox: Arc<Outbox>,
+    published: Vec<Arc<Published>>,
+    stopping: Arc<AtomicBool>,
+    /// The shards' mailboxes. Locked so that commands reach every shard in the same order.
+    slots: Mutex<Vec<Slot>>,
+    running: Mutex<Option<Running>>,
+}
+
+/// What a stopped engine has let go.
+struct Running {
+    threads: Vec<JoinHandle<()>>,
+    lock: PortLock,
+}
+
+impl Engine {
+    /// Binds, and starts the shards.
+    ///
+    /// # Errors
+    /// A sentence that names the address, the port and who holds it.
+    pub fn start(config: &EngineConfig, fatal: Fatal) -> Result<Engine, StartError> {
+        let shards = shard_count(config.shards)?;
+        let (sockets, lock) = bind(&config.addresses, config.port, shards)?;
+        let addresses = sockets.first().into_iter().flatten().map(UdpSocket::bound).collect();
+        let notes = notes(config, sockets.iter().flatten());
+
+        let bells: Vec<Doorbell> = (0..shards)
+            .map(|_| Doorbell::new())
+            .collect::<io::Result<_>>()
+            .map_err(failed("making an eventfd"))?;
+        let (clock, wall_clock) = Clock::start();
+        let mut engine = Engine {
+            addresses,
+            notes,
+            outbox: Outbox::new(config.max_events).map_err(failed("making an eventfd"))?,
+            published: Vec::new(),
+            stopping: Arc::default(),
+            slots: Mutex::default(),
+            running: Mutex::new(Some(Running { threads: Vec::new(), lock })),
+        };
+        let sides = bells.iter().zip(neighbours(&bells)).zip(sockets);
+        for (index, ((bell, neighbours), sockets)) in (0..).zip(sides) {
+            let shard = shard_config(config, ShardIndex(index), shards, wall_clock)?;
+            let sockets: Arc<[UdpSocket]> = sockets.into();
+            let kernel = Kernel::new(Arc::clone(&sockets));
+            let (slot, mailbox) = mailbox(bell.clone());
+            let worker = Worker {
+                sender: Sender::new(kernel, shard.gso, config.sendmmsg),
+                shard: Shard::new(shard),
+                clock,
+                sockets,
+                bell: bell.clone(),
+                mailbox,
+                neighbours,
+                outbox: Arc::clone(&engine.outbox),
+                published: Arc::default(),
+                stopping: Arc::clone(&engine.stopping),
+            };
+            engine.launch(index, worker, slot, Arc::clone(&fatal))?;
+        }
+        Ok(engine)
+    }
+
+    /// Where it is bound, with the real port. A wildcard address stands for every address.
+    #[must_use]
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// What is worse on this host than it could be, a sentence each.
+    #[must_use]
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    /// Hands commands to every shard, in order. Never blocks.
+    ///
+    /// # Errors
+    /// The engine was stopped.
+    pub fn submit(&self, commands: Vec<Command>) -> Result<(), Stopped> {
+        let slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        let (last, others) = slots.split_last().ok_or(Stopped)?;
+        for (index, slot) in others.iter().enumerate() {
+            // A local publisher lives on shard 0; nobody else needs its packets.
+            let concerned = |command: &&Command| index == 0 || !is_local_media(command);
+            slot.put(commands.iter().filter(concerned).cloned());
+        }
+        let alone = others.is_empty();
+        last.put(commands.into_iter().filter(|command| alone || !is_local_media(command)));
+        Ok(())
+    }
+
+    /// At most `limit` events, in order.
+    pub fn take_events(&self, limit: usize) -> Vec<Event> {
+        let (events, blocked) = self.outbox.take(limit);
+        if blocked {
+            let slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+            slots.iter().for_each(Slot::ring);
+        }
+        events
+    }
+
+    /// Readable while events wait.
+    #[must_use]
+    pub fn event_descriptor(&self) -> BorrowedFd<'_> {
+        self.outbox.as_fd()
+    }
+
+    /// The words of [`pyforward_core::stats::Stats`], by shard.
+    #[must_use]
+    pub fn stats(&self) -> Vec<Vec<u64>> {
+        self.published.iter().map(|published| published.read()).collect()
+    }
+
+    /// Ends every shard after its current turn, waits for their threads and frees the port. Events
+    /// that are waiting can still be taken. A second call does nothing.
+    pub fn stop(&self) {
+        self.stopping.store(true, Ordering::Release);
+        let slots = std::mem::take(&mut *self.slots.lock().unwrap_or_else(PoisonError::into_inner));
+        slots.iter().for_each(Slot::ring);
+        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(Running { threads, lock }) = running {
+            threads.into_iter().for_each(|thread| drop(thread.join()));
+            // The sockets are closed by now; only then may the next engine have the port.
+            drop(lock);
+        }
+    }
+
+    fn launch(
+        &mut self,
+        index: u8,
+        worker: Worker,
+        slot: Slot,
+        fatal: Fatal,
+    ) -> Result<(), StartError> {
+        self.published.push(Arc::clone(&worker.published));
+        let run = move || {
+            if let Some(reason) = guarded(|| worker.run()) {
+                fatal(format!("shard {index} {reason}"));
+            }
+        };
+        let thread = thread::Builder::new()
+            .name(format!("shard-{index}"))
+            .spawn(run)
+            .map_err(failed("starting a thread"))?;
+        self.slots.get_mut().unwrap_or_else(PoisonError::into_inner).push(slot);
+        if let Some(running) = self.running.get_mut().unwrap_or_else(PoisonError::into_inner) {
+            running.threads.push(thread);
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// Packets of a local publisher.
+fn is_local_media(command: &Command) -> bool {
+    matches!(command, Command::InjectRtp { .. })
+}
+
+fn shard_config(
+    config: &EngineConfig,
+    index: ShardIndex,
+    shards: u8,
+    wall_clock: WallClock,
+) -> Result<ShardConfig, StartError> {
+    Ok(ShardConfig {
+        index,
+        shards,
+        wall_clock,
+        seed: seed().map_err(failed("getting random bytes"))?,
+        gso: config.gso && gso::probe(),
+        padding: config.padding,
+        frame_window: config.frame_window,
+        keyframe_interval: config.keyframe_interval,
+        silence: config.silence,
+        publisher_bitrate_bps: config.publisher_bitrate_bps,
+        max_events: config.max_events,
+    })
+}
+
+fn shard_count(wanted: u8) -> Result<u8, StartError> {
+    match wanted {
+        0 => {
+            let cores = thread::available_parallelism().map_or(1, usize::from);
+            Ok(u8::try_from(cores).unwrap_or(MAX_SHARDS).min(MAX_SHARDS))
+        }
+        1..=MAX_SHARDS => Ok(wanted),
+        _ => Err(StartError::new(
+            libc::EINVAL,
+            format!("{wanted} shards are too many: at most {MAX_SHARDS}"),
+        )),
+    }
+}
+
+fn notes<'a>(
+    config: &EngineConfig,
+    sockets: impl Iterator<Item = &'a UdpSocket> + Clone,
+) -> Vec<String> {
+    let mut notes = Vec::new();
+    if config.gso && !gso::probe() {
+        notes.push(
+            "this kernel has no UDP segmentation offload (Linux 4.18): each packet is sent alone, \
+             which costs several times the CPU"
+                .to_owned(),
+        );
+    }
+    let everywhere = config.addresses.is_empty() || config.addresses.iter().any(is_v6_wildcard);
+    if everywhere && sockets.clone().all(|socket| socket.reach() == Reach::V4) {
+        notes.push("this host has no IPv6: media is served over IPv4 alone".to_owned());
+    }
+    let granted = |way: fn(Buffers) -> usize| {
+        sockets.clone().map(|socket| way(socket.buffers())).min().unwrap_or(BUFFER_BYTES)
+    };
+    for (way, granted, setting) in [
+        ("receive", granted(|buffers| buffers.receive), "net.core.rmem_max"),
+        ("send", granted(|buffers| buffers.send), "net.core.wmem_max"),
+    ] {
+        if granted < BUFFER_BYTES {
+            notes.push(format!(
+                "the kernel granted a {way} buffer of {granted} bytes: bursts may be lost; raise \
+                 {setting} to {BUFFER_BYTES}"
+            ));
+        }
+    }
+    notes
+}
+
+fn is_v6_wildcard(address: &IpAddr) -> bool {
+    address.is_ipv6() && address.is_unspecified()
+}

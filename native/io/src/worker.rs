@@ -1,0 +1,201 @@
+//! The thread of one shard: its loop.
+//!
+//! It follows the contract of [`Shard`] and decides nothing about a packet. It ends when the engine
+//! is stopped; when the shard panics or the kernel fails it, the engine is told why, and ends.
+
+use std::any::Any;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use pyforward_core::shard::Shard;
+use pyforward_core::stats::Counter;
+use pyforward_core::time::Time;
+
+use crate::clock::Clock;
+use crate::exchange::{Neighbours, RETRY};
+use crate::gso::Sender;
+use crate::mailbox::Mailbox;
+use crate::outbox::Outbox;
+use crate::poll::{Doorbell, Poller, Ready};
+use crate::published::Published;
+use crate::receive::{self, Batch};
+use crate::send::Kernel;
+use crate::udp::UdpSocket;
+
+/// Most commands of one turn: a storm of joins is spread over turns that also send.
+const COMMANDS: usize = 64;
+
+/// Most messages of one turn from each neighbour.
+const EXCHANGES: usize = 256;
+
+/// The bell's number at the poller; sockets follow it.
+const BELL: u32 = 0;
+
+/// A shard and everything that it needs around it.
+pub(crate) struct Worker {
+    pub shard: Shard,
+    pub clock: Clock,
+    pub sockets: Arc<[UdpSocket]>,
+    pub sender: Sender<Kernel>,
+    pub bell: Doorbell,
+    pub mailbox: Mailbox,
+    pub neighbours: Neighbours,
+    pub outbox: Arc<Outbox>,
+    pub published: Arc<Published>,
+    pub stopping: Arc<AtomicBool>,
+}
+
+impl Worker {
+    /// Runs until the engine stops.
+    pub(crate) fn run(mut self) -> io::Result<()> {
+        let mut poller = self.poller()?;
+        let mut batches: Vec<Batch> = self.sockets.iter().map(|_| Batch::default()).collect();
+        let mut pace = Pace::default();
+        while !self.stopping.load(Ordering::Acquire) {
+            let ready = poller.wait(pace.patience(self.clock.now(), self.shard.poll_timeout()))?;
+            let woken = self.clock.now();
+            pace = Pace::default();
+            if ready.has(BELL) {
+                self.bell.answer();
+            }
+            pace.more |= self.take_datagrams(ready, &mut batches)?;
+            pace.more |= self.take_commands();
+            pace.more |= self.take_exchanges();
+            self.take_timeouts();
+            self.shard.drain(self.clock.now(), &mut self.sender);
+            pace.retry |= self.give_exchanges();
+            self.outbox.fill(|| self.shard.poll_event());
+            self.publish(woken);
+        }
+        Ok(())
+    }
+
+    fn poller(&self) -> io::Result<Poller> {
+        let poller = Poller::new()?;
+        poller.add(&self.bell, BELL)?;
+        for (socket, number) in self.sockets.iter().zip(BELL + 1..) {
+            poller.add(socket, number)?;
+        }
+        Ok(poller)
+    }
+
+    /// One batch of each socket; true if more may wait.
+    fn take_datagrams(&mut self, ready: Ready, batches: &mut [Batch]) -> io::Result<bool> {
+        let mut more = false;
+        for ((socket, batch), number) in self.sockets.iter().zip(batches).zip(BELL + 1..) {
+            if !ready.has(number) {
+                continue;
+            }
+            more |= batch.receive(socket)? == receive::BATCH;
+            let now = self.clock.now();
+            let dropped = batch.each(socket, |path, datagram| {
+                self.shard.handle_datagram(now, path, datagram);
+            });
+            self.shard.stats_mut().add(Counter::DatagramsDropped, dropped.into());
+        }
+        Ok(more)
+    }
+
+    fn take_commands(&mut self) -> bool {
+        for _ in 0..COMMANDS {
+            let Some(command) = self.mailbox.take() else { return false };
+            self.shard.apply(self.clock.now(), command);
+        }
+        true
+    }
+
+    fn take_exchanges(&mut self) -> bool {
+        let (now, shard) = (self.clock.now(), &mut self.shard);
+        self.neighbours.receive(EXCHANGES, |message| shard.handle_exchange(now, message))
+    }
+
+    fn take_timeouts(&mut self) {
+        let now = self.clock.now();
+        if self.shard.poll_timeout() <= now {
+            self.shard.handle_timeout(now);
+        }
+    }
+
+    /// True if some of it has to be tried again.
+    fn give_exchanges(&mut self) -> bool {
+        while let Some((to, message)) = self.shard.poll_exchange() {
+            if !self.neighbours.send(to, message) {
+                self.shard.exchange_lost();
+            }
+        }
+        self.neighbours.flush()
+    }
+
+    fn publish(&mut self, woken: Time) {
+        let busy = self.clock.now().since(woken).as_micros();
+        let busy = u64::try_from(busy).unwrap_or(u64::MAX);
+        self.shard.stats_mut().add(Counter::BusyMicros, busy);
+        self.published.publish(self.shard.stats());
+    }
+}
+
+/// What one turn left for the next.
+#[derive(Default)]
+struct Pace {
+    /// Input is waiting already.
+    more: bool,
+    /// A ring was full.
+    retry: bool,
+}
+
+impl Pace {
+    /// How long to wait for input at most.
+    fn patience(&self, now: Time, deadline: Time) -> Option<Duration> {
+        let until = (deadline != Time::NEVER).then(|| deadline.since(now));
+        match (self.more, self.retry) {
+            (true, _) => Some(Duration::ZERO),
+            (false, true) => Some(until.map_or(RETRY, |until| until.min(RETRY))),
+            (false, false) => until,
+        }
+    }
+}
+
+/// Runs what a thread does; why it ended if that was not its own will.
+pub(crate) fn guarded(run: impl FnOnce() -> io::Result<()>) -> Option<String> {
+    match catch_unwind(AssertUnwindSafe(run)) {
+        Ok(Ok(())) => None,
+        Ok(Err(error)) => Some(format!("failed: {error}")),
+        Err(panic) => Some(format!("panicked: {}", words(panic.as_ref()))),
+    }
+}
+
+fn words(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("without a word")
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::panic)]
+    use super::*;
+
+    #[test]
+    fn the_end_of_a_thread_is_told_with_its_reason() {
+        assert_eq!(guarded(|| Ok(())), None);
+        let refused = || Err(io::Error::other("no more descriptors"));
+        assert_eq!(guarded(refused).as_deref(), Some("failed: no more descriptors"));
+        let told = guarded(|| panic!("index {} is out of range", 7));
+        assert_eq!(told.as_deref(), Some("panicked: index 7 is out of range"));
+    }
+
+    #[test]
+    fn nothing_to_do_waits_for_the_deadline_and_something_does_not() {
+        let (now, soon) = (Time(1_000), Time(1_400));
+        let idle = Pace::default();
+        assert_eq!(idle.patience(now, Time::NEVER), None);
+        assert_eq!(idle.patience(now, soon), Some(Duration::from_micros(400)));
+        assert_eq!(idle.patience(now, Time(5)), Some(Duration::ZERO));
+        let retrying = Pace { more: false, retry: true };
+        assert_eq!(retrying.patience(now, Time::NEVER), Some(RETRY));
+        assert_eq!(retrying.patience(now, soon), Some(Duration::from_micros(400)));
+        assert_eq!(Pace { more: true, retry: true }.patience(now, soon), Some(Duration::ZERO));
+    }
+}

@@ -1,0 +1,194 @@
+//! The dataclasses of `pyforward/commands.py`, read into the engine's commands.
+//!
+//! Each is declared once: from the declaration follow how it is read and the vocabulary that the
+//! module shows, which a contract test holds against the dataclasses.
+
+use pyforward_core::command::{
+    AddSession, Command, IceCredentials, Media, PublishTrack, SubscribeTrack,
+};
+use pyforward_core::ids::{PayloadType, SessionId, Ssrc, StreamId, Ticket};
+use pyforward_core::media::{Codec, Extension, Format, Kind};
+use pyforward_core::session::Claim;
+use pyforward_core::srtp::{KeyMaterial, Profile};
+use pyo3::intern;
+use pyo3::prelude::*;
+
+use crate::Book;
+use crate::errors::Wrong;
+use crate::read::{ExtensionId, Read, class_of, field, must_be};
+
+/// Reads a command, whichever it is.
+pub(crate) fn read(value: &Bound<'_, PyAny>) -> Result<Command, Wrong> {
+    let class = class_of(value);
+    read_command(&class, value).map_err(|wrong| wrong.within(&class))
+}
+
+/// `Class(field: type, …) = what is made of them`
+macro_rules! commands {
+    ($($class:ident($($field:ident: $type:ty),* $(,)?) = $made:expr;)*) => {
+        /// Commands by class name, with their fields.
+        pub(crate) const COMMANDS: Book =
+            &[$((stringify!($class), &[$(stringify!($field)),*])),*];
+
+        fn read_command(class: &str, value: &Bound<'_, PyAny>) -> Result<Command, Wrong> {
+            match class {
+                $(stringify!($class) => {
+                    $(let $field: $type =
+                        field(value, intern!(value.py(), stringify!($field)))?;)*
+                    Ok($made)
+                })*
+                _ => Err(Wrong::type_of("is no command".to_owned())),
+            }
+        }
+    };
+}
+
+/// `Class(field: type, …) -> type = what is made of them`
+macro_rules! records {
+    ($($class:ident($($field:ident: $type:ty),* $(,)?) -> $target:ty = $made:expr;)*) => {
+        /// What commands carry, by class name, with their fields.
+        pub(crate) const RECORDS: Book =
+            &[$((stringify!($class), &[$(stringify!($field)),*])),*];
+
+        $(impl Read for $target {
+            fn read(value: &Bound<'_, PyAny>) -> Result<Self, Wrong> {
+                if class_of(value) != stringify!($class) {
+                    return Err(must_be(stringify!($class), value));
+                }
+                $(let $field: $type = field(value, intern!(value.py(), stringify!($field)))?;)*
+                Ok($made)
+            }
+        })*
+    };
+}
+
+commands! {
+    AddStream(stream: StreamId) = Command::AddStream { stream };
+    RemoveStream(stream: StreamId) = Command::RemoveStream { stream };
+    AddSession(session: SessionId, ice: Option<IceCredentials>, media: Media) =
+        Command::AddSession(Box::new(AddSession {
+            session,
+            ice,
+            media,
+            claim: Claim::default(),
+        }));
+    SendDtls(session: SessionId, datagrams: Vec<Vec<u8>>) =
+        Command::SendDtls { session, datagrams };
+    InstallKeys(
+        session: SessionId,
+        profile: Profile,
+        local_key: Vec<u8>,
+        local_salt: Vec<u8>,
+        remote_key: Vec<u8>,
+        remote_salt: Vec<u8>,
+    ) = Command::InstallKeys {
+        session,
+        profile,
+        local: KeyMaterial::new(profile, &local_key, &local_salt)?,
+        remote: KeyMaterial::new(profile, &remote_key, &remote_salt)?,
+    };
+    KeepFarewell(session: SessionId, close_notify: Vec<u8>) =
+        Command::KeepFarewell { session, close_notify };
+    RemoveSession(session: SessionId, reason: pyforward_core::command::CloseReason) =
+        Command::RemoveSession { session, reason };
+    InjectRtp(session: SessionId, packets: Vec<Vec<u8>>) = Command::InjectRtp { session, packets };
+    ReportSessions(ticket: Ticket, sessions: Vec<SessionId>) =
+        Command::ReportSessions { ticket, sessions };
+    Stop() = Command::Stop;
+}
+
+records! {
+    IceCredentials(
+        local_ufrag: String,
+        local_pwd: String,
+        remote_ufrag: String,
+        remote_pwd: String,
+    ) -> IceCredentials = IceCredentials { local_ufrag, local_pwd, remote_ufrag, remote_pwd };
+    Format(
+        codec: Codec,
+        payload_type: PayloadType,
+        rtx_payload_type: Option<PayloadType>,
+    ) -> Format = Format { codec, payload_type, rtx_payload_type };
+    PublishTrack(
+        kind: Kind,
+        mid: String,
+        codec: Codec,
+        payload_type: PayloadType,
+        rtx_payload_type: Option<PayloadType>,
+        clock_rate: u32,
+        ssrcs: Vec<Ssrc>,
+        rtx_ssrcs: Vec<(Ssrc, Ssrc)>,
+        rids: Vec<String>,
+        extensions: Vec<(ExtensionId, Extension)>,
+        feedback_ssrc: Ssrc,
+        nack: bool,
+        pli: bool,
+        fir: bool,
+        transport_cc: bool,
+        remb: bool,
+        parameter_sets: Vec<Vec<u8>>,
+    ) -> PublishTrack = PublishTrack {
+        kind,
+        mid,
+        codec,
+        payload_type,
+        rtx_payload_type,
+        clock_rate,
+        ssrcs,
+        rtx_ssrcs,
+        rids,
+        extensions: by_id(extensions),
+        feedback_ssrc,
+        nack,
+        pli,
+        fir,
+        transport_cc,
+        remb,
+        parameter_sets,
+    };
+    SubscribeTrack(
+        kind: Kind,
+        mid: String,
+        clock_rate: u32,
+        ssrc: Ssrc,
+        rtx_ssrc: Option<Ssrc>,
+        formats: Vec<Format>,
+        extensions: Vec<(ExtensionId, Extension)>,
+        extmap_allow_mixed: bool,
+        nack: bool,
+        rrtr: bool,
+    ) -> SubscribeTrack = SubscribeTrack {
+        kind,
+        mid,
+        clock_rate,
+        ssrc,
+        rtx_ssrc,
+        formats,
+        extensions: by_id(extensions),
+        extmap_allow_mixed,
+        nack,
+        rrtr,
+    };
+    Publish(stream: StreamId, tracks: Vec<PublishTrack>) -> Publish =
+        Publish(Media::Publish { stream, tracks });
+    Subscribe(stream: StreamId, tracks: Vec<SubscribeTrack>, cname: String) -> Subscribe =
+        Subscribe(Media::Subscribe { stream, tracks, cname });
+}
+
+/// [`Media`] of one class.
+struct Publish(Media);
+struct Subscribe(Media);
+
+impl Read for Media {
+    fn read(value: &Bound<'_, PyAny>) -> Result<Self, Wrong> {
+        match class_of(value).as_str() {
+            "Publish" => Publish::read(value).map(|publish| publish.0),
+            "Subscribe" => Subscribe::read(value).map(|subscribe| subscribe.0),
+            _ => Err(must_be("Publish or Subscribe", value)),
+        }
+    }
+}
+
+fn by_id(extensions: Vec<(ExtensionId, Extension)>) -> Vec<(u8, Extension)> {
+    extensions.into_iter().map(|(id, extension)| (id.0, extension)).collect()
+}

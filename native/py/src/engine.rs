@@ -1,0 +1,110 @@
+//! `_native.Engine`: the running engine. Only starting and stopping let the GIL go; nothing else
+//! waits for anything.
+
+use std::net::IpAddr;
+use std::os::fd::AsRawFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use pyforward_io::engine::EngineConfig;
+use pyforward_io::fatal::end_process;
+use pyo3::prelude::*;
+
+use crate::commands;
+use crate::errors::{Error, Wrong};
+use crate::events::{Told, tell};
+
+/// The shards with their threads and sockets, from making to `stop`.
+#[pyclass(frozen, module = "pyforward._native")]
+pub(crate) struct Engine {
+    engine: pyforward_io::engine::Engine,
+}
+
+#[pymethods]
+impl Engine {
+    #[new]
+    #[pyo3(signature = (addresses, port, shards, gso, padding, sendmmsg, frame_window_us,
+        keyframe_interval_ms, silence_ms, publisher_bitrate_bps, max_events))]
+    #[allow(clippy::too_many_arguments, reason = "keyword arguments in Python")]
+    fn new(
+        py: Python<'_>,
+        addresses: Vec<String>,
+        port: u16,
+        shards: u64,
+        gso: bool,
+        padding: bool,
+        sendmmsg: bool,
+        frame_window_us: u64,
+        keyframe_interval_ms: u64,
+        silence_ms: u64,
+        publisher_bitrate_bps: u64,
+        max_events: usize,
+    ) -> Result<Engine, Error> {
+        let config = EngineConfig {
+            addresses: addresses.iter().map(|text| ip(text)).collect::<Result<_, _>>()?,
+            port,
+            shards: u8::try_from(shards).unwrap_or(u8::MAX),
+            gso,
+            padding,
+            sendmmsg,
+            frame_window: Duration::from_micros(frame_window_us),
+            keyframe_interval: Duration::from_millis(keyframe_interval_ms),
+            silence: Duration::from_millis(silence_ms),
+            publisher_bitrate_bps,
+            max_events,
+        };
+        let fatal = Arc::new(|reason: String| end_process(&reason));
+        let engine = detached(py, || pyforward_io::engine::Engine::start(&config, fatal))?;
+        Ok(Engine { engine })
+    }
+
+    /// Hands commands to the shards, in order, all of them or, if one will not do, none.
+    fn submit(&self, commands: &Bound<'_, PyAny>) -> Result<(), Error> {
+        let mut read = Vec::new();
+        for command in commands.try_iter()? {
+            read.push(commands::read(&command?)?);
+        }
+        Ok(self.engine.submit(read)?)
+    }
+
+    /// A descriptor that is readable while events wait.
+    fn event_fd(&self) -> i32 {
+        self.engine.event_descriptor().as_raw_fd()
+    }
+
+    /// At most `limit` events, in order.
+    fn take_events<'py>(&self, py: Python<'py>, limit: usize) -> PyResult<Vec<Told<'py>>> {
+        self.engine.take_events(limit).into_iter().map(|event| tell(py, event)).collect()
+    }
+
+    /// The words of each shard: counters, discards, then both histograms.
+    fn stats(&self) -> Vec<Vec<u64>> {
+        self.engine.stats()
+    }
+
+    /// The bound addresses with their port.
+    fn addresses(&self) -> Vec<(String, u16)> {
+        let pair = |address: &std::net::SocketAddr| (address.ip().to_string(), address.port());
+        self.engine.addresses().iter().map(pair).collect()
+    }
+
+    /// What is worse on this host than it could be, a sentence each.
+    fn notes(&self) -> Vec<String> {
+        self.engine.notes().to_vec()
+    }
+
+    /// Ends the threads and frees the port.
+    fn stop(&self, py: Python<'_>) {
+        detached(py, || self.engine.stop());
+    }
+}
+
+/// The one place that lets other Python threads run meanwhile.
+fn detached<T: Send>(py: Python<'_>, work: impl FnOnce() -> T + Send) -> T {
+    py.detach(work)
+}
+
+fn ip(text: &str) -> Result<IpAddr, Error> {
+    text.parse()
+        .map_err(|_| Wrong::value(format!("'{text}' is no IP address")).within("addresses:").into())
+}

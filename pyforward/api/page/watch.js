@@ -1,0 +1,46 @@
+// The page at "/watch/{stream}": the player alone. It starts at once and without sound, which is
+// what browsers allow without a gesture.
+
+import { rememberToken, show } from "./panel.js";
+import { Player } from "./player.js";
+
+const at = (id) => document.getElementById(id);
+const stream = decodeURIComponent(location.pathname.split("/")[2]);
+const video = at("video");
+const player = new Player(video);
+window.pyforward = { player };
+document.title = `${stream} · pyforward`;
+
+function play() {
+  player.play(stream, at("token").value);
+}
+
+show(player, {
+  direction: "receive",
+  status: at("watch-status"),
+  stats: at("watch-stats"),
+  key: "state",
+  onState(state, httpStatus) {
+    at("sound").hidden = state !== "playing" || !video.muted;
+    at("token-form").hidden = httpStatus !== 401 && httpStatus !== 403;
+  },
+});
+at("sound").addEventListener("click", () => {
+  video.muted = false;
+  at("sound").hidden = true;
+});
+video.addEventListener("volumechange", () => {
+  if (!video.muted) at("sound").hidden = true;
+});
+at("token-form").addEventListener("submit", (event) => {
+  event.preventDefault();
+  play();
+});
+addEventListener("pagehide", () => player.stop());
+// A page that comes back from the browser's cache of pages starts over.
+addEventListener("pageshow", (event) => {
+  if (event.persisted) play();
+});
+
+rememberToken(at("token"));
+play();
