@@ -178,6 +178,12 @@ COUNTED = (
         feeds=(Feed("datagrams_in"),),
     ),
     Metric(
+        "pyforward_receive_drops_total",
+        "counter",
+        "Datagrams that the kernel dropped because the receive buffer was full.",
+        feeds=(Feed("datagrams_dropped"),),
+    ),
+    Metric(
         "pyforward_sent_messages_total",
         "counter",
         "Messages, single datagrams and trains, that were handed to the kernel.",
