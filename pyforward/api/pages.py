@@ -15,6 +15,11 @@ from aiohttp import web
 
 from pyforward.api.cors import add_resource
 
+# The page needs nothing from elsewhere; only its session may lie under another name of this server.
+CONTENT_SECURITY_POLICY = (
+    "default-src 'self'; connect-src *; base-uri 'none'; object-src 'none'; form-action 'self'"
+)
+
 PAGE_PACKAGE = "pyforward.api"
 PAGE_FOLDER = "page"
 
@@ -64,6 +69,7 @@ class Pages:
         if any(etag.value in (file.etag, "*") for etag in request.if_none_match or ()):
             return web.Response(status=304, headers=headers)
         headers["Content-Type"] = file.content_type
+        headers["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
         return web.Response(body=file.body, headers=headers)
 
 

@@ -39,6 +39,7 @@ async def test_files(app: web.Application, path: str, name: str, content_type: s
         response = await client.get(path)
         assert response.status == 200
         assert response.content_type == content_type
+        assert "default-src 'self'" in response.headers["Content-Security-Policy"]
         assert await response.text() == f"this is {name}"
         again = await client.get(path, headers={"If-None-Match": response.headers["ETag"]})
         assert again.status == 304
