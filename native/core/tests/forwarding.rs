@@ -6,9 +6,10 @@ mod rig;
 
 use std::time::Duration;
 
-use pyforward_core::command::CloseReason;
-use pyforward_core::ids::SessionId;
+use pyforward_core::command::{AddSession, CloseReason, Command, Media};
+use pyforward_core::ids::{SessionId, StreamId};
 use pyforward_core::media::Kind;
+use pyforward_core::session::Claim;
 use pyforward_core::srtp::Profile;
 use pyforward_core::stats::Counter;
 use rig::publisher::Publisher;
@@ -206,10 +207,7 @@ fn a_publisher_that_is_replaced_continues_the_same_viewers() {
     let viewer = watch(&mut rig, 10, 3_000, Profile::AeadAes128Gcm, true);
     rig.run_for(Duration::from_secs(2));
     let next = SessionId(2);
-    rig.command(pyforward_core::command::Command::RemoveSession {
-        session: PUBLISHER,
-        reason: CloseReason::Replaced,
-    });
+    rig.command(Command::RemoveSession { session: PUBLISHER, reason: CloseReason::Replaced });
     // On the other shard, with other numbers.
     publish(&mut rig, next, 2_001, 60_000);
     rig.run_for(Duration::from_secs(2));
@@ -239,4 +237,39 @@ fn sender_reports_keep_both_tracks_on_one_clock() {
         let ticks = f64::from(last.2.wrapping_sub(first.2));
         assert!((ticks / seconds / rate - 1.0).abs() < 0.001, "{kind:?} runs at its rate");
     }
+}
+
+#[test]
+fn a_shard_may_hear_of_a_stream_from_another_before_control_tells_it() {
+    let mut rig = Rig::new(2);
+    let stream = StreamId(2);
+    let Media::Publish { tracks, .. } = Publisher::media() else { panic!("it publishes") };
+    let added = AddSession {
+        session: PUBLISHER,
+        ice: None,
+        media: Media::Publish { stream, tracks },
+        claim: Claim::default(),
+    };
+    let commands = [Command::AddStream { stream }, Command::AddSession(Box::new(added))];
+    for shard in 0..2 {
+        for command in &commands {
+            rig.shards[shard].apply(rig.now, command.clone());
+        }
+        rig.settle();
+    }
+    let session = SessionId(10);
+    let Media::Subscribe { tracks, cname, .. } = Viewer::subscription(session, true) else {
+        panic!("it watches")
+    };
+    rig.add_session(session, Media::Subscribe { stream, tracks, cname });
+    let viewer = Viewer::new(session, address(3_001), rig.now, Profile::AeadAes128Gcm);
+    rig.viewers.insert(session, viewer);
+    rig.run_for(Duration::from_millis(10));
+    rig.install_keys(session, Profile::AeadAes128Gcm);
+    let mut packet = vec![0x80, 111, 0, 7, 0, 0, 0, 0];
+    packet.extend(rig::publisher::AUDIO.0.to_be_bytes());
+    packet.extend([1; 40]);
+    rig.command(Command::InjectRtp { session: PUBLISHER, packets: vec![packet] });
+    rig.run_for(Duration::from_millis(10));
+    assert_eq!(rig.viewers[&session].payloads(Kind::Audio), [vec![1; 40]]);
 }

@@ -22,6 +22,7 @@ impl Shard {
     pub(super) fn apply_command(&mut self, now: Time, command: Command) {
         match command {
             Command::AddStream { stream } => {
+                self.newest_stream = self.newest_stream.max(stream);
                 self.streams.entry(stream).or_insert_with(|| Stream::new(stream));
             }
             Command::RemoveStream { stream } => {

@@ -78,6 +78,8 @@ pub struct Shard {
     by_ufrag: Map<Box<str>, usize>,
     by_path: Map<Path, PathUse>,
     streams: Map<StreamId, Stream>,
+    /// The highest id that control has added; what lies above was told by a quicker shard.
+    newest_stream: StreamId,
     egress: Egress,
     events: VecDeque<Event>,
     exchanges: VecDeque<(ShardIndex, Exchange)>,
@@ -121,6 +123,7 @@ impl Shard {
             by_ufrag,
             by_path,
             streams,
+            newest_stream: StreamId(0),
             events: VecDeque::new(),
             exchanges: VecDeque::new(),
             wake: Wake::default(),

@@ -6,7 +6,7 @@ use crate::discard::Discard;
 use crate::exchange::Exchange;
 use crate::ids::{SessionId, ShardIndex, StreamId};
 use crate::session::Part;
-use crate::stream::Publisher;
+use crate::stream::{Publisher, Stream};
 use crate::time::Time;
 
 impl Shard {
@@ -55,7 +55,7 @@ impl Shard {
 
     /// A publisher takes the stream; viewers who cannot take its codecs are closed.
     pub(super) fn take_publisher(&mut self, id: StreamId, publisher: Publisher) {
-        let Some(stream) = self.streams.get_mut(&id) else { return };
+        let Some(stream) = self.told_stream(id) else { return };
         let unable: Vec<SessionId> = stream
             .subscribers
             .iter()
@@ -63,12 +63,22 @@ impl Shard {
             .map(|(_, subscriber)| subscriber.session)
             .collect();
         stream.set_publisher(publisher);
-        mark_ready(stream, &mut self.streams_ready);
+        self.mark_ready(id);
         for session in unable {
             if let Some(slot) = self.by_id.get(&session).copied() {
                 self.close_and_tell(slot, CloseReason::NoCommonCodec);
             }
         }
+    }
+
+    /// A stream that another shard speaks of. It may have heard of it before us: commands reach
+    /// shards one after the other. Ids are counted up, so one that is unknown and not newer than
+    /// the last added was removed.
+    fn told_stream(&mut self, id: StreamId) -> Option<&mut Stream> {
+        if id > self.newest_stream {
+            self.streams.entry(id).or_insert_with(|| Stream::new(id));
+        }
+        self.streams.get_mut(&id)
     }
 
     pub(super) fn lose_publisher(&mut self, id: StreamId, publisher: SessionId) {
@@ -81,14 +91,20 @@ impl Shard {
     /// Which shards want the stream's packets is known on every shard, because its publisher may
     /// come on any.
     fn set_interest(&mut self, id: StreamId, shard: ShardIndex, interested: bool) {
-        let Some(stream) = self.streams.get_mut(&id) else { return };
+        let Some(stream) = self.told_stream(id) else { return };
         let bit = 1u64 << (shard.0 & 63);
         if interested {
             stream.interested |= bit;
             stream.keyframe_wanted = true;
-            mark_ready(stream, &mut self.streams_ready);
+            self.mark_ready(id);
         } else {
             stream.interested &= !bit;
+        }
+    }
+
+    fn mark_ready(&mut self, id: StreamId) {
+        if let Some(stream) = self.streams.get_mut(&id) {
+            mark_ready(stream, &mut self.streams_ready);
         }
     }
 
