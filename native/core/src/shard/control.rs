@@ -116,12 +116,12 @@ impl Shard {
         association.profile = Some(profile);
         match association.part {
             Part::Publisher { .. } => {
-                association.opener = Some(Opener::new(profile, remote, PUBLISHER_LIMITS));
-                association.sealer = Some(sealer);
+                association.opener = Some(Box::new(Opener::new(profile, remote, PUBLISHER_LIMITS)));
+                association.sealer = Some(Box::new(sealer));
                 self.source_up(slot);
             }
             Part::Viewer { stream, .. } => {
-                association.opener = Some(Opener::new(profile, remote, VIEWER_LIMITS));
+                association.opener = Some(Box::new(Opener::new(profile, remote, VIEWER_LIMITS)));
                 self.subscribe(now, slot, stream, sealer);
             }
         }
