@@ -178,6 +178,12 @@ COUNTED = (
         feeds=(Feed("datagrams_in"),),
     ),
     Metric(
+        "pyforward_overflowed_datagrams_total",
+        "counter",
+        "Datagrams that the kernel dropped because a shard did not take them in time.",
+        feeds=(Feed("datagrams_dropped"),),
+    ),
+    Metric(
         "pyforward_sent_messages_total",
         "counter",
         "Messages, single datagrams and trains, that were handed to the kernel.",

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use pyforward_core::egress::{Message, Outcome, Transmit};
 use pyforward_core::path::Path;
 use pyforward_core::srtp::{KeyMaterial, Profile, Sealer};
+use pyforward_io::clock::Clock;
 use pyforward_io::gso::Sender;
 use pyforward_io::send::Kernel;
 use pyforward_io::udp::{Sharing, UdpSocket};
@@ -75,7 +76,9 @@ impl Broadcast {
         match variant.send {
             true => {
                 let kernel = Kernel::new(Arc::clone(&self.sockets));
-                Out::Kernel(Box::new(Sender::new(kernel, variant.gso, variant.sendmmsg)))
+                let clock = Clock::start().0;
+                let sender = Sender::new(kernel, clock, variant.gso, variant.sendmmsg);
+                Out::Kernel(Box::new(sender))
             }
             false => Out::Nowhere,
         }

@@ -119,7 +119,7 @@ impl Engine {
             let kernel = Kernel::new(Arc::clone(&sockets));
             let (slot, mailbox) = mailbox(bell.clone());
             let worker = Worker {
-                sender: Sender::new(kernel, shard.gso, config.sendmmsg),
+                sender: Sender::new(kernel, clock, shard.gso, config.sendmmsg),
                 shard: Shard::new(shard),
                 poller: poller(bell, &sockets).map_err(failed("making an epoll"))?,
                 clock,

@@ -8,7 +8,9 @@ use std::mem::take;
 use std::net::Ipv4Addr;
 
 use pyforward_core::egress::{Message, Outcome, Transmit};
+use pyforward_core::time::Time;
 
+use crate::clock::Clock;
 use crate::send::{BATCH, Errno, Unit, Wire};
 use crate::udp;
 
@@ -29,6 +31,7 @@ pub fn probe() -> bool {
 /// The way out of one shard.
 pub struct Sender<W> {
     wire: W,
+    clock: Clock,
     gso: bool,
     batch: usize,
     /// What goes to the kernel next, and to which message each unit belongs.
@@ -40,9 +43,9 @@ pub struct Sender<W> {
 impl<W: Wire> Sender<W> {
     /// Sends trains whole if `gso`, and many messages a call if `sendmmsg`.
     #[must_use]
-    pub fn new(wire: W, gso: bool, sendmmsg: bool) -> Sender<W> {
+    pub fn new(wire: W, clock: Clock, gso: bool, sendmmsg: bool) -> Sender<W> {
         let batch = if sendmmsg { BATCH } else { 1 };
-        Sender { wire, gso, batch, units: Vec::new(), owners: Vec::new(), calls: 0 }
+        Sender { wire, clock, gso, batch, units: Vec::new(), owners: Vec::new(), calls: 0 }
     }
 
     /// Trains leave whole; false from the start or since a device refused.
@@ -69,6 +72,10 @@ impl<W: Wire> Transmit for Sender<W> {
             next += taken;
         }
         self.calls
+    }
+
+    fn now(&self) -> Time {
+        self.clock.now()
     }
 }
 
@@ -315,6 +322,10 @@ mod tests {
         Message { path, start: 0, len, segment: SEGMENT, owner: 0 }
     }
 
+    fn sender(wire: Fake, gso: bool, sendmmsg: bool) -> Sender<Fake> {
+        Sender::new(wire, Clock::start().0, gso, sendmmsg)
+    }
+
     fn send(sender: &mut Sender<Fake>, messages: &[Message]) -> Vec<Outcome> {
         let mut outcomes = Vec::new();
         let calls = sender.transmit(&[0; 8_192], messages, &mut outcomes);
@@ -325,7 +336,7 @@ mod tests {
     #[test]
     fn the_message_that_failed_is_skipped_and_no_other() {
         let wire = Fake { ports: vec![(2, libc::EPERM, 1)], ..Fake::default() };
-        let mut sender = Sender::new(wire, true, true);
+        let mut sender = sender(wire, true, true);
         let outcomes = send(&mut sender, &[message(1, 3), message(2, 3), message(3, 3)]);
         assert_eq!(outcomes, [Outcome::Sent, Outcome::Refused, Outcome::Sent]);
         let ports: Vec<u16> = sender.wire.sent.iter().map(|u| u.path.remote.port()).collect();
@@ -337,7 +348,7 @@ mod tests {
     fn a_refused_train_goes_datagram_by_datagram() {
         for errno in [libc::EMSGSIZE, libc::EINVAL] {
             let wire = Fake { train_error: Some(errno), ..Fake::default() };
-            let mut sender = Sender::new(wire, true, true);
+            let mut sender = sender(wire, true, true);
             assert_eq!(send(&mut sender, &[message(1, 3)]), [Outcome::Unsegmented]);
             let sent: Vec<_> = sender.wire.sent.iter().map(|u| (u.start, u.len)).collect();
             assert_eq!(sent, [(0, 100), (100, 100), (200, 50)]);
@@ -348,7 +359,7 @@ mod tests {
     #[test]
     fn eio_switches_trains_off_for_good() {
         let wire = Fake { train_error: Some(libc::EIO), ..Fake::default() };
-        let mut sender = Sender::new(wire, true, true);
+        let mut sender = sender(wire, true, true);
         assert_eq!(send(&mut sender, &[message(1, 3), message(2, 2)]), [Outcome::Sent; 2]);
         assert!(!sender.segments());
         sender.wire.sent.clear();
@@ -361,7 +372,7 @@ mod tests {
     #[test]
     fn a_datagram_beyond_the_mtu_leaves_in_fragments() {
         let wire = Fake { mtu: Some(80), train_error: Some(libc::EMSGSIZE), ..Fake::default() };
-        let mut sender = Sender::new(wire, true, true);
+        let mut sender = sender(wire, true, true);
         let outcomes = send(&mut sender, &[message(1, 1), message(2, 2)]);
         assert_eq!(outcomes, [Outcome::Sent, Outcome::Unsegmented]);
         assert_eq!(sender.wire.fragmented, 2, "the last datagram of the train fits");
@@ -370,7 +381,7 @@ mod tests {
     #[test]
     fn a_full_socket_ends_the_batch_and_the_next_batch_tries_again() {
         let wire = Fake { ports: vec![(7, libc::EAGAIN, 1)], ..Fake::default() };
-        let mut sender = Sender::new(wire, true, true);
+        let mut sender = sender(wire, true, true);
         let mut messages = vec![message(1, 2); BATCH];
         messages[BATCH / 2] = message(7, 2);
         messages.push(message(1, 2));
@@ -383,7 +394,7 @@ mod tests {
     #[test]
     fn an_earlier_messages_error_is_retried_once() {
         let wire = Fake { ports: vec![(1, libc::ECONNREFUSED, 1)], ..Fake::default() };
-        let mut sender = Sender::new(wire, true, true);
+        let mut sender = sender(wire, true, true);
         assert_eq!(send(&mut sender, &[message(1, 2)]), [Outcome::Sent]);
         sender.wire.ports = vec![(1, libc::ECONNREFUSED, 2)];
         assert_eq!(send(&mut sender, &[message(1, 2)]), [Outcome::Refused]);
@@ -395,7 +406,7 @@ mod tests {
         for (gso, sendmmsg, units, calls) in
             [(true, true, 2, 1), (true, false, 2, 2), (false, true, 8, 1), (false, false, 8, 8)]
         {
-            let mut sender = Sender::new(Fake::default(), gso, sendmmsg);
+            let mut sender = sender(Fake::default(), gso, sendmmsg);
             assert_eq!(send(&mut sender, &messages), [Outcome::Sent; 2]);
             assert_eq!((sender.wire.sent.len(), sender.wire.calls), (units, calls));
         }
@@ -403,7 +414,7 @@ mod tests {
 
     #[test]
     fn a_train_beyond_the_kernels_limits_is_taken_apart() {
-        let mut sender = Sender::new(Fake::default(), true, true);
+        let mut sender = sender(Fake::default(), true, true);
         assert_eq!(send(&mut sender, &[message(1, MAX_SEGMENTS + 1)]), [Outcome::Sent]);
         assert_eq!(sender.wire.sent.len(), MAX_SEGMENTS as usize + 1);
     }

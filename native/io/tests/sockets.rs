@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use pyforward_core::egress::{Message, Outcome, Transmit};
 use pyforward_core::path::Path;
+use pyforward_io::clock::Clock;
 use pyforward_io::gso::{self, Sender};
 use pyforward_io::receive::Batch;
 use pyforward_io::send::Kernel;
@@ -37,7 +38,7 @@ fn receive(socket: &UdpSocket) -> (Path, Vec<u8>) {
 
 fn sender(sockets: Vec<UdpSocket>) -> Sender<Kernel> {
     assert!(gso::probe(), "this kernel has no UDP_SEGMENT");
-    Sender::new(Kernel::new(sockets.into()), true, true)
+    Sender::new(Kernel::new(sockets.into()), Clock::start().0, true, true)
 }
 
 fn message(path: Path, len: u32, segment: u16) -> Message {
