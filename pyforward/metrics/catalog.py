@@ -178,9 +178,9 @@ COUNTED = (
         feeds=(Feed("datagrams_in"),),
     ),
     Metric(
-        "pyforward_overflowed_datagrams_total",
+        "pyforward_receive_drops_total",
         "counter",
-        "Datagrams that the kernel dropped because a shard did not take them in time.",
+        "Datagrams that the kernel dropped because the receive buffer was full.",
         feeds=(Feed("datagrams_dropped"),),
     ),
     Metric(

@@ -76,9 +76,12 @@ impl Broadcast {
         match variant.send {
             true => {
                 let kernel = Kernel::new(Arc::clone(&self.sockets));
-                let clock = Clock::start().0;
-                let sender = Sender::new(kernel, clock, variant.gso, variant.sendmmsg);
-                Out::Kernel(Box::new(sender))
+                Out::Kernel(Box::new(Sender::new(
+                    kernel,
+                    Clock::start().0,
+                    variant.gso,
+                    variant.sendmmsg,
+                )))
             }
             false => Out::Nowhere,
         }

@@ -491,6 +491,15 @@ mod tests {
     }
 
     #[test]
+    fn the_window_forgets_what_it_has_left_behind() {
+        let mut jitter = wanted();
+        (0..2_050).for_each(|sequence| assert!(receive(&mut jitter, 0, sequence).is_ok()));
+        // 2060 has the bit that 12 had.
+        receive(&mut jitter, 0, 2_070).unwrap();
+        assert!(receive(&mut jitter, 0, 2_060).is_ok());
+    }
+
+    #[test]
     fn a_restarted_sender_is_followed() {
         let mut jitter = wanted();
         receive(&mut jitter, 0, 30_000).unwrap();

@@ -322,10 +322,6 @@ mod tests {
         Message { path, start: 0, len, segment: SEGMENT, owner: 0 }
     }
 
-    fn sender(wire: Fake, gso: bool, sendmmsg: bool) -> Sender<Fake> {
-        Sender::new(wire, Clock::start().0, gso, sendmmsg)
-    }
-
     fn send(sender: &mut Sender<Fake>, messages: &[Message]) -> Vec<Outcome> {
         let mut outcomes = Vec::new();
         let calls = sender.transmit(&[0; 8_192], messages, &mut outcomes);
@@ -336,7 +332,7 @@ mod tests {
     #[test]
     fn the_message_that_failed_is_skipped_and_no_other() {
         let wire = Fake { ports: vec![(2, libc::EPERM, 1)], ..Fake::default() };
-        let mut sender = sender(wire, true, true);
+        let mut sender = Sender::new(wire, Clock::start().0, true, true);
         let outcomes = send(&mut sender, &[message(1, 3), message(2, 3), message(3, 3)]);
         assert_eq!(outcomes, [Outcome::Sent, Outcome::Refused, Outcome::Sent]);
         let ports: Vec<u16> = sender.wire.sent.iter().map(|u| u.path.remote.port()).collect();
@@ -348,7 +344,7 @@ mod tests {
     fn a_refused_train_goes_datagram_by_datagram() {
         for errno in [libc::EMSGSIZE, libc::EINVAL] {
             let wire = Fake { train_error: Some(errno), ..Fake::default() };
-            let mut sender = sender(wire, true, true);
+            let mut sender = Sender::new(wire, Clock::start().0, true, true);
             assert_eq!(send(&mut sender, &[message(1, 3)]), [Outcome::Unsegmented]);
             let sent: Vec<_> = sender.wire.sent.iter().map(|u| (u.start, u.len)).collect();
             assert_eq!(sent, [(0, 100), (100, 100), (200, 50)]);
@@ -359,7 +355,7 @@ mod tests {
     #[test]
     fn eio_switches_trains_off_for_good() {
         let wire = Fake { train_error: Some(libc::EIO), ..Fake::default() };
-        let mut sender = sender(wire, true, true);
+        let mut sender = Sender::new(wire, Clock::start().0, true, true);
         assert_eq!(send(&mut sender, &[message(1, 3), message(2, 2)]), [Outcome::Sent; 2]);
         assert!(!sender.segments());
         sender.wire.sent.clear();
@@ -372,7 +368,7 @@ mod tests {
     #[test]
     fn a_datagram_beyond_the_mtu_leaves_in_fragments() {
         let wire = Fake { mtu: Some(80), train_error: Some(libc::EMSGSIZE), ..Fake::default() };
-        let mut sender = sender(wire, true, true);
+        let mut sender = Sender::new(wire, Clock::start().0, true, true);
         let outcomes = send(&mut sender, &[message(1, 1), message(2, 2)]);
         assert_eq!(outcomes, [Outcome::Sent, Outcome::Unsegmented]);
         assert_eq!(sender.wire.fragmented, 2, "the last datagram of the train fits");
@@ -381,7 +377,7 @@ mod tests {
     #[test]
     fn a_full_socket_ends_the_batch_and_the_next_batch_tries_again() {
         let wire = Fake { ports: vec![(7, libc::EAGAIN, 1)], ..Fake::default() };
-        let mut sender = sender(wire, true, true);
+        let mut sender = Sender::new(wire, Clock::start().0, true, true);
         let mut messages = vec![message(1, 2); BATCH];
         messages[BATCH / 2] = message(7, 2);
         messages.push(message(1, 2));
@@ -394,7 +390,7 @@ mod tests {
     #[test]
     fn an_earlier_messages_error_is_retried_once() {
         let wire = Fake { ports: vec![(1, libc::ECONNREFUSED, 1)], ..Fake::default() };
-        let mut sender = sender(wire, true, true);
+        let mut sender = Sender::new(wire, Clock::start().0, true, true);
         assert_eq!(send(&mut sender, &[message(1, 2)]), [Outcome::Sent]);
         sender.wire.ports = vec![(1, libc::ECONNREFUSED, 2)];
         assert_eq!(send(&mut sender, &[message(1, 2)]), [Outcome::Refused]);
@@ -406,7 +402,7 @@ mod tests {
         for (gso, sendmmsg, units, calls) in
             [(true, true, 2, 1), (true, false, 2, 2), (false, true, 8, 1), (false, false, 8, 8)]
         {
-            let mut sender = sender(Fake::default(), gso, sendmmsg);
+            let mut sender = Sender::new(Fake::default(), Clock::start().0, gso, sendmmsg);
             assert_eq!(send(&mut sender, &messages), [Outcome::Sent; 2]);
             assert_eq!((sender.wire.sent.len(), sender.wire.calls), (units, calls));
         }
@@ -414,7 +410,7 @@ mod tests {
 
     #[test]
     fn a_train_beyond_the_kernels_limits_is_taken_apart() {
-        let mut sender = sender(Fake::default(), true, true);
+        let mut sender = Sender::new(Fake::default(), Clock::start().0, true, true);
         assert_eq!(send(&mut sender, &[message(1, MAX_SEGMENTS + 1)]), [Outcome::Sent]);
         assert_eq!(sender.wire.sent.len(), MAX_SEGMENTS as usize + 1);
     }

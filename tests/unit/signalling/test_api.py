@@ -10,11 +10,12 @@ from dataclasses import dataclass
 
 import pytest
 import pytest_asyncio
-from aiohttp import ClientResponse
+from aiohttp import ClientResponse, ClientSession
 from aiohttp.test_utils import TestClient, TestServer
-from aiohttp.web import Application, Request
+from aiohttp.web import Application, Request, TCPSite
+from structlog.testing import capture_logs
 
-from pyforward.api import TokenAuthoriser, make_app
+from pyforward.api import TokenAuthoriser, make_app, make_runner
 from pyforward.api.body import FRAGMENT_TYPE, SDP_TYPE
 from pyforward.commands import RemoveSession
 from pyforward.config import Config
@@ -168,6 +169,18 @@ async def test_enormous_body_announced(plain: Site) -> None:
     response = await plain.offer("/whip/show", "v=0\r\n" * 20_000)
     await problem(response, 413, "body_too_large")
     assert plain.world.engine.submitted == []
+
+
+async def test_enormous_body_is_refused_before_it_comes(plain: Site) -> None:
+    url = plain.client.make_url("/")
+    assert url.host is not None
+    reader, writer = await asyncio.open_connection(url.host, url.port)
+    writer.write(
+        b"POST /whip/show HTTP/1.1\r\nHost: x\r\nContent-Type: application/sdp\r\n"
+        b"Content-Length: 1000000000\r\n\r\n"
+    )
+    assert await reader.readuntil(b"\r\n") == b"HTTP/1.1 413 Request Entity Too Large\r\n"
+    writer.close()
 
 
 async def test_enormous_body_in_chunks(plain: Site) -> None:
@@ -569,6 +582,31 @@ async def test_health_and_readiness(plain: Site) -> None:
 async def test_metrics(plain: Site) -> None:
     response = await plain.client.get("/metrics")
     assert (response.status, await response.text()) == (200, "# metrics\n")
+
+
+async def test_runner_unpacks_nothing_and_logs_no_secret(plain: Site) -> None:
+    config = Config.model_validate({"log": {"level": "debug"}})
+    app = make_app(
+        plain.world.control, config, TokenAuthoriser(config), lambda _: (b"", "text/plain")
+    )
+    runner = make_runner(app, config)
+    await runner.setup()
+    await TCPSite(runner, "127.0.0.1", 0).start()
+    url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    headers = {"Content-Type": SDP_TYPE}
+    with capture_logs() as lines:
+        async with ClientSession() as client:
+            packed = {"Content-Encoding": "gzip", **headers}
+            response = await client.post(url + "/whip/show", data=b"bomb", headers=packed)
+            await problem(response, 415, "unsupported_media_type")
+            response = await client.post(url + "/whip/show", data=PUBLISH, headers=headers)
+            location = response.headers["Location"]
+            assert (await client.delete(url + location)).status == 200
+        await runner.cleanup()
+    logged = [line for line in lines if line["event"] == "request"]
+    assert [line["status"] for line in logged] == [415, 201, 200]
+    assert logged[2]["route"] == "/whip/{stream}/{secret}"
+    assert location.rsplit("/", 1)[1] not in str(lines)
 
 
 # Overload ----------------------------------------------------------------------------------------

@@ -38,8 +38,9 @@ fn mid_overrides_the_announced_ssrc() {
     // Two tracks with one payload type are told apart by nothing but MID.
     let voice = PublishTrack { payload_type: PayloadType(96), ..audio() };
     let mut rig = Rig::new(vec![voice, video()]);
-    rig.accept([vp8(1, 0).with(id::MID, b"0")]);
-    assert_eq!(rig.packets()[0].kind, Kind::Audio);
+    rig.accept([vp8(1, 0).marked(), vp8(2, 0).with(id::MID, b"0"), vp8(3, 0)]);
+    let kinds: Vec<Kind> = rig.packets().iter().map(|packet| packet.kind).collect();
+    assert_eq!(kinds, [Kind::Video, Kind::Audio, Kind::Audio]);
 }
 
 #[test]
