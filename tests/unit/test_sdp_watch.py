@@ -1,4 +1,4 @@
-"""Answers to viewers: every forwardable codec, the stream's first; one msid and CNAME, own SSRCs."""
+"""Answers to viewers: every forwardable codec, the stream's first; one msid, one CNAME."""
 
 from __future__ import annotations
 
