@@ -98,9 +98,9 @@ def test_a_hello_in_one_datagram() -> None:
     assembly = HelloAssembly()
     hello = _hello()
     assembly.add(hello)
-    assert assembly.complete
+    assert assembly.is_complete()
     assert assembly.take() == [hello]
-    assert not assembly.complete
+    assert not assembly.is_complete()
     assert assembly.held_bytes == 0
 
 
@@ -110,9 +110,9 @@ def test_a_hello_in_two_datagrams_in_any_order(order: tuple[int, ...]) -> None:
     assembly = HelloAssembly()
     for index in order[:-1]:
         assembly.add(pieces[index])
-        assert not assembly.complete
+        assert not assembly.is_complete()
     assembly.add(pieces[order[-1]])
-    assert assembly.complete
+    assert assembly.is_complete()
     assert sorted(assembly.take()) == sorted(pieces)  # each once
 
 
@@ -120,9 +120,9 @@ def test_a_new_hello_replaces_the_old() -> None:
     assembly = HelloAssembly()
     assembly.add(_fragment(100, 0, 50))
     assembly.add(_fragment(120, 60, 60))
-    assert not assembly.complete
+    assert not assembly.is_complete()
     assembly.add(_fragment(120, 0, 60))
-    assert assembly.complete
+    assert assembly.is_complete()
     assert len(assembly.take()) == 2
 
 
@@ -132,7 +132,7 @@ def test_other_messages_and_empty_fragments_are_not_kept() -> None:
     assembly.add(_fragment(100, 0, 0))
     assembly.add(_fragment(0, 0, 0))
     assert assembly.held_bytes == 0
-    assert not assembly.complete
+    assert not assembly.is_complete()
 
 
 def test_fragments_that_are_never_completed_are_bounded() -> None:
@@ -141,7 +141,7 @@ def test_fragments_that_are_never_completed_are_bounded() -> None:
     for offset in range(0, 8000, 2):  # every second byte: never whole
         assembly.add(_fragment(8000, offset, 1))
         most = max(most, assembly.held_bytes)
-    assert not assembly.complete
+    assert not assembly.is_complete()
     assert 0 < most <= records.MAX_HELLO_BYTES
 
 
