@@ -250,7 +250,14 @@ def test_aiortc_as_the_peer(profiles: list[object]) -> None:
             connection.bio_write(datagram)
     assert done
     assert server.result is not None
-    assert server.result.profile.encode() == connection.get_selected_srtp_profile()
+    keys = server.result
+    assert keys.profile.encode() == connection.get_selected_srtp_profile()
+    # Whose is which, by aiortc's own arithmetic: the client's key and salt come first.
+    (profile,) = (item for item in AIORTC_PROFILES if item.openssl_profile == keys.profile.encode())
+    length = 2 * (profile.key_length + profile.salt_length)
+    material = connection.export_keying_material(b"EXTRACTOR-dtls_srtp", length)
+    assert profile.get_key_and_salt(material, 0) == keys.remote_key + keys.remote_salt
+    assert profile.get_key_and_salt(material, 1) == keys.local_key + keys.local_salt
     connection.bio_write(server.farewell())
     with pytest.raises(SSL.ZeroReturnError):
         connection.recv(100)

@@ -336,8 +336,8 @@ async def test_more_than_a_thousand_half_open_sessions_keep_nobody_out(
     network.join(5000)
     await network.until(("keys", 5000))
     assert set(network.failures.values()) <= {"overload"}
-    # Most of the crowd is still there: they did not have to go first.
-    assert network.pool.stats().sessions > 600
+    # Nearly all of the crowd is still there: they did not have to go first.
+    assert network.pool.stats().sessions > 900
     await network.pool.close()
 
 

@@ -254,6 +254,13 @@ def test_a_viewer_may_leave_a_track_out() -> None:
     assert sections(answer.text)[1][0].startswith("m=text 0 ")
 
 
+def test_port_0_is_an_offer_only_where_it_is_bundle_only() -> None:
+    port_0 = (r"^m=video \d+", "m=video 0")
+    assert [track.kind for track in _watch(CHROMIUM, port_0).tracks] == ["audio"]
+    bundle_only = (r"^a=mid:1", "a=bundle-only\r\na=mid:1")
+    assert len(_watch(CHROMIUM, port_0, bundle_only).tracks) == 2
+
+
 def test_payload_types_that_look_like_rtcp_are_not_used() -> None:
     """RFC 5761 §4: 64 to 95 cannot be told from RTCP on the same port."""
     change = (r"(?<=SAVPF )96\b|(?<=rtpmap:)96\b", "72")
