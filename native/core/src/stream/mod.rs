@@ -125,8 +125,12 @@ impl Stream {
         [self.tracks[0].clock, self.tracks[1].clock]
     }
 
-    /// Another publisher takes over, or the first one comes.
+    /// Another publisher takes over, or the first one comes. Its pictures refer to none that
+    /// viewers have, so their video goes on with its first keyframe.
     pub fn set_publisher(&mut self, publisher: Publisher) {
+        for (_, subscriber) in &mut self.subscribers {
+            subscriber.await_keyframe();
+        }
         for track in &mut self.tracks {
             track.clock_reported = false;
         }

@@ -241,11 +241,16 @@ impl Subscriber {
             Outcome::Refused => self.figures.drops += u64::from(datagrams),
             Outcome::Full => {
                 self.figures.drops += u64::from(datagrams);
-                // The rest of what it references is useless to it: the next keyframe starts anew.
-                if let Some(video) = self.tracks[Kind::Video as usize].as_mut() {
-                    video.numbering.close();
-                }
+                // What follows refers to what it did not get: the next keyframe starts anew.
+                self.await_keyframe();
             }
+        }
+    }
+
+    /// Its video stops until the next keyframe, without a gap in its numbers.
+    pub fn await_keyframe(&mut self) {
+        if let Some(video) = self.tracks[Kind::Video as usize].as_mut() {
+            video.numbering.close();
         }
     }
 
