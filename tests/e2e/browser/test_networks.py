@@ -136,9 +136,7 @@ def lossy() -> Iterator[Namespace]:
 async def test_a_network_that_loses_packets(
     lossy: Namespace, serve: Serve, launch: Launch, tmp_path: Path
 ) -> None:
-    server = serve(
-        "--http-allow-open", "--auth-admin-token=operator", http=f"{lossy.outside}:0"
-    )
+    server = serve("--http-allow-open", "--auth-admin-token=operator", http=f"{lossy.outside}:0")
     inside = tmp_path / "chromium"
     inside.write_text(f'#!/bin/sh\nexec ip netns exec {lossy.name} {CHROMIUM} "$@"\n')
     inside.chmod(0o755)
