@@ -64,7 +64,7 @@ async def test_two_pages_watch_a_third(codec: str, serve: Serve, chromium: Brows
     viewers = [await watch(chromium, server, name=f"viewer {n}") for n in (1, 2)]
     control = await watch_directly(publisher, chromium, server)
 
-    windows = []
+    windows: list[Window] = []
     while not (windows and windows[-1].good):
         assert len(windows) < WINDOWS, windows
         windows.append(await measure(publisher, viewers, control))

@@ -17,7 +17,7 @@ from playwright.async_api import BrowserContext
 
 from tests.conftest import MISSING_TOOL
 from tests.e2e.browser.conftest import CHROMIUM, Launch, Serve
-from tests.e2e.browser.rig import Peer, publish, until, watch
+from tests.e2e.browser.rig import publish, until, watch
 
 pytestmark = pytest.mark.browser
 

@@ -28,7 +28,7 @@ pytestmark = pytest.mark.browser
 
 VIEWERS = 50
 KBPS = 2500
-PICTURE = {"width": 960, "height": 540, "noise": True, "codec": "VP8", "kbps": KBPS}
+PICTURE: dict[str, Any] = {"width": 960, "height": 540, "noise": True, "codec": "VP8", "kbps": KBPS}
 FIRST = 'pyforward_packets_total{direction="out",transmission="first"}'
 
 
