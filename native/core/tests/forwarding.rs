@@ -160,6 +160,21 @@ fn a_late_viewer_starts_at_a_keyframe_that_was_asked_for() {
 }
 
 #[test]
+fn who_starts_out_of_the_cache_asks_for_no_keyframe() {
+    let mut rig = rig(1);
+    rig.publishers.get_mut(&PUBLISHER).unwrap().frames_between_keyframes = 1_000_000;
+    watch(&mut rig, 10, 3_000, Profile::AeadAes128Gcm, true);
+    rig.run_for(Duration::from_millis(60));
+    let asked = rig.publishers[&PUBLISHER].keyframe_requests;
+    let viewer = watch(&mut rig, 11, 3_001, Profile::AeadAes128Gcm, true);
+    rig.run_for(Duration::from_secs(1));
+    assert!(rig.viewers[&viewer].payloads(Kind::Video).len() > 100);
+    assert_eq!(rig.publishers[&PUBLISHER].keyframe_requests, asked);
+    end_of_stream(&mut rig);
+    assert_whole(&rig, viewer, Kind::Video);
+}
+
+#[test]
 fn many_wishes_for_a_keyframe_are_one_request() {
     let mut rig = rig(2);
     let viewers: Vec<_> = (0..20)

@@ -150,7 +150,8 @@ impl Shard {
             random,
         };
         let position = stream.subscribers.insert(Subscriber::new(now, beginning));
-        stream.keyframe_wanted = true;
+        // One that it can start at needs no other; if it does not come to that, its duties ask.
+        stream.keyframe_wanted |= stream.start(now).is_none();
         mark_ready(stream, &mut self.streams_ready);
         let first = stream.subscribers.len() == 1;
         if let Some(association) = session.association.as_deref_mut() {
