@@ -208,11 +208,12 @@ def _announced(
         "pid": os.getpid(),
     }
     try:
-        with tempfile.NamedTemporaryFile(
-            "w", dir=ready_file.parent, prefix=f".{ready_file.name}.", delete=False
-        ) as draft:
-            json.dump(told, draft)
-        Path(draft.name).replace(ready_file)
+        with tempfile.TemporaryDirectory(
+            dir=ready_file.parent, prefix=f".{ready_file.name}."
+        ) as folder:
+            draft = Path(folder, "draft")
+            draft.write_text(json.dumps(told), encoding="utf-8")
+            draft.replace(ready_file)
     except OSError as error:
         raise HostError(f"--ready-file {ready_file}: {error.strerror}.") from None
     try:
