@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 
 from pyforward import dtls
-from pyforward.commands import IceCredentials, InstallKeys
+from pyforward.commands import IceCredentials, InstallKeys, SrtpProfile
 from pyforward.control import Accepted, AccessRequest
 from pyforward.ids import SessionId
 from pyforward.state import Peer
 
 SESSION = SessionId(1)
 KEYS = (b"hunter2" * 2, b"hunter2", b"hunter2" * 2, b"hunter2")
-PROFILE = "SRTP_AEAD_AES_128_GCM"
+PROFILE: SrtpProfile = "SRTP_AEAD_AES_128_GCM"
 ICE = IceCredentials("ours", "hunter2", "theirs", "hunter2")
 
 
