@@ -250,7 +250,7 @@ class Streams(Section):
                 raise ValueError(
                     f"{name!r} is no stream name: up to 128 letters, digits and . _ ~ -"
                 )
-        return value
+        return tuple(dict.fromkeys(value))
 
 
 class Engine(Section):
