@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 
 import pytest
 
 # The prefix of a reason to skip that stands for a tool of this machine, not for a test's own case.
 MISSING_TOOL = "this machine has no "
 
-_seconds: Counter[str] = Counter()
+_seconds: defaultdict[str, float] = defaultdict(float)
 _missing: Counter[str] = Counter()
 
 

@@ -152,7 +152,7 @@ class Pool:
                 self._work(association)
         elif association.role == "server" and session not in self._waiting:
             association.hello.add(admissible)
-            if association.hello.complete:
+            if association.hello.is_complete():
                 self._admit(association)
 
     def secured(self, session: SessionId) -> None:

@@ -101,8 +101,7 @@ class HelloAssembly:
         self._length = 0
         self._sequence = 0
 
-    @property
-    def complete(self) -> bool:
+    def is_complete(self) -> bool:
         """Whether every byte of the message is here."""
         return self._length > 0 and self._covered == [(0, self._length)]
 

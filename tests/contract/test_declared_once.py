@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import tomllib
 
+import pyforward
 from pyforward.config.render import settings_markdown
 from pyforward.metrics.catalog import markdown as metrics_markdown
-
-import pyforward
 from tests.contract.house import NATIVE, ROOT
 
 DOCS = ROOT / "docs"

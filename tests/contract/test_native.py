@@ -1,4 +1,4 @@
-"""The native module by itself: its vocabulary, what it refuses and in which words, its SRTP."""
+"""The native module by itself: what it takes, what it refuses and in which words, its SRTP."""
 
 from __future__ import annotations
 
@@ -8,12 +8,11 @@ import select
 import subprocess
 import sys
 import textwrap
-from dataclasses import fields, replace
-from typing import Any, get_args
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from pyforward import commands
 from pyforward.commands import (
     AddSession,
     AddStream,
@@ -111,20 +110,6 @@ def engine() -> Any:
     engine = start()
     yield engine
     engine.stop()
-
-
-def vocabulary(*classes: type[Any]) -> dict[str, list[str]]:
-    return {cls.__name__: [field.name for field in fields(cls)] for cls in classes}
-
-
-def test_both_languages_have_one_vocabulary() -> None:
-    assert vocabulary(*get_args(Command)) == native.COMMANDS
-    assert vocabulary(*get_args(commands.Event)) == native.EVENTS
-    records = (IceCredentials, Format, PublishTrack, SubscribeTrack, Publish, Subscribe)
-    assert vocabulary(*records) == native.RECORDS
-    assert [field.name for field in fields(commands.SessionReport)] == native.SESSION_REPORT
-    for name in ("Kind", "Codec", "SrtpProfile", "CloseReason"):
-        assert list(get_args(getattr(commands, name))) == native.NAMES[name]
 
 
 def test_the_words_are_those_that_are_announced(engine: Any) -> None:

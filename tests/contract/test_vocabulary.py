@@ -9,9 +9,9 @@ import sys
 from typing import get_args
 
 import pytest
-from pyforward.metrics.catalog import CATALOG, COUNTED
 
 from pyforward import _native, commands
+from pyforward.metrics.catalog import CATALOG, COUNTED
 from tests.contract.house import NATIVE, ROOT, name_of
 
 

@@ -8,14 +8,14 @@ from importlib import resources
 from itertools import islice, pairwise, takewhile
 
 import pytest
-from pyforward.errors import HostError
-from pyforward.sdp import LiveTrack
 
 from pyforward.commands import PublishTrack
 from pyforward.control.demo import DemoPublisher
+from pyforward.errors import HostError
 from pyforward.ids import SessionId
 from pyforward.media.demo import AUDIO_PAYLOAD_TYPE, VIDEO_PAYLOAD_TYPE, Burst, Demo
 from pyforward.media.rtpdump import Record
+from pyforward.sdp import LiveTrack
 
 LOOP_S = 20
 

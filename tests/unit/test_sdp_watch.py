@@ -1,4 +1,4 @@
-"""Answers to viewers: every forwardable codec, the stream's first; one msid and CNAME, own SSRCs."""
+"""Answers to viewers: every forwardable codec, the stream's first; one msid, one CNAME."""
 
 from __future__ import annotations
 
@@ -252,6 +252,13 @@ def test_a_viewer_may_leave_a_track_out() -> None:
     answer = _watch(CHROMIUM, (r"^m=audio", "m=text"))
     assert [track.kind for track in answer.tracks] == ["video"]
     assert sections(answer.text)[1][0].startswith("m=text 0 ")
+
+
+def test_port_0_is_an_offer_only_where_it_is_bundle_only() -> None:
+    port_0 = (r"^m=video \d+", "m=video 0")
+    assert [track.kind for track in _watch(CHROMIUM, port_0).tracks] == ["audio"]
+    bundle_only = (r"^a=mid:1", "a=bundle-only\r\na=mid:1")
+    assert len(_watch(CHROMIUM, port_0, bundle_only).tracks) == 2
 
 
 def test_payload_types_that_look_like_rtcp_are_not_used() -> None:

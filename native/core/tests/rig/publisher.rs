@@ -28,6 +28,8 @@ pub struct Publisher {
     pub on_air: bool,
     /// Packets in a frame and in a keyframe.
     pub frame_packets: (usize, usize),
+    /// Bytes of a video packet's payload, or one more.
+    pub payload_bytes: usize,
     /// Every payload that was sent, by kind, in order.
     pub sent: [Vec<Vec<u8>>; 2],
     pub keyframe_requests: u64,
@@ -57,6 +59,7 @@ impl Publisher {
             address,
             on_air: true,
             frame_packets: (4, 20),
+            payload_bytes: 1_100,
             sent: [Vec::new(), Vec::new()],
             keyframe_requests: 0,
             nacked: 0,
@@ -105,6 +108,11 @@ impl Publisher {
             track(Kind::Video, video, VIDEO_PT, VIDEO),
         ];
         Media::Publish { stream: STREAM, tracks }
+    }
+
+    /// Its next frame is no keyframe.
+    pub fn begin_between_keyframes(&mut self) {
+        self.frames = 1;
     }
 
     pub fn owns(&self, address: SocketAddr) -> bool {
@@ -191,7 +199,7 @@ impl Publisher {
         let packets = if keyframe { self.frame_packets.1 } else { self.frame_packets.0 };
         for position in 0..packets {
             // Packets of a frame differ by a byte, the shorter ones first.
-            let size = 1_100 + usize::from(position * 2 >= packets);
+            let size = self.payload_bytes + usize::from(position * 2 >= packets);
             let payload = self.payload(Kind::Video, size, keyframe, position == 0);
             self.packet(now, Kind::Video, payload, position + 1 == packets);
         }
@@ -208,6 +216,7 @@ impl Publisher {
             payload[1] = u8::from(!keyframe);
         }
         payload[4..12].copy_from_slice(&serial.to_be_bytes());
+        payload[12..20].copy_from_slice(&self.session.0.to_be_bytes());
         payload
     }
 
