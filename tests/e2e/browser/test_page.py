@@ -14,6 +14,7 @@ from tests.e2e.browser.rig import START_S, Server, publish, until
 
 pytestmark = pytest.mark.browser
 
+GCM = "SRTP_AEAD_AES_128_GCM"
 PATIENCE_MS = 1000 * START_S
 
 
@@ -140,6 +141,3 @@ async def test_the_canvas_is_published_and_watched(
     # And it goes on when somebody publishes again.
     await publish(chromium, server, "canvas", codec="VP8")
     await playing(watcher)
-
-
-GCM = "SRTP_AEAD_AES_128_GCM"
