@@ -351,6 +351,20 @@ async def test_a_handshake_under_way_is_not_pushed_out() -> None:
     await network.pool.close()
 
 
+async def test_who_waits_for_our_threads_is_not_silent() -> None:
+    network = Network(Limits(max_handshakes=1))
+    hello = new_client().take_flight()
+    for number in (1, 2):
+        network.pool.start(SessionId(number), "server", [client_certificate().fingerprint])
+        for datagram in hello:
+            network.pool.receive(SessionId(number), datagram)
+    network.pool._associations[SessionId(1)].heard_at -= 10 * pool_module.STALLED_S
+    network.pool._make_room()
+    assert network.failures == {}
+    await network.until(("flight", 1))
+    await network.pool.close()
+
+
 async def test_lingering_makes_room_under_pressure(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pool_module, "LINGER_UNDER_PRESSURE_S", 0.05)
     network = Network(Limits(max_handshakes=1))
