@@ -242,6 +242,9 @@ class Pool:
                 if longest_silent.heard_at + patience > now:
                     due.append(longest_silent.heard_at + patience)
                     break
+                if longest_silent.busy:
+                    self._touch(longest_silent)  # it waits for our threads, not we for it
+                    continue
                 places_wanted -= 1
                 if order is self._lingering:
                     self._free(longest_silent)
