@@ -23,7 +23,10 @@ pub struct Entry {
 /// See the module.
 #[derive(Debug)]
 pub struct Cache {
+    /// Empty until the first packet: a stream that nobody watches costs nothing.
     slots: Vec<Option<Entry>>,
+    /// A power of two.
+    capacity: usize,
     max_bytes: usize,
     bytes: usize,
     /// One beyond the highest sequence that was inserted.
@@ -36,8 +39,13 @@ impl Cache {
     /// Holds up to `packets` (rounded up to a power of two) of at most `max_bytes` of content.
     #[must_use]
     pub fn new(packets: usize, max_bytes: usize) -> Cache {
-        let slots = vec![None; packets.next_power_of_two()];
-        Cache { slots, max_bytes, bytes: 0, end: 0, begin: 0 }
+        let capacity = packets.next_power_of_two();
+        Cache { slots: Vec::new(), capacity, max_bytes, bytes: 0, end: 0, begin: 0 }
+    }
+
+    /// Forgets all packets, but not where it was: what lies before is not kept again.
+    pub fn clear(&mut self) {
+        (self.slots, self.bytes, self.begin) = (Vec::new(), 0, self.end);
     }
 
     /// Keeps a packet. False if there is one under this sequence, or if it is too old to be kept.
@@ -46,8 +54,11 @@ impl Cache {
         if sequence < self.begin || self.get(sequence).is_some() {
             return false;
         }
+        if self.slots.is_empty() {
+            self.slots.resize_with(self.capacity, || None);
+        }
         if sequence >= self.end {
-            let oldest = (sequence + 1).saturating_sub(self.slots.len() as u64);
+            let oldest = (sequence + 1).saturating_sub(self.capacity as u64);
             self.evict_below(oldest);
             self.end = sequence + 1;
         }
@@ -101,7 +112,7 @@ impl Cache {
 
     fn evict_below(&mut self, oldest: u64) {
         // A jump beyond the whole ring must not walk the distance of the jump.
-        let from = self.begin.max(self.end.saturating_sub(self.slots.len() as u64));
+        let from = self.begin.max(self.end.saturating_sub(self.capacity as u64));
         for sequence in from..oldest.min(self.end) {
             let slot = self.slot(sequence);
             if let Some(entry) = self.slots.get_mut(slot).and_then(Option::take) {
@@ -112,7 +123,7 @@ impl Cache {
     }
 
     fn slot(&self, sequence: u64) -> usize {
-        (sequence as usize) & (self.slots.len() - 1)
+        (sequence as usize) & (self.capacity - 1)
     }
 }
 
@@ -165,6 +176,17 @@ mod tests {
         }
         assert!(cache.get(2).is_none());
         assert!(cache.get(3).is_some() && cache.get(4).is_some());
+    }
+
+    #[test]
+    fn cleared_it_costs_nothing_and_keeps_nothing_old() {
+        let mut cache = Cache::new(64, 1 << 20);
+        assert_eq!(cache.slots.capacity(), 0, "nor does one that was never used");
+        (0..5).for_each(|sequence| assert!(cache.insert(entry(sequence, 0, 10))));
+        cache.clear();
+        assert_eq!((cache.bytes, cache.slots.capacity()), (0, 0));
+        assert!(cache.get(4).is_none() && !cache.insert(entry(4, 0, 10)), "its number was given");
+        assert!(cache.insert(entry(5, 0, 10)));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use crate::media::Kind;
 use crate::path::Path;
 use crate::stats::{Counter, LATENCY_BOUNDS, Stats, TRAIN_BOUNDS};
 use crate::time::Time;
@@ -69,6 +70,9 @@ pub trait Transmit {
     fn now(&self) -> Time;
 }
 
+/// Largest datagram that IPv4 carries. What would be larger is never handed over.
+const MAX_DATAGRAM: usize = 65_507;
+
 /// Bytes of sealed packets that are handed over at once: what stays in the second-level cache
 /// between sealing and the kernel's copy.
 const ARENA: usize = 256 * 1024;
@@ -85,13 +89,20 @@ pub struct Trouble {
     pub outcome: Outcome,
     /// How many datagrams the message was.
     pub datagrams: u32,
+    /// Of which track they were media on its first way; none of anything else.
+    pub media: Option<Kind>,
 }
 
-/// What a message is, for the counters.
+/// What a message is, for the counters and for who owns it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Content {
-    /// Media on its first way; its last packet arrived at this time.
-    Media(Time),
+pub enum Content {
+    /// Media on its first way.
+    Media {
+        /// Of which track.
+        kind: Kind,
+        /// When its last packet arrived; none if it waited in the cache for this viewer.
+        arrival: Option<Time>,
+    },
     /// Everything else: answers, reports, records, retransmissions.
     Other,
 }
@@ -135,21 +146,20 @@ impl Egress {
 
     /// Adds one datagram that is no viewer's media.
     pub fn datagram(&mut self, path: Path, owner: u32, bytes: &[u8]) {
-        let mut train = self.train(path, owner, 0, None, bytes.len());
+        let mut train = self.train(path, owner, 0, Content::Other, bytes.len());
         train.segment(bytes.len(), |buffer| {
             buffer.copy_from_slice(bytes);
             bytes.len()
         });
     }
 
-    /// Starts a train of media whose last packet arrived at `arrival` (none: a retransmission or
-    /// something else), of at most `room` bytes. Segments above `cap` bytes go alone.
+    /// Starts a train of at most `room` bytes. Segments above `cap` bytes go alone.
     pub fn train(
         &mut self,
         path: Path,
         owner: u32,
         cap: usize,
-        arrival: Option<Time>,
+        content: Content,
         room: usize,
     ) -> Train<'_> {
         if self.arena.len() < self.used + room {
@@ -158,7 +168,6 @@ impl Egress {
         }
         let start = self.used;
         let cap = if self.gso { cap } else { 0 };
-        let content = arrival.map_or(Content::Other, Content::Media);
         Train { egress: self, path, owner, start, segment: 0, cap, content }
     }
 
@@ -183,27 +192,17 @@ impl Egress {
             self.messages.iter().zip(&self.contents).zip(&self.outcomes)
         {
             let datagrams = message.datagrams();
-            match (outcome, content) {
-                (Outcome::Sent | Outcome::Unsegmented, Content::Media(arrival)) => {
-                    let segments = if *outcome == Outcome::Sent { datagrams } else { 1 };
-                    let times = u64::from(datagrams / segments.max(1));
-                    stats.train_packets.observe(&TRAIN_BOUNDS, u64::from(segments), times);
-                    let micros = now.since(*arrival).as_micros() as u64;
-                    stats.forward_latency.observe(&LATENCY_BOUNDS, micros, u64::from(datagrams));
-                }
-                (Outcome::Full, Content::Media(_)) => {
-                    stats.add(Counter::SendDropsFull, u64::from(datagrams));
-                }
-                (Outcome::Refused, Content::Media(_)) => {
-                    stats.add(Counter::SendDropsError, u64::from(datagrams));
-                }
-                _ => {}
+            let mut media = None;
+            if let Content::Media { kind, arrival } = *content {
+                media = Some(kind);
+                count_media(stats, *outcome, datagrams, arrival.map(|arrival| now.since(arrival)));
             }
             if *outcome == Outcome::Unsegmented {
                 stats.add(Counter::SendUnsegmented, 1);
             }
-            if *outcome != Outcome::Sent && message.owner != Message::NOBODY {
-                self.troubles.push(Trouble { owner: message.owner, outcome: *outcome, datagrams });
+            let (owner, outcome) = (message.owner, *outcome);
+            if outcome != Outcome::Sent && owner != Message::NOBODY {
+                self.troubles.push(Trouble { owner, outcome, datagrams, media });
             }
         }
         self.used = 0;
@@ -217,9 +216,24 @@ impl Egress {
     }
 }
 
+fn count_media(stats: &mut Stats, outcome: Outcome, datagrams: u32, latency: Option<Duration>) {
+    let count = u64::from(datagrams);
+    match outcome {
+        Outcome::Sent => stats.train_packets.observe(&TRAIN_BOUNDS, count, 1),
+        Outcome::Unsegmented => stats.train_packets.observe(&TRAIN_BOUNDS, 1, count),
+        Outcome::Full => return stats.add(Counter::SendDropsFull, count),
+        Outcome::Refused => return stats.add(Counter::SendDropsError, count),
+    }
+    if let Some(latency) = latency {
+        stats.forward_latency.observe(&LATENCY_BOUNDS, latency.as_micros() as u64, count);
+    }
+}
+
 impl Train<'_> {
     /// Adds a segment of at most `room` bytes; `write` fills the buffer and returns how much of
-    /// it is used. A segment that does not fit the train closes it and starts the next one.
+    /// it is used, which is returned. A segment that does not fit the train closes it and starts
+    /// the next one. Zero if nothing was written or if it is more than a datagram holds; it is
+    /// left out then.
     pub fn segment(&mut self, room: usize, write: impl FnOnce(&mut [u8]) -> usize) -> usize {
         let from = self.egress.used;
         let needed = from + room;
@@ -230,11 +244,14 @@ impl Train<'_> {
             Some(buffer) => write(buffer).min(room),
             None => return 0,
         };
+        if len == 0 || len > MAX_DATAGRAM {
+            return 0;
+        }
         let alone = len > self.cap;
         let fits = from > self.start
             && !alone
             && len <= self.segment
-            && (from - self.start).is_multiple_of(self.segment.max(1))
+            && (from - self.start).is_multiple_of(self.segment)
             && (from - self.start) / self.segment.max(1) < MAX_TRAIN;
         if !fits {
             self.close();

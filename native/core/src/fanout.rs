@@ -3,13 +3,16 @@
 //! The kernel's path costs nine tenths of a packet, so one viewer's packets are kept together and
 //! leave as trains; keys and templates of a viewer are touched once a round.
 
+use std::cell::LazyCell;
+
 use crate::egress::{Egress, Transmit};
 use crate::ids::SessionId;
 use crate::stats::Stats;
 use crate::stream::Round;
 use crate::time::Time;
 
-/// Sends a stream's batches to all of its subscribers on this shard. Sessions that got their first
+/// Sends a stream's batches to all of its subscribers on this shard, and what has come since the
+/// last keyframe to those that wait for one and may start there. Sessions that got their first
 /// packet are pushed into `flowing`.
 pub fn fan_out(
     now: Time,
@@ -19,19 +22,31 @@ pub fn fan_out(
     stats: &mut Stats,
     flowing: &mut Vec<SessionId>,
 ) {
-    let Round { batches, caches, subscribers, turn } = round;
+    let Round { batches, video, subscribers, turn } = round;
+    let start = LazyCell::new(|| video.start(now));
     let slots = subscribers.capacity().max(1);
     let first = turn.wrapping_mul(ROTATION) % slots;
     for slot in (first..slots).chain(0..first) {
         let Some(subscriber) = subscribers.get_mut(slot) else { continue };
+        let mut first_packet = false;
         for batch in &batches {
             if egress.is_full(batch.room) {
                 egress.flush(transmit, stats);
             }
-            let cache = caches[batch.kind as usize];
-            if subscriber.forward(now, batch, cache, egress, stats) {
-                flowing.push(subscriber.session);
+            first_packet |= subscriber.forward(now, batch, egress, stats);
+        }
+        // Behind the batches: what of them went before the start was not for it, and everything
+        // from the start on is in the cache, so that nothing is sent to it twice.
+        if subscriber.waits_for_keyframe()
+            && let Some(start) = *start
+        {
+            if egress.is_full(start.room) {
+                egress.flush(transmit, stats);
             }
+            first_packet |= subscriber.start(now, start, video.cache(), egress, stats);
+        }
+        if first_packet {
+            flowing.push(subscriber.session);
         }
     }
 }

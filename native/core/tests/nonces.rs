@@ -135,8 +135,18 @@ impl Story {
     }
 }
 
+/// Stories: a few, more with `PYFORWARD_FUZZ_SECONDS`, or as many as `PROPTEST_CASES` says.
+fn stories() -> ProptestConfig {
+    let seconds = std::env::var("PYFORWARD_FUZZ_SECONDS").ok().and_then(|text| text.parse().ok());
+    let mut config = ProptestConfig { max_shrink_iters: 200, ..ProptestConfig::default() };
+    if std::env::var("PROPTEST_CASES").is_err() {
+        config.cases = 2 + 2 * seconds.map_or(1, |seconds: f64| seconds as u32);
+    }
+    config
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, max_shrink_iters: 200, ..ProptestConfig::default() })]
+    #![proptest_config(stories())]
     #[test]
     fn one_nonce_one_byte_string(happenings in prop::collection::vec(happening(), 5..40)) {
         let mut story = Story::begin();
@@ -153,9 +163,10 @@ fn a_viewer_rolls_over_under_loss() {
     story.rig.weather.loss = 30;
     story.rig.weather.delay = Duration::from_millis(5);
     for publisher in story.rig.publishers.values_mut() {
-        publisher.frame_packets = (100, 100);
+        publisher.frame_packets = (400, 400);
+        publisher.payload_bytes = 40;
     }
-    story.rig.run_for(Duration::from_secs(28));
+    story.rig.run_for(Duration::from_secs(6));
     assert_eq!(story.rig.broken, vec![]);
     for viewer in story.rig.viewers.values() {
         let (last, _) = viewer.media[Kind::Video as usize].last_key_value().unwrap();

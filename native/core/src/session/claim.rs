@@ -21,7 +21,7 @@ pub enum Claimed {
     Ours,
     /// It belongs to this shard.
     Other(ShardIndex),
-    /// It was closed before anybody claimed it.
+    /// It is over.
     Closed,
 }
 
@@ -44,13 +44,15 @@ impl Claim {
         }
     }
 
-    /// The owner, if there is one.
+    /// The session is over: a shard that hears of it only now has nothing to keep.
     #[must_use]
-    pub fn owner(&self) -> Option<ShardIndex> {
-        match self.0.load(Ordering::Acquire) {
-            FREE | CLOSED => None,
-            owner => Some(ShardIndex(owner as u8)),
-        }
+    pub fn is_closed(&self) -> bool {
+        self.0.load(Ordering::Acquire) == CLOSED
+    }
+
+    /// Closes the session; for its owner.
+    pub fn close(&self) {
+        self.0.store(CLOSED, Ordering::Release);
     }
 
     /// Closes a session that nobody has claimed. True for the one caller that did it.

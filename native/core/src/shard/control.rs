@@ -51,6 +51,10 @@ impl Shard {
     }
 
     fn add_session(&mut self, now: Time, added: AddSession) {
+        // A quicker shard has seen it come and go.
+        if added.claim.is_closed() {
+            return;
+        }
         let session = Session::new(added);
         let (id, local) = (session.id, session.ice.is_none());
         let ufrags: Vec<Box<str>> =
@@ -116,6 +120,10 @@ impl Shard {
         remote: &KeyMaterial,
     ) {
         let Some((slot, association)) = self.association(id) else { return };
+        // A second sealer of the same keys would count from zero again.
+        if association.profile.is_some() {
+            return;
+        }
         let sealer = Sealer::new(profile, local);
         association.profile = Some(profile);
         match association.part {
@@ -137,7 +145,7 @@ impl Shard {
         let Some(session) = self.sessions.get_mut(slot) else { return };
         let Some(Media::Subscribe { tracks, cname, .. }) = session.media.take() else { return };
         let path = session.association.as_ref().and_then(|a| a.paths.current());
-        let (Some(path), Some(stream)) = (path, self.streams.get_mut(&stream_id)) else { return };
+        let Some(stream) = self.streams.get_mut(&stream_id) else { return };
         if let Some(publisher) = &stream.publisher
             && !takes(&tracks, publisher)
         {
@@ -248,7 +256,7 @@ impl Shard {
                     row.drops = figures.drops;
                     row.loss = subscriber.loss();
                     row.rtt_ms = subscriber.round_trip().map(|rtt| rtt.as_secs_f64() * 1e3);
-                    row.bitrate_bps = subscriber.bitrate_bps();
+                    row.bitrate_bps = subscriber.bitrate_bps(now);
                 }
             }
         }
@@ -285,6 +293,7 @@ impl Shard {
         }
         match session.association.take() {
             Some(association) => {
+                session.claim.close();
                 self.say_farewell(session.id, *association);
                 self.tell(Event::Closed { session: session.id, reason });
             }
@@ -306,14 +315,15 @@ impl Shard {
                 self.lose_publisher(stream, id);
             }
             Part::Viewer { stream: stream_id, slot: Some(slot) } => {
-                let Some(stream) = self.streams.get_mut(&stream_id) else { return };
-                if let Some(mut subscriber) = stream.subscribers.try_remove(slot) {
-                    let mut compound = Vec::new();
-                    subscriber.write_bye(&mut compound);
-                    subscriber.send_rtcp(compound, &mut self.egress);
-                }
-                if stream.subscribers.is_empty() {
-                    self.tell_interest(stream_id, false);
+                if let Some(stream) = self.streams.get_mut(&stream_id) {
+                    if let Some(mut subscriber) = stream.remove_subscriber(slot) {
+                        let mut compound = Vec::new();
+                        subscriber.write_bye(&mut compound);
+                        subscriber.send_rtcp(compound, &mut self.egress);
+                    }
+                    if stream.subscribers.is_empty() {
+                        self.tell_interest(stream_id, false);
+                    }
                 }
             }
             Part::Viewer { slot: None, .. } => {}

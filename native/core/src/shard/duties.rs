@@ -36,7 +36,9 @@ impl Shard {
         };
         if let Some((_, association)) = self.association(id) {
             let mut armed = association.armed;
-            self.wake.arm(&mut armed, id, next.min(silent_at));
+            // Never at once: this loop ends when nothing is due.
+            let next = next.min(silent_at).max(now + Duration::from_micros(1));
+            self.wake.arm(&mut armed, id, next);
             if let Some((_, association)) = self.association(id) {
                 association.armed = armed;
             }
@@ -78,7 +80,7 @@ impl Shard {
             return Time::NEVER;
         };
         let Some(stream) = self.streams.get_mut(&stream) else { return Time::NEVER };
-        let clocks = stream.clocks();
+        let (clocks, has_video) = (stream.clocks(), stream.has_video());
         let Some(subscriber) = stream.subscribers.get_mut(position) else { return Time::NEVER };
         if association.next_report <= now {
             let mut compound = Vec::new();
@@ -86,7 +88,7 @@ impl Shard {
             subscriber.send_rtcp(compound, &mut self.egress);
             association.next_report = now + REPORT_EVERY + spread;
         }
-        if subscriber.waits_for_keyframe() && stream.publisher.is_some() {
+        if subscriber.waits_for_keyframe() && has_video {
             stream.keyframe_wanted = true;
             mark_ready(stream, &mut self.streams_ready);
             return association.next_report.min(now + self.config.keyframe_interval);

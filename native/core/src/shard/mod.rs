@@ -17,7 +17,7 @@ use slab::Slab;
 
 use crate::command::Command;
 use crate::discard::Discard;
-use crate::egress::{Budget, Egress, Outcome, Transmit};
+use crate::egress::{Budget, Egress, Transmit};
 use crate::event::Event;
 use crate::exchange::{Departure, Exchange};
 use crate::fanout::fan_out;
@@ -184,6 +184,7 @@ impl Shard {
             let Some(stream) = self.streams.get_mut(&id) else { continue };
             stream.queued = false;
             let round = stream.take_round();
+            // A wish alone is no reason to walk all subscribers.
             if !round.batches.is_empty() {
                 fan_out(now, round, &mut self.egress, transmit, &mut self.stats, &mut flowing);
             }
@@ -286,9 +287,11 @@ impl Shard {
             let Some(Part::Viewer { stream, slot: Some(slot) }) = part else { continue };
             let Some(stream) = self.streams.get_mut(stream) else { continue };
             if let Some(subscriber) = stream.subscribers.get_mut(*slot) {
-                subscriber.handle_outcome(now, trouble.outcome, trouble.datagrams);
-                stream.keyframe_wanted |= trouble.outcome == Outcome::Full;
-                mark_ready(stream, &mut self.streams_ready);
+                subscriber.handle_trouble(now, trouble);
+                if subscriber.waits_for_keyframe() {
+                    stream.keyframe_wanted = true;
+                    mark_ready(stream, &mut self.streams_ready);
+                }
             }
         }
     }

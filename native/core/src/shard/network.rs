@@ -20,6 +20,10 @@ use crate::time::Time;
 /// A path whose owner was heard within this time is not given to another session.
 const PATH_HOLD: Duration = Duration::from_secs(5);
 
+/// Most bytes of a DTLS datagram that control hears of: peers keep their flights under the MTU, and
+/// each one is held until control takes it.
+const MAX_DTLS_BYTES: usize = 2_048;
+
 /// What a datagram is, by its first byte (RFC 7983 §7, RFC 9443).
 enum Protocol {
     Stun,
@@ -205,6 +209,7 @@ impl Shard {
                     association.paths.forget(path);
                 }
             }
+            self.follow_path(held.slot);
         }
         self.by_path.insert(path, PathUse { slot, last_check: now });
         Ok(())
@@ -232,17 +237,16 @@ impl Shard {
             return;
         };
         let Part::Viewer { stream, slot: Some(position) } = association.part else { return };
-        let Some(path) = association.paths.current() else { return };
         let stream = self.streams.get_mut(&stream);
         if let Some(subscriber) = stream.and_then(|s| s.subscribers.get_mut(position)) {
-            subscriber.set_path(path);
+            subscriber.set_path(association.paths.current());
         }
     }
 
     fn take_dtls(&mut self, slot: usize, path: Path, datagram: &[u8]) -> Result<(), Discard> {
         let session = self.sessions.get_mut(slot).ok_or(Discard::DtlsUnknownAddress)?;
         let association = session.association.as_deref_mut().ok_or(Discard::DtlsUnknownAddress)?;
-        if !association.admit_dtls() {
+        if datagram.len() > MAX_DTLS_BYTES || !association.admit_dtls() {
             return Err(Discard::DtlsLimit);
         }
         association.paths.handle_dtls(path);

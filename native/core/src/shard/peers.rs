@@ -62,7 +62,9 @@ impl Shard {
             .filter(|(_, s)| !publisher.codecs.iter().all(|(kind, codec)| s.takes(*kind, *codec)))
             .map(|(_, subscriber)| subscriber.session)
             .collect();
-        stream.set_publisher(publisher);
+        if !stream.set_publisher(publisher) {
+            return;
+        }
         self.mark_ready(id);
         for session in unable {
             if let Some(slot) = self.by_id.get(&session).copied() {

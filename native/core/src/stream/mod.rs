@@ -6,6 +6,8 @@
 
 mod timeline;
 
+use std::time::Duration;
+
 use slab::Slab;
 
 pub use timeline::Timeline;
@@ -21,6 +23,11 @@ use crate::time::{Ntp, Time, WallClock};
 const VIDEO_CACHE: (usize, usize) = (2_048, 4 << 20);
 const AUDIO_CACHE: (usize, usize) = (256, 256 << 10);
 
+/// A viewer starts with a keyframe that is not the newest frame any more if it came within this
+/// time, and if it and what followed are at most so many packets: a large keyframe's burst.
+const START_AGE: Duration = Duration::from_millis(300);
+const START_PACKETS: u64 = 96;
+
 /// Packets that leave together, placed on the timeline.
 #[derive(Clone, Debug)]
 pub struct Batch {
@@ -32,8 +39,6 @@ pub struct Batch {
     pub entries: Vec<Entry>,
     /// Where trains start in `entries`; see [`Departure::trains`].
     pub trains: Vec<u8>,
-    /// Where a viewer that waits may start, if it may start with these.
-    pub start: Option<u64>,
     /// Bytes that a train of all of them needs at most.
     pub room: usize,
 }
@@ -49,6 +54,17 @@ pub struct Clock {
     pub rate: u32,
 }
 
+/// Where a viewer that waits for a keyframe may start.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Start {
+    /// The first place that it gets.
+    pub place: u64,
+    /// What the keyframe carries.
+    pub codec: Codec,
+    /// Bytes that everything from there on needs at most.
+    pub room: usize,
+}
+
 /// One track of the stream.
 #[derive(Debug)]
 pub struct Track {
@@ -57,6 +73,8 @@ pub struct Track {
     clock: Option<Clock>,
     /// The clock comes from a sender report; otherwise from the first packet's arrival.
     clock_reported: bool,
+    /// The first place of the newest keyframe that shows it.
+    keyframe: Option<u64>,
 }
 
 /// The publisher of the moment.
@@ -99,6 +117,7 @@ impl Stream {
             cache: Cache::new(packets, bytes),
             clock: None,
             clock_reported: false,
+            keyframe: None,
         };
         Stream {
             id,
@@ -125,13 +144,43 @@ impl Stream {
         [self.tracks[0].clock, self.tracks[1].clock]
     }
 
-    /// Another publisher takes over, or the first one comes.
-    pub fn set_publisher(&mut self, publisher: Publisher) {
-        for track in &mut self.tracks {
-            track.clock_reported = false;
+    /// Another publisher takes over, or the first one comes. Viewers go on with its first keyframe,
+    /// not with what happens to come before it; both tracks get its clock.
+    ///
+    /// Shards may hear of two publishers in different orders, and must agree: sessions are counted
+    /// up, and the newest holds the stream. False if this is not the newest.
+    pub fn set_publisher(&mut self, publisher: Publisher) -> bool {
+        if self.publisher.as_ref().is_some_and(|current| current.session >= publisher.session) {
+            return false;
         }
+        for track in &mut self.tracks {
+            (track.clock, track.clock_reported, track.keyframe) = (None, false, None);
+        }
+        self.subscribers.iter_mut().for_each(|(_, subscriber)| subscriber.hold());
         self.publisher = Some(publisher);
         self.keyframe_wanted |= !self.subscribers.is_empty();
+        true
+    }
+
+    /// True if there is a publisher that sends video.
+    #[must_use]
+    pub fn has_video(&self) -> bool {
+        let video = |(kind, _): &(Kind, Codec)| *kind == Kind::Video;
+        self.publisher.as_ref().is_some_and(|publisher| publisher.codecs.iter().any(video))
+    }
+
+    /// A subscriber leaves. With the last one everything goes that was kept for them.
+    pub fn remove_subscriber(&mut self, slot: usize) -> Option<Subscriber> {
+        let subscriber = self.subscribers.try_remove(slot);
+        if self.subscribers.is_empty() {
+            self.subscribers = Slab::new();
+            self.batches = Vec::new();
+            for track in &mut self.tracks {
+                track.cache.clear();
+                track.keyframe = None;
+            }
+        }
+        subscriber
     }
 
     /// What a sender report told (RFC 3550 §6.4.1).
@@ -150,8 +199,8 @@ impl Stream {
         }
     }
 
-    /// Places the packets on the timeline. Those of a publisher that is not the current one are
-    /// ignored; a repeat is left out.
+    /// Places the packets on the timeline, and keeps them if anybody here watches. Those of a
+    /// publisher that is not the current one are ignored; a repeat is left out.
     pub fn handle_departure(&mut self, now: Time, wall_clock: WallClock, departure: &Departure) {
         let current = self.publisher.as_ref().is_some_and(|p| p.session == departure.publisher);
         let Some(first) = departure.packets.first().filter(|_| current) else { return };
@@ -163,7 +212,6 @@ impl Stream {
             codec,
             entries: Vec::with_capacity(departure.packets.len()),
             trains: Vec::with_capacity(departure.trains.len()),
-            start: None,
             room: 0,
         };
         for (position, packet) in departure.packets.iter().enumerate() {
@@ -175,17 +223,19 @@ impl Stream {
                 track.clock = Some(Clock { ntp, timestamp, rate });
             }
             let entry = Entry { sequence, timestamp, late_at, packet: packet.clone() };
-            if !track.cache.insert(entry.clone()) {
+            if self.subscribers.is_empty() || !track.cache.insert(entry.clone()) {
                 continue;
             }
             if batch.entries.is_empty() || departure.trains.contains(&(position as u8)) {
                 batch.trains.push(batch.entries.len() as u8);
             }
-            batch.room += packet.bytes.len() + crate::subscriber::MAX_ADDED;
-            batch.start = batch.start.or_else(|| starting_point(&track.cache, &entry));
+            batch.room += room(&entry);
+            if packet.keyframe {
+                track.see_keyframe(sequence, timestamp);
+            }
             batch.entries.push(entry);
         }
-        if !batch.entries.is_empty() && !self.subscribers.is_empty() {
+        if !batch.entries.is_empty() {
             self.batches.push(batch);
         }
     }
@@ -197,13 +247,8 @@ impl Stream {
         if !batches.is_empty() {
             self.turn = self.turn.wrapping_add(1);
         }
-        let [audio, video] = &self.tracks;
-        Round {
-            batches,
-            caches: [&audio.cache, &video.cache],
-            subscribers: &mut self.subscribers,
-            turn: self.turn,
-        }
+        let [_, video] = &self.tracks;
+        Round { batches, video, subscribers: &mut self.subscribers, turn: self.turn }
     }
 
     /// A subscriber and the cache of one of the tracks.
@@ -217,19 +262,50 @@ impl Stream {
 pub struct Round<'a> {
     /// What is to be sent.
     pub batches: Vec<Batch>,
-    /// The caches of audio and video.
-    pub caches: [&'a Cache; 2],
+    /// Where those start who wait for a keyframe.
+    pub video: &'a Track,
     /// To whom.
     pub subscribers: &'a mut Slab<Subscriber>,
     /// Counts rounds.
     pub turn: usize,
 }
 
-/// Where a viewer that waits may start, if this packet lets it: audio anywhere, video with the
-/// first packet of a keyframe's timestamp.
-fn starting_point(cache: &Cache, entry: &Entry) -> Option<u64> {
-    match entry.packet.kind {
-        Kind::Audio => entry.late_at.is_none().then_some(entry.sequence),
-        Kind::Video => entry.packet.keyframe.then(|| cache.frame_start(entry.sequence)),
+impl Track {
+    /// The packets that NACKs are answered from and viewers start with.
+    #[must_use]
+    pub fn cache(&self) -> &Cache {
+        &self.cache
     }
+
+    /// Where a viewer may start now. While the keyframe is arriving, always: what is missing of it
+    /// is on its way. Later only if nothing is missing since, and if that is recent and little
+    /// enough to be sent at once; those who come later wait for the next one.
+    #[must_use]
+    pub fn start(&self, now: Time) -> Option<Start> {
+        let shown = self.cache.get(self.keyframe?)?;
+        let (place, end) = (self.cache.frame_start(shown.sequence), self.cache.end());
+        let arriving = self.cache.get(end.wrapping_sub(1))?.timestamp == shown.timestamp;
+        if !arriving {
+            let little = end - place <= START_PACKETS;
+            let recent = now.since(shown.packet.arrival) <= START_AGE;
+            let whole = || (place..end).all(|place| self.cache.get(place).is_some());
+            if !(little && recent && whole()) {
+                return None;
+            }
+        }
+        let room = self.cache.range(place..end).map(room).sum();
+        Some(Start { place, codec: shown.packet.codec, room })
+    }
+
+    fn see_keyframe(&mut self, sequence: u64, timestamp: u32) {
+        let shown = self.keyframe.and_then(|keyframe| self.cache.get(keyframe));
+        if shown.is_none_or(|shown| shown.sequence < sequence && shown.timestamp != timestamp) {
+            self.keyframe = Some(sequence);
+        }
+    }
+}
+
+/// Bytes that a packet needs at most on its way to a viewer.
+fn room(entry: &Entry) -> usize {
+    entry.packet.bytes.len() + crate::subscriber::MAX_ADDED
 }

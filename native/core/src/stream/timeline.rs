@@ -1,7 +1,7 @@
 //! One continuous sequence and clock for a track, whoever publishes it.
 //!
 //! A publisher that drops and comes back, or is replaced, starts anew with its own numbers. The
-//! timeline goes on: the next sequence number follows the last, the timestamp advances by the time
+//! timeline goes on: the sequence numbers go on behind the last, the timestamp advances by the time
 //! that passed. Each shard has its own, so publishers may come back on any shard.
 
 use std::time::Duration;
@@ -21,6 +21,10 @@ struct Epoch {
     /// Added to the publisher's timestamp.
     timestamp_offset: u32,
 }
+
+/// Places left free before the first packet of a publisher that follows another, for those that it
+/// overtook. Viewers see no gap: they start anew with each publisher.
+const OVERTAKEN: u64 = 64;
 
 /// See the module.
 #[derive(Clone, Debug, Default)]
@@ -71,7 +75,7 @@ impl Timeline {
             Some(last) => {
                 let passed = packet.arrival.since(last.arrival).max(Duration::from_millis(1));
                 let ticks = passed.as_micros() * u128::from(clock_rate) / 1_000_000;
-                (last.sequence + 1, last.timestamp.wrapping_add(ticks as u32))
+                (last.sequence + 1 + OVERTAKEN, last.timestamp.wrapping_add(ticks as u32))
             }
         };
         let epoch = Epoch {
@@ -114,7 +118,9 @@ mod tests {
         let first = timeline.place(SessionId(1), 90_000, &packet(7, 1_000, 0));
         assert_eq!(timeline.place(SessionId(1), 90_000, &packet(5, 900, 0)).0, first.0 - 2);
         let second = timeline.place(SessionId(2), 90_000, &packet(60_000, 5, 500));
-        assert_eq!(second, (first.0 + 1, first.1 + 45_000));
+        assert_eq!(second, (first.0 + 65, first.1 + 45_000));
+        let overtaken = timeline.place(SessionId(2), 90_000, &packet(59_999, 5, 501));
+        assert_eq!(overtaken, (second.0 - 1, second.1), "the first publisher's places are not hit");
         assert_eq!(timeline.timestamp(SessionId(2), 95), Some(second.1 + 90));
         assert_eq!(timeline.timestamp(SessionId(1), 95), None);
     }

@@ -16,13 +16,13 @@ pub use template::{MAX_HEADER, Numbers, Template};
 
 use crate::cache::{Cache, Entry};
 use crate::command::SubscribeTrack;
-use crate::egress::{Budget, Egress, MAX_SEGMENT, MAX_TRAIN, Outcome};
+use crate::egress::{Budget, Content, Egress, MAX_SEGMENT, MAX_TRAIN, Outcome, Trouble};
 use crate::ids::{SessionId, Ssrc};
 use crate::media::{Codec, Kind};
 use crate::path::Path;
 use crate::srtp::Sealer;
 use crate::stats::{Counter, Stats};
-use crate::stream::Batch;
+use crate::stream::{Batch, Start};
 use crate::time::Time;
 
 use repair::Resent;
@@ -34,6 +34,9 @@ pub const MAX_ADDED: usize = MAX_HEADER + 16 + 2 + 16;
 
 /// A destination that refused a train gets single packets for so long.
 const SEGMENT_CAP: Duration = Duration::from_secs(30);
+
+/// What arrived within this time was forwarded as it came, if only for a frame's window.
+const FRESH: Duration = Duration::from_millis(20);
 
 /// One track of a viewer.
 #[derive(Debug)]
@@ -78,7 +81,8 @@ pub struct Subscriber {
     pub session: SessionId,
     /// The session's slot in the shard; tells outcomes apart.
     owner: u32,
-    path: Path,
+    /// None while nothing leads to it: nothing is sent then.
+    path: Option<Path>,
     sealer: Sealer,
     tracks: [Option<Track>; 2],
     cname: String,
@@ -91,6 +95,7 @@ pub struct Subscriber {
     resent: Resent,
     round_trip: Option<Duration>,
     reference_time: Option<ReferenceTime>,
+    answers_reference_time: bool,
     figures: Figures,
     bitrate: Bitrate,
     /// When its first media packet was sent.
@@ -103,12 +108,12 @@ impl std::fmt::Debug for Subscriber {
     }
 }
 
-/// Bits of the last whole second.
+/// Bytes by the second of engine time.
 #[derive(Clone, Copy, Debug, Default)]
 struct Bitrate {
     second: u64,
-    bytes_at_start: u64,
-    last_bps: u64,
+    bytes: u64,
+    bytes_before: u64,
 }
 
 /// What a new subscriber is made of.
@@ -118,7 +123,7 @@ pub struct Beginning<'a> {
     /// The session's slot.
     pub owner: u32,
     /// Where its media goes.
-    pub path: Path,
+    pub path: Option<Path>,
     /// What seals for it.
     pub sealer: Sealer,
     /// What it negotiated.
@@ -150,21 +155,25 @@ impl Subscriber {
             resent: Resent::default(),
             round_trip: None,
             reference_time: None,
+            answers_reference_time: beginning.tracks.iter().any(|track| track.rrtr),
             figures: Figures::default(),
             bitrate: Bitrate::default(),
             flowing_since: None,
         }
     }
 
-    /// Its media goes this way from now on.
-    pub fn set_path(&mut self, path: Path) {
+    /// Its media goes this way from now on; with none it waits for another, and then for a keyframe.
+    pub fn set_path(&mut self, path: Option<Path>) {
+        if path.is_none() {
+            self.hold();
+        }
         self.path = path;
     }
 
-    /// Where its media goes.
-    #[must_use]
-    pub fn path(&self) -> Path {
-        self.path
+    /// It gets nothing more until a keyframe comes, and audio from the next packet on. What is left
+    /// out leaves no gap in its numbers.
+    pub fn hold(&mut self) {
+        self.tracks.iter_mut().flatten().for_each(|track| track.numbering.close());
     }
 
     /// True if it can take a track of this codec, or has no track of this kind.
@@ -181,9 +190,9 @@ impl Subscriber {
 
     /// Seals a compound and sends it; an empty one is nothing.
     pub fn send_rtcp(&mut self, mut compound: Vec<u8>, egress: &mut Egress) {
-        if !compound.is_empty() {
+        if let Some(path) = self.path.filter(|_| !compound.is_empty()) {
             self.sealer.seal_rtcp(&mut compound);
-            egress.datagram(self.path, self.owner, &compound);
+            egress.datagram(path, self.owner, &compound);
         }
     }
 
@@ -199,53 +208,81 @@ impl Subscriber {
         self.flowing_since.is_some()
     }
 
-    /// Sends a batch to it, or nothing if it waits for another start. True if this was the first
-    /// that it got.
+    /// Sends a batch to it, or nothing if it waits for a keyframe. True if this was the first that
+    /// it got.
     pub fn forward(
         &mut self,
         now: Time,
         batch: &Batch,
+        egress: &mut Egress,
+        stats: &mut Stats,
+    ) -> bool {
+        let (cap, Some(path)) = (self.segment_cap(now), self.path) else { return false };
+        let Some(track) = self.tracks[batch.kind as usize].as_mut() else { return false };
+        if !track.opens_with(batch) || !self.pacing.take(now, batch.room) {
+            return false;
+        }
+        let mut way = Way { egress, sealer: &self.sealer, path, owner: self.owner, cap };
+        let mut sent = Sent::default();
+        for (position, from) in batch.trains.iter().enumerate() {
+            let to =
+                batch.trains.get(position + 1).copied().map_or(batch.entries.len(), usize::from);
+            let train = batch.entries.get(usize::from(*from)..to).unwrap_or(&[]);
+            let arrival = train.last().map(|last| last.packet.arrival);
+            sent += way.send(track, arrival, train.iter());
+        }
+        track.count(sent);
+        self.count(now, sent, stats)
+    }
+
+    /// Sends everything from a keyframe on to it, if it can take it. True if this was the first
+    /// that it got.
+    pub fn start(
+        &mut self,
+        now: Time,
+        start: Start,
         cache: &Cache,
         egress: &mut Egress,
         stats: &mut Stats,
     ) -> bool {
-        let cap = self.segment_cap(now);
-        let Some(track) = self.tracks[batch.kind as usize].as_mut() else { return false };
-        if track.template.format(batch.codec).is_none() || !self.pacing.take(now, batch.room) {
+        let (cap, Some(path)) = (self.segment_cap(now), self.path) else { return false };
+        let Some(track) = self.tracks[Kind::Video as usize].as_mut() else { return false };
+        if track.template.format(start.codec).is_none()
+            || !self.pacing.take(now, start.room)
+            || !track.numbering.open(start.place)
+        {
             return false;
         }
-        let mut way = Way { egress, sealer: &self.sealer, path: self.path, owner: self.owner, cap };
+        let mut way = Way { egress, sealer: &self.sealer, path, owner: self.owner, cap };
         let mut sent = Sent::default();
-        if !track.numbering.is_open() {
-            let Some(start) = batch.start else { return false };
-            track.numbering.open(start);
-            for entry in before(batch, start, cache) {
-                sent += way.send(track, std::slice::from_ref(entry));
-            }
+        let entries: Vec<&Entry> = cache.range(start.place..cache.end()).collect();
+        let same_frame = |a: &&Entry, b: &&Entry| a.timestamp == b.timestamp && !a.packet.marker;
+        for frame in entries.chunk_by(same_frame) {
+            // What came just now is as late as the rest of the round; what waited tells nothing.
+            let arrival = frame.last().map(|last| last.packet.arrival);
+            let arrival = arrival.filter(|arrival| now.since(*arrival) < FRESH);
+            sent += way.send(track, arrival, frame.iter().copied());
         }
-        for (position, from) in batch.trains.iter().enumerate() {
-            let to =
-                batch.trains.get(position + 1).copied().map_or(batch.entries.len(), usize::from);
-            sent += way.send(track, batch.entries.get(usize::from(*from)..to).unwrap_or(&[]));
-        }
-        track.packets += sent.packets;
-        track.octets += sent.octets;
+        track.count(sent);
         self.count(now, sent, stats)
     }
 
-    /// The outcome of a message that was not plainly sent.
-    pub fn handle_outcome(&mut self, now: Time, outcome: Outcome, datagrams: u32) {
-        match outcome {
+    /// What became of a message that was not plainly sent.
+    pub fn handle_trouble(&mut self, now: Time, trouble: Trouble) {
+        match trouble.outcome {
             Outcome::Sent => {}
             Outcome::Unsegmented => self.single_until = now + SEGMENT_CAP,
-            Outcome::Refused => self.figures.drops += u64::from(datagrams),
-            Outcome::Full => {
-                self.figures.drops += u64::from(datagrams);
-                // The rest of what it references is useless to it: the next keyframe starts anew.
-                if let Some(video) = self.tracks[Kind::Video as usize].as_mut() {
-                    video.numbering.close();
+            Outcome::Refused | Outcome::Full => {
+                if trouble.media.is_some() {
+                    self.figures.drops += u64::from(trouble.datagrams);
                 }
             }
+        }
+        // What references a frame that was not sent is useless: the next keyframe starts anew.
+        if let (Outcome::Full, Some(Kind::Video)) = (trouble.outcome, trouble.media)
+            && let Some(video) = self.tracks[Kind::Video as usize].as_mut()
+        {
+            video.numbering.close();
         }
     }
 
@@ -267,10 +304,10 @@ impl Subscriber {
         self.round_trip
     }
 
-    /// Bits a second over the last whole second in which something was sent.
+    /// Bits over the last whole second.
     #[must_use]
-    pub fn bitrate_bps(&self) -> u64 {
-        self.bitrate.last_bps
+    pub fn bitrate_bps(&self, now: Time) -> u64 {
+        self.bitrate.at(now)
     }
 
     fn segment_cap(&self, now: Time) -> usize {
@@ -278,6 +315,7 @@ impl Subscriber {
     }
 
     fn count(&mut self, now: Time, sent: Sent, stats: &mut Stats) -> bool {
+        stats.add(Counter::SendDropsError, sent.unsendable);
         if sent.packets == 0 {
             return false;
         }
@@ -286,7 +324,7 @@ impl Subscriber {
         stats.add(Counter::BytesOutPadding, sent.padding);
         self.figures.packets += sent.packets;
         self.figures.bytes += sent.bytes;
-        self.bitrate.roll(now, self.figures.bytes);
+        self.bitrate.add(now, sent.bytes);
         let first = self.flowing_since.is_none();
         self.flowing_since.get_or_insert(now);
         first
@@ -313,16 +351,42 @@ impl Track {
             loss: 0.0,
         }
     }
+
+    /// True if a batch goes to it. Audio starts with any packet that comes in order, video only by
+    /// [`Subscriber::start`].
+    fn opens_with(&mut self, batch: &Batch) -> bool {
+        if self.template.format(batch.codec).is_none() {
+            return false;
+        }
+        if self.numbering.is_open() || self.kind == Kind::Video {
+            return self.numbering.is_open();
+        }
+        let in_order = batch.entries.iter().find(|entry| entry.late_at.is_none());
+        in_order.is_some_and(|entry| self.numbering.open(entry.sequence))
+    }
+
+    fn count(&mut self, sent: Sent) {
+        self.packets += sent.packets;
+        self.octets += sent.octets;
+    }
 }
 
 impl Bitrate {
-    fn roll(&mut self, now: Time, bytes: u64) {
+    fn add(&mut self, now: Time, bytes: u64) {
         let second = now.0 / 1_000_000;
         if second != self.second {
-            let seconds = (second - self.second).max(1);
-            self.last_bps = (bytes - self.bytes_at_start) * 8 / seconds;
-            self.second = second;
-            self.bytes_at_start = bytes;
+            let follows = second == self.second + 1;
+            self.bytes_before = if follows { self.bytes } else { 0 };
+            (self.second, self.bytes) = (second, 0);
+        }
+        self.bytes += bytes;
+    }
+
+    fn at(self, now: Time) -> u64 {
+        8 * match (now.0 / 1_000_000).saturating_sub(self.second) {
+            0 => self.bytes_before,
+            1 => self.bytes,
+            _ => 0,
         }
     }
 }
@@ -334,6 +398,8 @@ struct Sent {
     bytes: u64,
     octets: u64,
     padding: u64,
+    /// Larger than a datagram can be.
+    unsendable: u64,
 }
 
 impl std::ops::AddAssign for Sent {
@@ -342,6 +408,7 @@ impl std::ops::AddAssign for Sent {
         self.bytes += more.bytes;
         self.octets += more.octets;
         self.padding += more.padding;
+        self.unsendable += more.unsendable;
     }
 }
 
@@ -356,17 +423,25 @@ struct Way<'a> {
 
 impl Way<'_> {
     /// Sends packets as one train. Those that have no number for this viewer are left out.
-    fn send(&mut self, track: &mut Track, entries: &[Entry]) -> Sent {
+    fn send<'e>(
+        &mut self,
+        track: &mut Track,
+        arrival: Option<Time>,
+        entries: impl Iterator<Item = &'e Entry> + Clone,
+    ) -> Sent {
         let mut sent = Sent::default();
-        let Some(last) = entries.last() else { return sent };
-        let arrival = Some(last.packet.arrival);
-        let room = entries.iter().map(|e| e.packet.bytes.len() + MAX_ADDED).sum();
-        let mut train = self.egress.train(self.path, self.owner, self.cap, arrival, room);
+        let content = Content::Media { kind: track.kind, arrival };
+        let room = entries.clone().map(|e| e.packet.bytes.len() + MAX_ADDED).sum();
+        let mut train = self.egress.train(self.path, self.owner, self.cap, content, room);
         for entry in entries {
             let Some(index) = track.numbering.index(entry.sequence) else { continue };
             let sealer = self.sealer;
             let room = entry.packet.bytes.len() + MAX_ADDED;
             let len = train.segment(room, |buffer| seal(track, sealer, entry, index, buffer));
+            if len == 0 {
+                sent.unsendable += 1;
+                continue;
+            }
             sent.packets += 1;
             sent.bytes += len as u64;
             sent.octets += entry.packet.payload().len() as u64;
@@ -401,16 +476,6 @@ fn seal(track: &Track, sealer: &Sealer, entry: &Entry, index: u64, buffer: &mut 
         }
     }
     sealer.seal_rtp(index, buffer, header, padded)
-}
-
-/// What a viewer that starts at `start` needs besides the batch that lets it start: the frame's
-/// packets that went before, and those that went after if the batch came late.
-fn before<'a>(batch: &Batch, start: u64, cache: &'a Cache) -> impl Iterator<Item = &'a Entry> {
-    let first = batch.entries.first().map_or(start, |entry| entry.sequence);
-    let last = batch.entries.last().map_or(start, |entry| entry.sequence);
-    let late = batch.entries.iter().any(|entry| entry.late_at.is_some());
-    let end = if late { cache.end() } else { first };
-    cache.range(start..end.max(start)).filter(move |e| !(first..=last).contains(&e.sequence))
 }
 
 const _: () = assert!(MAX_TRAIN < u8::MAX as usize);

@@ -42,14 +42,18 @@ impl Numbering {
         self.epochs.last().is_some_and(|epoch| epoch.end == u64::MAX)
     }
 
-    /// Starts an epoch at this place of the timeline, directly behind the last given number.
-    pub fn open(&mut self, start: u64) {
+    /// Starts an epoch at this place of the timeline, directly behind the last given number. False
+    /// if the place lies in an epoch already: what has a number gets no second one.
+    pub fn open(&mut self, start: u64) -> bool {
         self.close();
-        let start = self.epochs.last().map_or(start, |epoch| start.max(epoch.end));
+        if self.epochs.last().is_some_and(|epoch| start < epoch.end) {
+            return false;
+        }
         if self.epochs.is_full() {
             self.epochs.remove(0);
         }
         self.epochs.push(Epoch { start, end: u64::MAX, first_index: self.next_index });
+        true
     }
 
     /// Ends the current epoch behind the last number that was given.
@@ -100,12 +104,13 @@ mod tests {
     #[test]
     fn a_pause_leaves_no_gap_and_old_numbers_are_found() {
         let mut numbering = Numbering::new(100);
-        numbering.open(1_000);
+        assert!(numbering.open(1_000));
         assert_eq!(numbering.index(1_000), Some(100));
         assert_eq!(numbering.index(1_002), Some(102));
         numbering.close();
         assert_eq!(numbering.index(1_005), None, "between two epochs nothing is sent");
-        numbering.open(2_000);
+        assert!(!numbering.open(1_002), "it has a number");
+        assert!(numbering.open(2_000));
         assert_eq!(numbering.index(2_000), Some(103));
         assert_eq!(numbering.index(1_001), Some(101), "late, of the first epoch");
         assert_eq!(numbering.sequence(101), Some(1_001));
@@ -125,7 +130,7 @@ mod tests {
             for (what, by) in steps {
                 match what {
                     0 => numbering.close(),
-                    1 => numbering.open(head.saturating_sub(by)),
+                    1 => drop(numbering.open(head.saturating_sub(by))),
                     2 => {
                         if let Some(index) = numbering.index(head.saturating_sub(by * 3)) {
                             let place = head.saturating_sub(by * 3);

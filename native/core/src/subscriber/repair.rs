@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::{MAX_ADDED, Numbers, Subscriber, Track, seal};
 use crate::cache::{Cache, Entry};
-use crate::egress::{Budget, Egress};
+use crate::egress::{Budget, Content, Egress};
 use crate::ids::Ssrc;
 use crate::srtp::Sealer;
 use crate::stats::{Counter, Stats};
@@ -23,6 +23,8 @@ const BURST_BYTES: u64 = 500_000;
 const ROUND_TRIP_UNKNOWN: Duration = Duration::from_millis(10);
 /// A viewer asks again after its own estimate, which may be a little under ours.
 const ROUND_TRIP_SHARE: (u32, u32) = (4, 5);
+/// Whatever a viewer's reports tell.
+const ROUND_TRIP_MOST: Duration = Duration::from_secs(1);
 
 /// Numbers that are remembered as sent again.
 const REMEMBERED: usize = 64;
@@ -73,7 +75,9 @@ impl Subscriber {
     ) {
         let quiet = self
             .round_trip
-            .map_or(ROUND_TRIP_UNKNOWN, |rtt| rtt * ROUND_TRIP_SHARE.0 / ROUND_TRIP_SHARE.1);
+            .map_or(ROUND_TRIP_UNKNOWN, |rtt| rtt * ROUND_TRIP_SHARE.0 / ROUND_TRIP_SHARE.1)
+            .min(ROUND_TRIP_MOST);
+        let mut spent = self.path.is_none();
         for number in numbers {
             self.figures.nacks += 1;
             stats.add(Counter::NacksIn, 1);
@@ -81,12 +85,18 @@ impl Subscriber {
                 stats.add(Counter::NacksMissed, 1);
                 continue;
             };
+            // Once a budget is spent the rest of a long list costs nothing.
+            if spent {
+                stats.add(Counter::NacksRefused, 1);
+                continue;
+            }
             let crossed = entry.late_at.is_some_and(|at| now.since(at) < quiet);
             if crossed || self.resent.lately(now, media, number, quiet) {
                 continue;
             }
             let bytes = entry.packet.bytes.len() + MAX_ADDED;
-            if !self.repair_budget.take(now, bytes) || !shard_budget.take(now, bytes) {
+            spent = !self.repair_budget.take(now, bytes) || !shard_budget.take(now, bytes);
+            if spent {
                 stats.add(Counter::NacksRefused, 1);
                 continue;
             }
@@ -101,20 +111,23 @@ impl Subscriber {
     }
 
     fn resend(&mut self, media: Ssrc, entry: &Entry, egress: &mut Egress, stats: &mut Stats) {
-        let (path, owner) = (self.path, self.owner);
+        let (Some(path), owner) = (self.path, self.owner) else { return };
         let sealer = &self.sealer;
         let Some(track) = self.tracks.iter_mut().flatten().find(|t| t.ssrc == media) else {
             return;
         };
         let Some(index) = track.numbering.index(entry.sequence) else { return };
         let room = entry.packet.bytes.len() + MAX_ADDED;
-        let mut train = egress.train(path, owner, 0, None, room);
+        let mut train = egress.train(path, owner, 0, Content::Other, room);
         let len =
             train.segment(room, |buffer| match seal_rtx(track, sealer, entry, index, buffer) {
                 0 => seal(track, sealer, entry, index, buffer),
                 len => len,
             });
         drop(train);
+        if len == 0 {
+            return;
+        }
         self.figures.repaired += 1;
         stats.add(Counter::NacksServed, 1);
         stats.add(Counter::PacketsOutRetransmission, 1);

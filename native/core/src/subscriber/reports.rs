@@ -76,9 +76,12 @@ impl Subscriber {
         }
     }
 
-    /// Remembers a receiver reference time until the next report answers it.
+    /// Remembers a receiver reference time until the next report answers it, where that was
+    /// negotiated.
     pub fn handle_reference_time(&mut self, now: Time, from: Ssrc, ntp: Ntp) {
-        self.reference_time = Some(ReferenceTime { from, middle: ntp.middle(), arrival: now });
+        if self.answers_reference_time {
+            self.reference_time = Some(ReferenceTime { from, middle: ntp.middle(), arrival: now });
+        }
     }
 
     fn ssrcs(&self) -> arrayvec::ArrayVec<Ssrc, 2> {

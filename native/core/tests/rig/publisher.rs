@@ -28,6 +28,8 @@ pub struct Publisher {
     pub on_air: bool,
     /// Packets in a frame and in a keyframe.
     pub frame_packets: (usize, usize),
+    /// Bytes of a video packet's payload, or one more.
+    pub payload_bytes: usize,
     /// Every payload that was sent, by kind, in order.
     pub sent: [Vec<Vec<u8>>; 2],
     pub keyframe_requests: u64,
@@ -57,6 +59,7 @@ impl Publisher {
             address,
             on_air: true,
             frame_packets: (4, 20),
+            payload_bytes: 1_100,
             sent: [Vec::new(), Vec::new()],
             keyframe_requests: 0,
             nacked: 0,
@@ -191,7 +194,7 @@ impl Publisher {
         let packets = if keyframe { self.frame_packets.1 } else { self.frame_packets.0 };
         for position in 0..packets {
             // Packets of a frame differ by a byte, the shorter ones first.
-            let size = 1_100 + usize::from(position * 2 >= packets);
+            let size = self.payload_bytes + usize::from(position * 2 >= packets);
             let payload = self.payload(Kind::Video, size, keyframe, position == 0);
             self.packet(now, Kind::Video, payload, position + 1 == packets);
         }

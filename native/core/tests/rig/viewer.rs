@@ -10,7 +10,7 @@ use pyforward_core::media::{Codec, Extension, Format, Kind};
 use pyforward_core::rtcp::{self, Item};
 use pyforward_core::rtp;
 use pyforward_core::srtp::{Limits, Opener, Profile, Sealer};
-use pyforward_core::time::Time;
+use pyforward_core::time::{Ntp, Time};
 
 use super::{STREAM, check, keys};
 
@@ -36,6 +36,10 @@ pub struct Viewer {
     pub wants_repair: bool,
     pub bye: bool,
     pub pli: bool,
+    /// Sends a receiver reference time once (RFC 3611 §4.4).
+    pub reference_time: bool,
+    /// Last receiver reference time and delay of the answers to it.
+    pub round_trips: Vec<(u32, u32)>,
     /// Media by kind and index, as first opened or repaired.
     pub media: [BTreeMap<u64, Opened>; 2],
     /// Every sealed datagram by (SSRC, index): a repeat must be the same bytes.
@@ -71,6 +75,8 @@ impl Viewer {
             wants_repair: true,
             bye: false,
             pli: false,
+            reference_time: false,
+            round_trips: Vec::new(),
             media: [BTreeMap::new(), BTreeMap::new()],
             sealed: BTreeMap::new(),
             broken: Vec::new(),
@@ -244,6 +250,7 @@ impl Viewer {
                     self.sender_reports.push((ssrc, ntp.0, rtp_timestamp));
                 }
                 Item::Bye { .. } => self.byes += 1,
+                Item::Dlrr { last_rr, delay, .. } => self.round_trips.push((last_rr, delay)),
                 _ => {}
             }
         }
@@ -279,11 +286,15 @@ impl Viewer {
         if report {
             self.next_report = now + Duration::from_secs(1);
         }
-        if report || bye || pli {
+        let reference_time = std::mem::take(&mut self.reference_time);
+        if report || bye || pli || reference_time {
             writer.receiver_report(Ssrc(1), &[]);
         }
         if pli {
             writer.pli(Ssrc(1), Viewer::ssrc(self.session, Kind::Video));
+        }
+        if reference_time {
+            writer.receiver_reference_time(Ssrc(1), Ntp(0x1234_5678 << 16));
         }
         if bye {
             writer.bye(&[Ssrc(1)]);
