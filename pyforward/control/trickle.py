@@ -1,5 +1,5 @@
-"""PATCH on a session: preconditions (RFC 9725 §4.3.1, RFC 9110 §13.1.1), trickle (§4.3.2) and restart
-(§4.3.3) by fragments (RFC 8840). Nothing here awaits, and nothing ends a session."""
+"""PATCH on a session: preconditions (RFC 9725 §4.3.1, RFC 9110 §13.1.1), then by fragments (RFC 8840)
+trickle (§4.3.2) and restart (§4.3.3). Nothing here awaits, and nothing ends a session."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ def patch(
 
 
 def check_if_match(if_match_untrusted: str | None, etag: str) -> None:
-    """The client means the present state of the session. ``*`` means whatever state it has: restarts
-    say it, as RFC 9725 §4.3.3 wants and in the quotes of its example, and some players say it with
+    """The client means the present state of the session. ``*`` means whatever state it has: who
+    restarts says it (RFC 9725 §4.3.3, whose example has it in quotes), and some players say it with
     every fragment."""
     if if_match_untrusted is None:
         raise PreconditionRequired
