@@ -1,17 +1,20 @@
 """The log: structlog on standard error, as readable lines or as JSON objects.
 
 Everything that logs by the standard library (aiohttp, asyncio) comes out in the same form. A log
-entry is one line whatever a peer sent.
+entry is one line whatever a peer sent, and below it, indented, the traceback of an exception:
+without the values of variables, among which are tokens and whatever a stranger sent.
 """
 
 from __future__ import annotations
 
 import logging
 import sys
+import traceback
 from typing import TextIO
 
 import structlog
-from structlog.typing import EventDict, Processor, WrappedLogger
+from structlog.tracebacks import ExceptionDictTransformer
+from structlog.typing import EventDict, ExcInfo, Processor, WrappedLogger
 
 from pyforward.config import Config
 
@@ -54,10 +57,13 @@ def set_up(config: Config, stream: TextIO = sys.stderr) -> None:
 def _rendered(config: Config, stream: TextIO) -> list[Processor]:
     if config.log.format == "json":
         return [
-            structlog.processors.dict_tracebacks,
+            structlog.processors.ExceptionRenderer(ExceptionDictTransformer(show_locals=False)),
             structlog.processors.JSONRenderer(ensure_ascii=True),
         ]
-    return [_one_line, structlog.dev.ConsoleRenderer(colors=stream.isatty())]
+    console = structlog.dev.ConsoleRenderer(
+        colors=stream.isatty(), exception_formatter=_indented_traceback
+    )
+    return [_one_line, console]
 
 
 def _one_line(_logger: WrappedLogger, _method: str, entry: EventDict) -> EventDict:
@@ -66,3 +72,10 @@ def _one_line(_logger: WrappedLogger, _method: str, entry: EventDict) -> EventDi
         if isinstance(value, str) and not value.isprintable():
             entry[key] = value.encode("unicode_escape").decode("ascii")
     return entry
+
+
+def _indented_traceback(stream: TextIO, exc_info: ExcInfo) -> None:
+    """No line of it can be taken for an entry, and no control character reaches a terminal."""
+    for line in "".join(traceback.format_exception(*exc_info)).splitlines():
+        shown = line if line.isprintable() else line.encode("unicode_escape").decode("ascii")
+        stream.write(f"\n    {shown}")

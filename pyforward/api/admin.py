@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
-from urllib.parse import urlsplit
+from ipaddress import ip_address
 
 from aiohttp import web
 
@@ -95,13 +95,38 @@ class Admin:
 
 
 def _refuse_foreign_pages(request: web.Request) -> None:
-    """Without a token the operator's own browser is a loopback peer, whichever site sends it."""
+    """Without a token the operator's own browser is a loopback peer, whichever site sends it.
+
+    A foreign site is known by its Origin, and where it has let its own name point here (DNS
+    rebinding, which makes it the same origin) by that name: only addresses, and the name that
+    browsers never ask anybody about, cannot be pointed elsewhere.
+    """
+    host = _without_port(request.headers.get("Host", "")).lower()
+    if not (_is_address(host) or host == "localhost" or host.endswith(".localhost")):
+        raise Forbidden(
+            "Without a token this answers at localhost or at an address, not at a name. "
+            "Set auth.admin_token to use it by another name."
+        )
     origin = request.headers.get("Origin")
-    if origin is not None and urlsplit(origin).netloc != request.host:
+    if origin is not None and origin.partition("://")[2] != request.host:
         raise Forbidden(
             "Without a token this answers pages of its own origin only. "
             "Set auth.admin_token to use it from other pages."
         )
+
+
+def _without_port(host_untrusted: str) -> str:
+    if host_untrusted.startswith("["):
+        return host_untrusted[1:].partition("]")[0]
+    return host_untrusted.partition(":")[0]
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def _page(page: Page[StreamFigures] | Page[ViewerFigures]) -> web.Response:

@@ -8,7 +8,8 @@ from aiohttp.abc import AbstractAccessLogger
 from aiohttp.log import access_logger
 
 from pyforward.api.admin import Admin, MetricsText
-from pyforward.api.cors import add_cors_headers
+from pyforward.api.connections import Runner
+from pyforward.api.cors import on_response_prepare
 from pyforward.api.house import House
 from pyforward.api.pages import Pages
 from pyforward.api.peers import Peers
@@ -26,7 +27,7 @@ def make_app(
 ) -> web.Application:
     """Everything that answers HTTP. It starts nothing and owns nothing."""
     app = web.Application(middlewares=[problems], client_max_size=config.limits.body_bytes)
-    app.on_response_prepare.append(add_cors_headers)
+    app.on_response_prepare.append(on_response_prepare)
     house = House(
         control, config, authorise, Peers(config.http.trusted_proxies, config.http.public_url)
     )
@@ -41,7 +42,7 @@ def make_runner(app: web.Application, config: Config) -> web.AppRunner:
     """A runner with this application's habits: compressed bodies are never unpacked (a small one
     could grow without bound), access is logged at level debug and without secrets, and a stop waits
     for nobody."""
-    return web.AppRunner(
+    return Runner(
         app,
         access_log=access_logger if config.log.level == "debug" else None,
         access_log_class=AccessLogger,
@@ -56,11 +57,10 @@ class AccessLogger(AbstractAccessLogger):
 
     def log(self, request: web.BaseRequest, response: web.StreamResponse, time: float) -> None:
         """Called by aiohttp after each response; ``time`` in seconds."""
-        route = route_of(request) if isinstance(request, web.Request) else "(none)"
         _log.debug(
             "request",
             method=request.method,
-            route=route,
+            route=route_of(request),
             status=response.status,
             peer=request.remote,
             ms=round(time * 1000, 2),

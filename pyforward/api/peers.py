@@ -21,6 +21,9 @@ from aiohttp import web
 
 Address = IPv4Address | IPv6Address
 
+# Not read, because neither names a chain of proxies; who sends them is one.
+_SIGNS_OF_A_PROXY = ("X-Real-IP", "Via")
+
 _HOST = re.compile(r"[A-Za-z0-9.-]+(:[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](:[0-9]{1,5})?")
 
 
@@ -40,11 +43,14 @@ class Peers:
         a proxy on this machine would otherwise make every client a loopback peer.
         """
         nearest = _parse_address(request.remote or "")
+        if nearest is None:
+            return None
         chains = [chain for chain in (_forwarded(request), _x_forwarded_for(request)) if chain]
-        if nearest is None or not chains:
-            return nearest
+        proxied = bool(chains) or any(name in request.headers for name in _SIGNS_OF_A_PROXY)
         if not self._is_trusted(nearest):
-            return None if nearest.is_loopback else nearest
+            return None if nearest.is_loopback and proxied else nearest
+        if not chains:
+            return None if proxied else nearest
         # A proxy sets one of the two headers and may pass the other one on as the client sent it,
         # so that a disagreement means that one of them is made up.
         found = {self._furthest(nearest, chain) for chain in chains}

@@ -46,7 +46,7 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
     except errors.RequestError as error:
         return of_error(error)
     except web.HTTPException as error:
-        return error if error.status < 400 else _of_routing(request, error)
+        return error if error.status < 400 else of_http_exception(request, error)
     except Exception:
         _log.exception("request_failed", method=request.method, route=route_of(request))
         return response(
@@ -91,18 +91,8 @@ def response(
     )
 
 
-def route_of(request: web.Request) -> str:
-    """The path with placeholders, so that no log line holds the secret of a session's URL."""
-    resource = request.match_info.route.resource
-    return resource.canonical if resource is not None else "(none)"
-
-
-def _sentence(text: str) -> str:
-    """Readers of grammars report in clauses; a person is told in sentences."""
-    return text[:1].upper() + text[1:] + ("" if text.endswith((".", ">")) else ".")
-
-
-def _of_routing(request: web.Request, error: web.HTTPException) -> web.Response:
+def of_http_exception(request: web.BaseRequest, error: web.HTTPException) -> web.Response:
+    """The answer to what aiohttp itself refuses: no such route, method or expectation."""
     headers: dict[str, str] = {}
     if isinstance(error, web.HTTPMethodNotAllowed):
         allowed = ", ".join(sorted(error.allowed_methods))
@@ -120,3 +110,16 @@ def _of_routing(request: web.Request, error: web.HTTPException) -> web.Response:
         return response(HTTPStatus.NOT_FOUND, "not_found", detail)
     status = HTTPStatus(error.status)
     return response(status, status.name.lower(), f"{status.description or status.phrase}.")
+
+
+def route_of(request: web.BaseRequest) -> str:
+    """The path with placeholders, so that no log line holds the secret of a session's URL."""
+    # Not by the property, which asserts: what could not be read was never matched to a route.
+    match_info = getattr(request, "_match_info", None)
+    resource = match_info.route.resource if match_info is not None else None
+    return str(resource.canonical) if resource is not None else "(none)"
+
+
+def _sentence(text: str) -> str:
+    """Readers of grammars report in clauses; a person is told in sentences."""
+    return text[:1].upper() + text[1:] + ("" if text.endswith((".", ">")) else ".")

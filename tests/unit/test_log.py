@@ -56,3 +56,20 @@ def test_the_level_holds() -> None:
     structlog.get_logger().warning("loud")
     assert "quiet" not in stream.getvalue()
     assert "loud" in stream.getvalue()
+
+
+def test_a_traceback_shows_no_values_and_forges_no_entry() -> None:
+    for form in ("text", "json"):
+        stream = io.StringIO()
+        written(stream, format=form)
+        for logger in (structlog.get_logger("pyforward.test"), logging.getLogger("other")):
+            authorization = "Bearer hunter2"
+            try:
+                raise ValueError(f"{len(authorization)} characters\n2026 forged\x1b[2J")
+            except ValueError:
+                logger.exception("broke")
+        assert "ValueError" in stream.getvalue()
+        assert "14 characters" in stream.getvalue()
+        assert "hunter2" not in stream.getvalue()
+        assert "\n2026 forged" not in stream.getvalue()
+        assert "\x1b[2J" not in stream.getvalue()

@@ -17,7 +17,8 @@ macro_rules! id {
 }
 
 id! {
-    /// One ICE + DTLS association, a publisher's or a viewer's. Given by control, never reused.
+    /// One ICE + DTLS association, a publisher's or a viewer's. Given by control, counted up and
+    /// never reused.
     SessionId(u64)
 }
 id! {

@@ -198,13 +198,21 @@ fn a_publisher_that_is_replaced_continues_the_same_viewers() {
     rig.run_for(Duration::from_secs(2));
     let next = SessionId(2);
     rig.command(Command::RemoveSession { session: PUBLISHER, reason: CloseReason::Replaced });
-    // On the other shard, with other numbers.
-    publish(&mut rig, next, 2_001, 60_000);
+    // On the other shard, with other numbers, in the middle of a group of pictures.
+    rig.add_session(next, Publisher::media());
+    let mut publisher = Publisher::new(next, address(2_001), rig.now, 60_000);
+    publisher.begin_between_keyframes();
+    rig.publishers.insert(next, publisher);
+    rig.run_for(Duration::from_millis(1));
+    rig.install_keys(next, Profile::AeadAes128Gcm);
     rig.run_for(Duration::from_secs(2));
     assert_eq!(rig.closed(PUBLISHER), Some(CloseReason::Replaced));
     let viewer = &rig.viewers[&viewer];
     assert_eq!(viewer.missing(Kind::Video), Vec::<u64>::new());
     assert_eq!(viewer.broken, vec![]);
+    let old = &rig.publishers[&PUBLISHER].sent[1];
+    let resumed = viewer.payloads(Kind::Video).into_iter().find(|payload| !old.contains(payload));
+    assert_eq!(resumed.unwrap()[..2], [0x10, 0], "its video resumes on a keyframe's first packet");
     let sent = &rig.publishers[&next].sent[1];
     assert!(viewer.payloads(Kind::Video).contains(sent.last().unwrap()));
     let timestamps: Vec<u32> = viewer.media[1].values().map(|opened| opened.timestamp).collect();

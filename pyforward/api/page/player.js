@@ -5,6 +5,9 @@ import { join, lost, pause, Refused } from "./session.js";
 
 const REJOIN_AFTER_S = 1;
 
+// A still screen without sound sends little, but not so little.
+const SILENT_AFTER_S = 3;
+
 export class Player extends EventTarget {
   /** @param {HTMLVideoElement} video */
   constructor(video) {
@@ -33,6 +36,7 @@ export class Player extends EventTarget {
     try {
       while (!signal.aborted) {
         await this.#once(stream, token, signal);
+        if (signal.aborted) return;
         this.#tell("waiting", "The stream stopped; joining again.");
         await pause(REJOIN_AFTER_S, signal);
       }
@@ -75,16 +79,22 @@ export class Player extends EventTarget {
     await lost(pc, signal);
   }
 
-  /** Browsers mute a track while no packet comes: the publisher is away, the session still lives. */
-  #watchSilence(pc) {
-    for (const { track } of pc.getReceivers()) {
-      if (track.kind !== "video") continue;
-      track.addEventListener("mute", () => {
-        if (this.state === "playing") this.#tell("waiting", "Nothing arrives; the publisher is away.");
-      });
-      track.addEventListener("unmute", () => {
-        if (this.#played && this.pc === pc) this.#tell("playing", "Playing.");
-      });
+  /** Says so while no packet comes: the publisher is away, the session still lives. Chromium does
+   * not mute the tracks then, so the packets are counted. */
+  async #watchSilence(pc) {
+    let before = 0;
+    let silentS = 0;
+    while (this.pc === pc) {
+      await new Promise((resolve) => setTimeout(resolve, 1000));
+      const packets = await packetsReceived(pc);
+      if (this.pc !== pc) return;
+      silentS = packets > before ? 0 : silentS + 1;
+      before = packets;
+      if (this.state === "playing" && silentS >= SILENT_AFTER_S) {
+        this.#tell("waiting", "Nothing arrives; the publisher is away.");
+      } else if (this.state === "waiting" && this.#played && silentS === 0) {
+        this.#tell("playing", "Playing.");
+      }
     }
   }
 
@@ -117,4 +127,9 @@ export class Player extends EventTarget {
     this.state = state;
     this.dispatchEvent(new CustomEvent("state", { detail: { state, sentence, status } }));
   }
+}
+
+async function packetsReceived(pc) {
+  const rows = [...(await pc.getStats()).values()].filter((row) => row.type === "inbound-rtp");
+  return rows.reduce((total, row) => total + row.packetsReceived, 0);
 }

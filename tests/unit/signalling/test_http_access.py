@@ -98,9 +98,23 @@ async def test_another_hook_may_authorise(plain: Site) -> None:
         ({"X-Forwarded-For": "198.51.100.7"}, 403),
         ({"X-Forwarded-For": "127.0.0.1"}, 403),
         ({"Forwarded": "for=198.51.100.7"}, 403),
+        ({"X-Real-IP": "198.51.100.7"}, 403),
+        ({"Via": "1.1 proxy.example"}, 403),
         ({"Origin": "https://evil.example"}, 403),
+        ({"Origin": "http://[::1"}, 403),
+        ({"Origin": "null"}, 403),
     ],
-    ids=["direct", "proxied", "claims loopback", "forwarded", "a foreign page"],
+    ids=[
+        "direct",
+        "proxied",
+        "claims loopback",
+        "forwarded",
+        "nginx",
+        "any proxy",
+        "a foreign page",
+        "a broken origin",
+        "an opaque origin",
+    ],
 )
 async def test_loopback_without_trusted_proxies(
     plain: Site, headers: dict[str, str], status: int
@@ -120,6 +134,7 @@ async def test_loopback_without_trusted_proxies(
         ({"Forwarded": 'for="[::1]:4711"'}, 200),
         ({"Forwarded": 'for="[2001:db8::1]:4711"'}, 403),
         ({"Forwarded": "for=unknown"}, 403),
+        ({"X-Real-IP": "127.0.0.1"}, 403),
         ({"Forwarded": "for=127.0.0.1", "X-Forwarded-For": "198.51.100.7"}, 403),
     ],
 )
@@ -131,6 +146,33 @@ async def test_loopback_behind_trusted_proxies(headers: dict[str, str], status: 
 async def test_own_page_may_ask(plain: Site) -> None:
     origin = str(plain.client.make_url("/")).rstrip("/")
     assert (await plain.client.get("/api/streams", headers={"Origin": origin})).status == 200
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("127.0.0.1:8080", 200),
+        ("[::1]:8080", 200),
+        ("localhost:8080", 200),
+        ("LOCALHOST", 200),
+        ("evil.example:8080", 403),
+        ("127.0.0.1.evil.example", 403),
+        ("localhost.evil.example", 403),
+        ("", 403),
+    ],
+)
+async def test_a_name_that_was_pointed_here_opens_nothing(
+    plain: Site, host: str, status: int
+) -> None:
+    for headers in ({"Host": host}, {"Host": host, "Origin": f"http://{host}"}):
+        for path in ("/api/streams", "/metrics"):
+            assert (await plain.client.get(path, headers=headers)).status == status
+
+
+async def test_with_a_token_any_name_serves() -> None:
+    async with site(auth={"admin_token": "right"}) as guarded:
+        headers = {"Authorization": "Bearer right", "Host": "media.example"}
+        assert (await guarded.client.get("/api/streams", headers=headers)).status == 200
 
 
 async def test_with_a_token_any_page_may_ask() -> None:

@@ -110,6 +110,11 @@ impl Publisher {
         Media::Publish { stream: STREAM, tracks }
     }
 
+    /// Its next frame is no keyframe.
+    pub fn begin_between_keyframes(&mut self) {
+        self.frames = 1;
+    }
+
     pub fn owns(&self, address: SocketAddr) -> bool {
         self.ice.owns(address)
     }
@@ -212,6 +217,7 @@ impl Publisher {
             payload[1] = u8::from(!keyframe);
         }
         payload[4..12].copy_from_slice(&serial.to_be_bytes());
+        payload[12..20].copy_from_slice(&self.session.0.to_be_bytes());
         payload
     }
 

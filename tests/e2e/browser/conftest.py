@@ -1,0 +1,79 @@
+"""The fixtures of the browser tests: servers and Chromiums, ended after each test."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
+
+import pytest
+from playwright.async_api import BrowserContext, async_playwright
+
+from tests.conftest import MISSING_TOOL
+from tests.e2e.browser.rig import Server, start_server
+
+CHROMIUM = shutil.which("chromium")
+
+# What headless Chromium needs anywhere; no word of WebRTC.
+PLAIN_FLAGS = (
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+# Media over 127.0.0.1 and ::1, and between two pages without multicast DNS; sound without a click.
+WEBRTC_FLAGS = (
+    "--allow-loopback-in-peer-connection",
+    "--disable-features=WebRtcHideLocalIpsWithMdns",
+    "--autoplay-policy=no-user-gesture-required",
+)
+
+Serve = Callable[..., Server]
+Launch = Callable[..., Awaitable[BrowserContext]]
+
+
+@pytest.fixture
+def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
+    """Starts servers: ``serve(*arguments, command="serve", http="127.0.0.1:0")``."""
+    started: list[Server] = []
+
+    def start(*arguments: str, command: str = "serve", http: str = "127.0.0.1:0") -> Server:
+        directory = tmp_path_factory.mktemp("server")
+        started.append(start_server(directory, *arguments, command=command, http=http))
+        return started[-1]
+
+    yield start
+    for server in started:
+        server.process.terminate()
+    for server in started:
+        server.process.wait(30)
+        assert "Traceback" not in server.log.read_text(), server.log.read_text()
+
+
+@pytest.fixture
+async def launch() -> AsyncIterator[Launch]:
+    """Launches Chromiums: ``await launch(flags=WEBRTC_FLAGS, executable=None)``. As root it has no
+    sandbox."""
+    if CHROMIUM is None:
+        pytest.skip(f"{MISSING_TOOL}Chromium")
+    async with async_playwright() as playwright:
+
+        async def start(
+            flags: tuple[str, ...] = WEBRTC_FLAGS, executable: Path | None = None
+        ) -> BrowserContext:
+            browser = await playwright.chromium.launch(
+                executable_path=executable or CHROMIUM,
+                args=[*PLAIN_FLAGS, *flags],
+                chromium_sandbox=False,
+            )
+            return await browser.new_context(viewport={"width": 1280, "height": 800})
+
+        yield start
+
+
+@pytest.fixture
+async def chromium(launch: Launch) -> BrowserContext:
+    """A Chromium that may use loopback."""
+    return await launch()
