@@ -222,8 +222,12 @@ class Peer:
         """Everything that is needed for media."""
         self.checked()
         self.shake_hands()
-        # Tells the server that its last flight arrived.
+        # The first report that the server can open tells it that its last flight arrived, and its
+        # connection object goes. What comes before the keys are in place is dropped.
         self.send_rtcp(receiver_report(1))
+        while self.server.metric('pyforward_dtls_handshakes{state="lingering"}'):
+            self.send_rtcp(receiver_report(1))
+            self.pumped(lambda: False, 0.01)
         return self
 
     # Sending -------------------------------------------------------------------------------------

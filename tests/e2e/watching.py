@@ -21,7 +21,7 @@ class Watching:
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
-    def more(self, count: int = 30, within_s: float = 20.0) -> None:
+    def more(self, count: int = 10, within_s: float = 20.0) -> None:
         """So many more packets come in."""
         wanted = len(self.peer.rtp) + count
         wait_for(f"{count} more packets", lambda: self._has(wanted), within_s)
