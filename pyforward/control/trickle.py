@@ -1,5 +1,5 @@
-"""PATCH on a session: preconditions (RFC 9725 §4.3.1, RFC 9110 §13.1.1), then by fragments (RFC 8840)
-trickle (§4.3.2) and restart (§4.3.3). Nothing here awaits, and nothing ends a session."""
+"""PATCH on a session: preconditions (RFC 9725 §4.3.1, RFC 9110 §13.1.1), then trickle (§4.3.2) or
+restart (§4.3.3) by a fragment (RFC 8840). Nothing here awaits, and nothing ends a session."""
 
 from __future__ import annotations
 

@@ -70,9 +70,7 @@ def parse_fragment(text: str) -> Fragment:
     )
 
 
-def answer_fragment(
-    asked: Fragment, ufrag: str, pwd: str, candidates: Sequence[Candidate]
-) -> str:
+def answer_fragment(asked: Fragment, ufrag: str, pwd: str, candidates: Sequence[Candidate]) -> str:
     """Our side of a restart: an ICE-lite agent with these credentials and all of its candidates, in
     the section that the peer's fragment speaks of."""
     lines = ["a=ice-lite"]

@@ -258,9 +258,7 @@ def test_a_restart_changes_credentials_and_etag_and_keeps_both_ufrags_taken() ->
     assert first is not None
     for number in (2, 3):
         ice = IceCredentials(f"00r{number}", "p" * 24, "peer", "q" * 24)
-        assert book.restart_ice(SessionId(1), ice, f'"{number}"') == [
-            RestartIce(SessionId(1), ice)
-        ]
+        assert book.restart_ice(SessionId(1), ice, f'"{number}"') == [RestartIce(SessionId(1), ice)]
         assert (session.peer.ice, session.peer.etag) == (ice, f'"{number}"')
     taken = {u for u in (first.local_ufrag, "00r2", "00r3") if book.is_ufrag_taken(u)}
     assert taken == {"00r2", "00r3"}
