@@ -6,12 +6,16 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+import structlog
+
 from pyforward import ice
 from pyforward.commands import IceCredentials
 from pyforward.control.context import Context, new_credentials
 from pyforward.errors import PreconditionFailed, PreconditionRequired, Unprocessable
-from pyforward.ids import new_etag
+from pyforward.ids import format_session, new_etag
 from pyforward.state import Session
+
+_log = structlog.get_logger("pyforward.control")
 
 _ENTITY_TAG = re.compile(r'(W/)?("[^"]*")')
 
@@ -44,6 +48,12 @@ def patch(
     etag = new_etag()
     credentials = IceCredentials(ufrag, pwd, fragment.ufrag, fragment.pwd)
     context.commit(context.books.restart_ice(session.id, credentials, etag))
+    _log.info(
+        "ice_restarts",
+        role=session.role,
+        stream=session.stream.name,
+        session=format_session(session.id),
+    )
     return Patched(etag, ice.answer_fragment(fragment, ufrag, pwd, context.candidates))
 
 

@@ -29,8 +29,6 @@ async def test_both_sides_restart(serve: Serve, chromium: BrowserContext) -> Non
     assert figures.state == "connected"
     assert figures.video["packetsLost"] == 0
     assert figures.audio["packetsLost"] == 0
-    assert figures.video["pliCount"] <= 1, "no picture had to be begun again"
-    # What was retired is not asked for any more.
     assert server.metric("pyforward_sessions") == 2
 
 
