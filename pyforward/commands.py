@@ -11,7 +11,7 @@ their registered names (RFC 5764 §4.1.2, RFC 7714 §14.2).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from pyforward.ids import SessionId, StreamId
@@ -40,9 +40,9 @@ class IceCredentials:
     """Short-term credentials of both sides (RFC 8445 §5.3)."""
 
     local_ufrag: str
-    local_pwd: str
+    local_pwd: str = field(repr=False)
     remote_ufrag: str
-    remote_pwd: str
+    remote_pwd: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,10 +160,10 @@ class InstallKeys:
 
     session: SessionId
     profile: SrtpProfile
-    local_key: bytes
-    local_salt: bytes
-    remote_key: bytes
-    remote_salt: bytes
+    local_key: bytes = field(repr=False)
+    local_salt: bytes = field(repr=False)
+    remote_key: bytes = field(repr=False)
+    remote_salt: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)

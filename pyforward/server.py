@@ -15,6 +15,7 @@ import json
 import os
 import resource
 import signal
+import socket
 import ssl
 import tempfile
 from collections.abc import Callable, Iterator
@@ -36,6 +37,8 @@ from pyforward.metrics import Exporter
 
 STOP_LIMIT_S = 1.9
 """From the first signal to the end of the process, whatever hangs."""
+
+_BACKLOG = 1024
 
 _log = structlog.get_logger("pyforward.server")
 
@@ -158,20 +161,23 @@ def _tls(config: Config) -> ssl.SSLContext | None:
         return None
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     try:
-        context.load_cert_chain(config.http.tls_cert, config.http.tls_key)
-    except (OSError, ssl.SSLError) as error:
+        # An empty password, because without one OpenSSL asks the terminal for it and waits.
+        context.load_cert_chain(config.http.tls_cert, config.http.tls_key, password="")
+    except OSError as error:
+        why = error.strerror or str(error)
+        if isinstance(error, ssl.SSLError):  # its own words name lines of C
+            why = "not a PEM certificate and its own unencrypted PEM key"
         raise ConfigError(
             f"http.tls_cert, http.tls_key: {config.http.tls_cert} and {config.http.tls_key} "
-            f"cannot be used: {error.strerror or error}."
+            f"cannot be used: {why}."
         ) from None
     return context
 
 
 async def _listen(config: Config, runner: web.AppRunner, tls: ssl.SSLContext | None) -> str:
     """Opens the HTTP port and returns the URL that this machine reaches it by."""
-    site = web.TCPSite(runner, config.http.address, config.http.port, ssl_context=tls, backlog=1024)
     try:
-        await site.start()
+        await _site(config, runner, tls).start()
     except OSError as error:
         raise HostError(_http_refusal(config, error)) from None
     bound = ipaddress.ip_address(config.http.address)
@@ -179,6 +185,20 @@ async def _listen(config: Config, runner: web.AppRunner, tls: ssl.SSLContext | N
         bound = ipaddress.ip_address("127.0.0.1" if bound.version == 4 else "::1")
     host = f"[{bound}]" if bound.version == 6 else str(bound)
     return f"{'https' if tls else 'http'}://{host}:{runner.addresses[0][1]}"
+
+
+def _site(config: Config, runner: web.AppRunner, tls: ssl.SSLContext | None) -> web.BaseSite:
+    address, port = config.http.address, config.http.port
+    if address != "::":
+        return web.TCPSite(runner, address, port, ssl_context=tls, backlog=_BACKLOG)
+    # Event loops make such a listener deaf to IPv4, but [::] stands for every address.
+    listener = socket.create_server(
+        (address, port),
+        family=socket.AF_INET6,
+        backlog=_BACKLOG,
+        dualstack_ipv6=socket.has_dualstack_ipv6(),
+    )
+    return web.SockSite(runner, listener, ssl_context=tls, backlog=_BACKLOG)
 
 
 def _http_refusal(config: Config, error: OSError) -> str:
@@ -208,11 +228,12 @@ def _announced(
         "pid": os.getpid(),
     }
     try:
-        with tempfile.NamedTemporaryFile(
-            "w", dir=ready_file.parent, prefix=f".{ready_file.name}.", delete=False
-        ) as draft:
-            json.dump(told, draft)
-        Path(draft.name).replace(ready_file)
+        with tempfile.TemporaryDirectory(
+            dir=ready_file.parent, prefix=f".{ready_file.name}."
+        ) as folder:
+            draft = Path(folder, "draft")
+            draft.write_text(json.dumps(told), encoding="utf-8")
+            draft.replace(ready_file)
     except OSError as error:
         raise HostError(f"--ready-file {ready_file}: {error.strerror}.") from None
     try:

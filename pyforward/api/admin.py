@@ -44,8 +44,8 @@ class Admin:
         add_resource(app, "/api/streams/{stream}/viewers", {"GET": guard(self._viewers)})
         add_resource(app, "/api/sessions/{session}", {"DELETE": guard(self._end_session)})
         add_resource(app, "/metrics", {"GET": guard(self._metrics)})
-        add_resource(app, "/healthz", {"GET": self._alive, "HEAD": self._alive})
-        add_resource(app, "/readyz", {"GET": self._ready, "HEAD": self._ready})
+        add_resource(app, "/healthz", {"GET": self._alive})
+        add_resource(app, "/readyz", {"GET": self._ready})
 
     def _guarded(self, handler: Callable[[web.Request], Awaitable[web.Response]]) -> Handler:
         async def guarded(request: web.Request) -> web.Response:

@@ -19,6 +19,10 @@ from pyforward.api.whip import add_whip
 from pyforward.config import Config
 from pyforward.control import Authorise, Control
 
+STOP_PATIENCE_S = 0.1
+"""How long a stop waits for a request to end, and once more after it was cancelled: a body that
+comes slowly must not cost the 2 s that the whole process has."""
+
 _log = structlog.get_logger("pyforward.http")
 
 
@@ -48,7 +52,7 @@ def make_runner(app: web.Application, config: Config) -> web.AppRunner:
         access_log_class=AccessLogger,
         auto_decompress=False,
         handler_cancellation=True,
-        shutdown_timeout=0.5,
+        shutdown_timeout=STOP_PATIENCE_S,
     )
 
 

@@ -33,8 +33,11 @@ def add_resource(
     handlers: dict[str, Handler],
     describe: dict[str, str] | None = None,
 ) -> None:
-    """Routes the methods of one path. OPTIONS answers without a token, with the methods and with
-    the headers of ``describe``."""
+    """Routes the methods of one path. HEAD goes wherever GET does (RFC 9110 §9.1), unless it has a
+    handler of its own. OPTIONS answers without a token, with the methods and with the headers of
+    ``describe``."""
+    if "GET" in handlers:
+        handlers = {"HEAD": handlers["GET"], **handlers}
     methods = ", ".join(sorted({*handlers, "OPTIONS"}))
 
     async def options(_request: web.Request) -> web.Response:

@@ -55,7 +55,7 @@ class Pages:
             ("/watch/{stream}", watch),
             ("/static/{file}", static),
         ):
-            add_resource(app, path, {"GET": handler, "HEAD": handler})
+            add_resource(app, path, {"GET": handler})
 
     def _serve(self, request: web.Request, name: str) -> web.Response:
         file = self._files.get(name)

@@ -203,8 +203,8 @@ class Limits(Section):
         1000, "Streams at one time, declared ones included.", unit="streams", ge=1, le=1_000_000
     )
     sessions_half_open: int = setting(
-        10_000,
-        "Sessions at one time that have no keys yet.",
+        20_000,
+        "Sessions at one time that have no keys yet; more get 503 with Retry-After.",
         unit="sessions",
         ge=1,
         le=1_000_000,
@@ -250,7 +250,7 @@ class Streams(Section):
                 raise ValueError(
                     f"{name!r} is no stream name: up to 128 letters, digits and . _ ~ -"
                 )
-        return value
+        return tuple(dict.fromkeys(value))
 
 
 class Engine(Section):

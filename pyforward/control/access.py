@@ -8,7 +8,7 @@ credential came and one is needed, ``Forbidden`` where it does not suffice.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address
 from typing import Literal
 
@@ -22,7 +22,7 @@ class AccessRequest:
 
     role: AccessRole
     stream: str | None
-    token: str | None
+    token: str | None = field(repr=False)
     peer: IPv4Address | IPv6Address | None
 
 

@@ -116,7 +116,7 @@ class Context:
         """Refuses a join while stopping, or while too many sessions are half-open."""
         if self.stopping:
             raise Overloaded(self.retry_after_s(2.0), "This server is stopping; ask again later.")
-        if self.books.half_open_count > self.config.limits.sessions_half_open:
+        if self.books.half_open_count >= self.config.limits.sessions_half_open:
             raise Overloaded(
                 self.retry_after_s(), "Too many sessions are still connecting; ask again later."
             )

@@ -4,7 +4,7 @@ no other request runs, and a request that fails has changed nothing."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pyforward import sdp
 from pyforward.commands import PublishTrack
@@ -20,7 +20,7 @@ class Accepted:
     """A join that has its answer. ``secret`` ends the session's URL; ``etag`` has its quotes."""
 
     session: SessionId
-    secret: str
+    secret: str = field(repr=False)
     etag: str
     answer: str
 

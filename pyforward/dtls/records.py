@@ -21,6 +21,9 @@ MAX_MESSAGE_SEQUENCE = 32
 
 MAX_HELLO_DATAGRAMS = 6
 MAX_HELLO_BYTES = 6 * 1024
+MAX_HELLO_PARTS = 16
+"""Separate stretches of a ClientHello: a datagram can hold 150 fragments of one byte, and sorting
+them in among each other would keep the loop busy for long."""
 
 _RECORD_HEADER = 13
 _MESSAGE_HEADER = 12
@@ -119,6 +122,9 @@ class HelloAssembly:
                 self._clear()
                 self._length, self._sequence = fragment.length, fragment.sequence
             covered = _merge([*self._covered, (fragment.offset, fragment.end)])
+            if len(covered) > MAX_HELLO_PARTS:
+                self._clear()
+                return
             grew = grew or covered != self._covered
             self._covered = covered
         if not grew:

@@ -47,14 +47,14 @@ class OfferedFormat:
 
 
 def formats(media: Media) -> list[OfferedFormat]:
-    """The forwardable formats in the order of the m-line, which is the peer's preference."""
+    """The forwardable formats in the order of the m-line, which is the peer's preference. One that
+    is listed again is the same one: reading it a hundred times would stop the loop for seconds."""
     maps = _rtpmaps(media)
     fmtps = _by_payload_type(media, "fmtp")
     rtx = _rtx(maps, fmtps)
     feedback = _feedback(media)
     found = []
-    for text in media.formats:
-        payload_type = _payload_type(text)
+    for payload_type in dict.fromkeys(map(_payload_type, media.formats)):
         encoding = maps.get(payload_type) if payload_type is not None else None
         if payload_type is None or encoding is None:
             continue

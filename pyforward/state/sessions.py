@@ -47,7 +47,7 @@ class Peer:
     """
 
     session: SessionId
-    secret: str
+    secret: str = field(repr=False)
     etag: str
     ice: IceCredentials | None = None
     dtls_role: DtlsRole = "server"

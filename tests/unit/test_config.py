@@ -50,6 +50,10 @@ class TestPrecedence:
         file = written(tmp_path, to_toml(defaults, {}))
         assert load(file=file, environment={}).config == defaults
 
+    def test_a_stream_that_is_declared_twice_is_one_stream(self) -> None:
+        flags = {"streams.declared": "stage,lobby,stage"}
+        assert load(environment={}, flags=flags).config.streams.declared == ("stage", "lobby")
+
     def test_lists_and_switches_in_text(self) -> None:
         config = load(
             environment={

@@ -7,6 +7,7 @@ import pytest
 from pyforward import sdp
 from pyforward.commands import Codec
 from pyforward.errors import BadOffer, NoCommonCodec, RequestError, Unprocessable
+from pyforward.sdp.codecs import formats
 from tests.unit.offers import H264, LIVE, VIEWERS, changed, local, offer, offer_text, sections
 
 CHROMIUM = "chromium-watch.sdp"
@@ -287,3 +288,13 @@ def test_refused_with_a_reason(
 ) -> None:
     with pytest.raises(error, match=reason):
         _watch(CHROMIUM, change, live=live)
+
+
+def test_a_format_that_is_listed_again_is_read_once() -> None:
+    # 128 times one format with thousands of parameters used to stop the loop for seconds.
+    line = "m=video 36266 UDP/TLS/RTP/SAVPF 96 "
+    media = changed(CHROMIUM, (line, line + "96 096 96 ")).media[1]
+    assert media.kind == "video"
+    payload_types = [item.payload_type for item in formats(media)]
+    assert payload_types.count(96) == 1
+    assert len(set(payload_types)) == len(payload_types)

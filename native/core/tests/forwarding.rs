@@ -7,7 +7,8 @@ mod rig;
 use std::time::Duration;
 
 use pyforward_core::command::{AddSession, CloseReason, Command, Media};
-use pyforward_core::ids::{SessionId, StreamId};
+use pyforward_core::event::Event;
+use pyforward_core::ids::{SessionId, StreamId, Ticket};
 use pyforward_core::media::Kind;
 use pyforward_core::session::Claim;
 use pyforward_core::srtp::Profile;
@@ -150,6 +151,21 @@ fn a_late_viewer_starts_at_a_keyframe_that_was_asked_for() {
 }
 
 #[test]
+fn who_starts_out_of_the_cache_asks_for_no_keyframe() {
+    let mut rig = rig(1);
+    rig.publishers.get_mut(&PUBLISHER).unwrap().frames_between_keyframes = 1_000_000;
+    watch(&mut rig, 10, 3_000, Profile::AeadAes128Gcm, true);
+    rig.run_for(Duration::from_millis(60));
+    let asked = rig.publishers[&PUBLISHER].keyframe_requests;
+    let viewer = watch(&mut rig, 11, 3_001, Profile::AeadAes128Gcm, true);
+    rig.run_for(Duration::from_secs(1));
+    assert!(rig.viewers[&viewer].payloads(Kind::Video).len() > 100);
+    assert_eq!(rig.publishers[&PUBLISHER].keyframe_requests, asked);
+    end_of_stream(&mut rig);
+    assert_whole(&rig, viewer, Kind::Video);
+}
+
+#[test]
 fn many_wishes_for_a_keyframe_are_one_request() {
     let mut rig = rig(2);
     let viewers: Vec<_> = (0..20)
@@ -235,6 +251,51 @@ fn sender_reports_keep_both_tracks_on_one_clock() {
         let ticks = f64::from(last.2.wrapping_sub(first.2));
         assert!((ticks / seconds / rate - 1.0).abs() < 0.001, "{kind:?} runs at its rate");
     }
+}
+
+/// How far the last sender report of a track is from its newest packet, in seconds: what a viewer
+/// would be off in lip sync.
+fn off_by(rig: &Rig, session: SessionId, kind: Kind) -> f64 {
+    let viewer = &rig.viewers[&session];
+    let ssrc = Viewer::ssrc(session, kind);
+    let (_, ntp, timestamp) = viewer.sender_reports.iter().rfind(|r| r.0 == ssrc).unwrap();
+    let now = rig::config(0, 1).wall_clock.ntp(rig.now).0;
+    let passed = now.wrapping_sub(*ntp) as f64 / (1u64 << 32) as f64;
+    let newest = viewer.media[kind as usize].last_key_value().unwrap().1.timestamp;
+    let rate = if kind == Kind::Audio { 48_000.0 } else { 90_000.0 };
+    passed - f64::from(newest.wrapping_sub(*timestamp).cast_signed()) / rate
+}
+
+#[test]
+fn lips_are_in_sync_with_the_next_publisher_too() {
+    let mut rig = rig(2);
+    let viewer = watch(&mut rig, 10, 3_000, Profile::AeadAes128Gcm, true);
+    rig.run_for(Duration::from_secs(6));
+    let in_sync = |rig: &Rig| Kind::ALL.map(|kind| off_by(rig, viewer, kind).abs() < 0.05);
+    assert_eq!(in_sync(&rig), [true; 2]);
+    rig.command(Command::RemoveSession { session: PUBLISHER, reason: CloseReason::Replaced });
+    rig.run_for(Duration::from_secs(20));
+    publish(&mut rig, SessionId(2), 2_001, 60_000);
+    rig.run_for(Duration::from_secs(6));
+    assert_eq!(in_sync(&rig), [true; 2]);
+}
+
+#[test]
+fn who_gets_nothing_has_no_bitrate() {
+    let mut rig = rig(1);
+    let viewer = watch(&mut rig, 10, 3_000, Profile::AeadAes128Gcm, true);
+    rig.run_for(Duration::from_secs(3));
+    let bitrate = |rig: &mut Rig| {
+        rig.events.clear();
+        rig.command(Command::ReportSessions { ticket: Ticket(1), sessions: vec![viewer] });
+        let Event::Report { rows, .. } = &rig.events[0] else { panic!("{:?}", rig.events) };
+        rows[0].bitrate_bps
+    };
+    let live = bitrate(&mut rig);
+    assert!((1_000_000..2_500_000).contains(&live), "{live}: 30 frames of 4.4 kB a second");
+    rig.publishers.get_mut(&PUBLISHER).unwrap().on_air = false;
+    rig.run_for(Duration::from_secs(3));
+    assert_eq!(bitrate(&mut rig), 0);
 }
 
 #[test]

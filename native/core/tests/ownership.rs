@@ -85,6 +85,7 @@ fn whose_path_was_taken_sends_there_no_more() {
 #[test]
 fn keys_are_installed_once() {
     let mut rig = live();
+    rig.run_for(Duration::from_secs(10));
     let asked = rig.publishers[&PUBLISHER].keyframe_requests;
     // The same keys in a second sealer would count from zero again: the publisher would refuse
     // all of it as replayed, if its nonces were not given away first.

@@ -93,9 +93,9 @@ fn a_keyframe_whose_first_packet_comes_late_is_sent_once_and_whole() {
     send(&mut rig, LOCAL, &[second, third]);
     send(&mut rig, LOCAL, &frame(13, 3, false));
     assert_eq!(numbers(&rig, viewer), [0; 0], "nothing shows a keyframe");
-    // The rest of the next frame comes in the same round.
-    let [fourth, fifth, _] = frame(16, 4, false);
-    send(&mut rig, LOCAL, &[fourth, first, fifth]);
+    // Between whole frames, all in one round.
+    let alone = |number, frame| Packet { number, frame, keyframe: false, first: true, last: true };
+    send(&mut rig, LOCAL, &[alone(16, 4), first, alone(17, 5)]);
     assert_eq!(numbers(&rig, viewer), (10..=17).collect::<Vec<_>>());
     assert_eq!(rig.counted(Counter::PacketsOut), 8, "each of them once");
     assert_eq!(rig.viewers[&viewer].missing(Kind::Video), [0; 0]);

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.browser
 
 WINDOW_S = 10.0
 # A machine that others use freezes a page now and then; what the server does wrong it does always.
-WINDOWS = 3
+WINDOWS = 2
 
 
 @dataclass(frozen=True)

@@ -178,7 +178,7 @@ async def test_half_open_limit_lets_connected_ones_through() -> None:
     async with running(config(limits={"sessions_half_open": 3})) as world:
         publisher = await world.publish("show", PUBLISH)
         await world.connect(publisher.session)
-        viewers = [await world.watch("show", WATCH) for _ in range(4)]
+        viewers = [await world.watch("show", WATCH) for _ in range(3)]
         with pytest.raises(Overloaded, match="connecting") as caught:
             await world.watch("show", WATCH)
         assert caught.value.retry_after_s is not None

@@ -158,6 +158,15 @@ async def test_head_and_get_of_an_endpoint(plain: Site) -> None:
         assert await response.read() == b""
 
 
+async def test_head_goes_wherever_get_does(plain: Site) -> None:
+    await plain.location("/whip/show", PUBLISH)
+    for path in ("/api/streams", "/api/streams/show/viewers", "/metrics", "/healthz", "/readyz"):
+        got, head = await plain.client.get(path), await plain.client.head(path)
+        assert (head.status, head.content_type) == (200, got.content_type)
+        assert await head.read() == b""
+        assert await got.read()
+
+
 async def test_other_methods_are_told_what_is_taken(plain: Site) -> None:
     response = await plain.client.put("/whip/show")
     body = await problem(response, 405, "method_not_allowed")

@@ -17,13 +17,13 @@ from tests.unit.signalling.site import EXPOSED
 from tests.unit.signalling.world import running
 
 POST = b"POST /whep/show HTTP/1.1\r\nHost: x\r\nContent-Type: application/sdp\r\n"
+DEFAULTS = Config()
 SECRET = b"Authorization: Bearer hunter2\r\n"
 
 
 @asynccontextmanager
-async def listening() -> AsyncIterator[tuple[str, int]]:
+async def listening(config: Config = DEFAULTS) -> AsyncIterator[tuple[str, int]]:
     """The application behind the runner that the server uses."""
-    config = Config()
     async with running(config) as world:
         app = make_app(
             world.control, config, TokenAuthoriser(config), lambda _: (b"", "text/plain")
@@ -92,16 +92,9 @@ async def test_an_expectation_that_nobody_meets_is_a_problem_too() -> None:
 
 async def test_what_cannot_be_read_is_logged_as_an_access_as_well() -> None:
     config = Config.model_validate({"log": {"level": "debug"}})
-    async with running(config) as world:
-        app = make_app(
-            world.control, config, TokenAuthoriser(config), lambda _: (b"", "text/plain")
-        )
-        runner = make_runner(app, config)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        with structlog.testing.capture_logs() as entries:
-            status, _, _ = await ask(runner.addresses[0][:2], b"G@T / HTTP/1.1\r\n\r\n")
-            await runner.cleanup()
+    with structlog.testing.capture_logs() as entries:
+        async with listening(config) as address:
+            status, _, _ = await ask(address, b"G@T / HTTP/1.1\r\n\r\n")
     assert status == 400
     (access,) = [entry for entry in entries if entry["event"] == "request"]
     assert (access["route"], access["status"]) == ("(none)", 400)

@@ -69,9 +69,10 @@ pub struct Association {
     /// What it does.
     pub part: Part,
     /// Both directions of SRTP once the handshake is done. A viewer's sealer is its subscriber's.
-    pub opener: Option<Opener>,
+    /// Apart, because key schedules are large and most of a flood never gets so far.
+    pub opener: Option<Box<Opener>>,
     /// A publisher's way back: reports and requests.
-    pub sealer: Option<Sealer>,
+    pub sealer: Option<Box<Sealer>>,
     /// Negotiated with the keys.
     pub profile: Option<Profile>,
     /// The sealed close_notify; set when control freed the DTLS connection.

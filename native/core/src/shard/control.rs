@@ -128,12 +128,12 @@ impl Shard {
         association.profile = Some(profile);
         match association.part {
             Part::Publisher { .. } => {
-                association.opener = Some(Opener::new(profile, remote, PUBLISHER_LIMITS));
-                association.sealer = Some(sealer);
+                association.opener = Some(Box::new(Opener::new(profile, remote, PUBLISHER_LIMITS)));
+                association.sealer = Some(Box::new(sealer));
                 self.source_up(slot);
             }
             Part::Viewer { stream, .. } => {
-                association.opener = Some(Opener::new(profile, remote, VIEWER_LIMITS));
+                association.opener = Some(Box::new(Opener::new(profile, remote, VIEWER_LIMITS)));
                 self.subscribe(now, slot, stream, sealer);
             }
         }
@@ -162,7 +162,8 @@ impl Shard {
             random,
         };
         let position = stream.subscribers.insert(Subscriber::new(now, beginning));
-        stream.keyframe_wanted = true;
+        // One that it can start at needs no other; if it does not come to that, its duties ask.
+        stream.keyframe_wanted |= stream.start(now).is_none();
         mark_ready(stream, &mut self.streams_ready);
         let first = stream.subscribers.len() == 1;
         if let Some(association) = session.association.as_deref_mut() {

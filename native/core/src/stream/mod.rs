@@ -183,6 +183,12 @@ impl Stream {
         subscriber
     }
 
+    /// Where a viewer may start now; see [`Track::start`].
+    #[must_use]
+    pub fn start(&self, now: Time) -> Option<Start> {
+        self.tracks[Kind::Video as usize].start(now)
+    }
+
     /// What a sender report told (RFC 3550 §6.4.1).
     pub fn set_clock(
         &mut self,

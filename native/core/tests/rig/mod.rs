@@ -215,6 +215,11 @@ impl Rig {
         assert!(got.iter().eq(sent[first..].iter()), "byte by byte");
     }
 
+    /// The newest number that left under this SSRC.
+    pub fn newest(&self, ssrc: Ssrc) -> Option<u16> {
+        self.newest.get(&ssrc).map(|index| *index as u16)
+    }
+
     pub fn random(&mut self) -> u64 {
         self.random ^= self.random << 13;
         self.random ^= self.random >> 7;

@@ -36,6 +36,10 @@ pub struct Publisher {
     pub sent: [Vec<Vec<u8>>; 2],
     pub keyframe_requests: u64,
     pub nacked: u64,
+    /// When a video packet was asked for.
+    pub asked: Vec<(Time, u16)>,
+    /// A video packet, counted from 1, that never leaves and cannot be repaired.
+    pub lost_for_good: Option<usize>,
     pub frames_between_keyframes: u64,
     pub bye: bool,
     pub checks: bool,
@@ -64,6 +68,8 @@ impl Publisher {
             sent: [Vec::new(), Vec::new()],
             keyframe_requests: 0,
             nacked: 0,
+            asked: Vec::new(),
+            lost_for_good: None,
             frames_between_keyframes: 60,
             bye: false,
             checks: true,
@@ -171,6 +177,7 @@ impl Publisher {
                 Item::Nack { media, sequences } => {
                     for number in sequences {
                         self.nacked += 1;
+                        self.asked.push((now, number));
                         self.repair(media, number);
                     }
                 }
@@ -235,6 +242,9 @@ impl Publisher {
         packet.extend(ssrc.0.to_be_bytes());
         packet.extend(&payload);
         self.sent[kind as usize].push(payload);
+        if kind == Kind::Video && self.lost_for_good == Some(self.sent[1].len()) {
+            return;
+        }
         self.history.insert((ssrc, index as u16), (index, packet.clone()));
         self.seal(index, packet);
     }

@@ -15,6 +15,8 @@ use pyforward_core::time::{Ntp, Time};
 use super::checks::Checks;
 use super::{STREAM, keys};
 
+/// How far back it asks.
+const LATELY: u64 = 2_048;
 /// A number is asked for again when it has been missing for this long, and again after it.
 const ASK_AFTER: Duration = Duration::from_millis(15);
 const ASK_AGAIN: Duration = Duration::from_millis(60);
@@ -187,6 +189,22 @@ impl Viewer {
         (*first..*last).filter(|index| !media.contains_key(index)).collect()
     }
 
+    /// Those of them that may still be had, without walking all that came.
+    fn lately_missing(&self, kind: Kind) -> Vec<u64> {
+        let media = &self.media[kind as usize];
+        let (Some((first, _)), Some((last, _))) = (media.first_key_value(), media.last_key_value())
+        else {
+            return Vec::new();
+        };
+        let mut expected = last.saturating_sub(LATELY).max(*first);
+        let mut missing = Vec::new();
+        for index in media.range(expected..).map(|(index, _)| *index) {
+            missing.extend(expected..index);
+            expected = index + 1;
+        }
+        missing
+    }
+
     fn receive_rtp(&mut self, mut bytes: Vec<u8>) {
         let sealed = bytes.clone();
         let view = rtp::View::parse(&bytes).expect("the server sends valid RTP");
@@ -232,9 +250,9 @@ impl Viewer {
     fn hold_against_nonce(&mut self, view: &rtp::View, sealed: Vec<u8>) {
         let seen = self
             .sealed
-            .iter()
+            .range((view.ssrc, 0)..=(view.ssrc, u64::MAX))
             .rev()
-            .find(|((ssrc, index), _)| *ssrc == view.ssrc && *index as u16 == view.sequence);
+            .find(|((_, index), _)| *index as u16 == view.sequence);
         if let Some((nonce, before)) = seen
             && *before != sealed
         {
@@ -259,7 +277,7 @@ impl Viewer {
     fn ask(&mut self, now: Time) {
         for kind in Kind::ALL {
             let mut numbers = Vec::new();
-            for index in self.missing(kind) {
+            for index in self.lately_missing(kind) {
                 let (asked, times) = self.asked[kind as usize].entry(index).or_insert((now, 0));
                 let wait = if *times == 0 { ASK_AFTER } else { ASK_AGAIN };
                 if now.since(*asked) >= wait && *times < 10 {
