@@ -138,6 +138,15 @@ class AddSession:
 
 
 @dataclass(frozen=True, slots=True)
+class RestartIce:
+    """The peer restarts ICE: these credentials lead to the session too, and its old ones no more
+    once a check with these was authenticated. Paths, DTLS and media go on meanwhile."""
+
+    session: SessionId
+    ice: IceCredentials
+
+
+@dataclass(frozen=True, slots=True)
 class SendDtls:
     """Datagrams of a DTLS flight, in order; each goes out as one datagram."""
 
@@ -198,6 +207,7 @@ Command = (
     AddStream
     | RemoveStream
     | AddSession
+    | RestartIce
     | SendDtls
     | InstallKeys
     | KeepFarewell

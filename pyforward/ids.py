@@ -40,3 +40,8 @@ def parse_session(text: str) -> SessionId | None:
 def new_secret() -> str:
     """128 random bits for a session URL (RFC 9725 §4.2: unguessable)."""
     return secrets.token_urlsafe(16)
+
+
+def new_etag() -> str:
+    """A strong entity tag with its quotes (RFC 9110 §8.8.3)."""
+    return f'"{new_secret()}"'

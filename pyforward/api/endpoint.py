@@ -73,14 +73,22 @@ class Endpoint:
 
     async def _patch(self, request: web.Request) -> web.Response:
         control, stream, secret = self._house.control, *self._session_of(request)
-        etag = control.etag_of(self._role, stream, secret)
+        control.require_session(self._role, stream, secret)
         limit_bytes = self._house.config.limits.body_bytes
         fragment = await read_text(request, FRAGMENT_TYPE, limit_bytes)
         if_match = request.headers.getall("If-Match", [])
-        await control.trickle(
+        patched = await control.trickle(
             self._role, stream, secret, fragment, ",".join(if_match) if if_match else None
         )
-        return web.Response(status=204, headers={"ETag": etag})
+        headers = {"ETag": patched.etag, "Cache-Control": "no-store"}
+        if patched.answer is None:
+            return web.Response(status=204, headers=headers)
+        return web.Response(
+            status=200,
+            body=patched.answer.encode(),
+            content_type=FRAGMENT_TYPE,
+            headers=headers,
+        )
 
     async def _delete(self, request: web.Request) -> web.Response:
         # Whatever If-Match says: ending needs no particular state (RFC 9725 §4.3.1).

@@ -11,6 +11,7 @@ from pyforward.control.control import Control, ControlView
 from pyforward.control.figures import Page, PublisherFigures, StreamFigures, ViewerFigures
 from pyforward.control.joins import reason_of
 from pyforward.control.publish import Accepted
+from pyforward.control.trickle import Patched
 
 __all__ = [
     "Accepted",
@@ -22,6 +23,7 @@ __all__ = [
     "Control",
     "ControlView",
     "Page",
+    "Patched",
     "PublisherFigures",
     "StreamFigures",
     "ViewerFigures",

@@ -19,7 +19,7 @@ from pyforward.control.access import Claims
 from pyforward.control.joins import Joins, jittered
 from pyforward.control.reports import Reports
 from pyforward.errors import Overloaded
-from pyforward.ids import SessionId, new_secret, new_session_id
+from pyforward.ids import SessionId, new_etag, new_secret, new_session_id
 from pyforward.state import Books, DtlsRole, Peer
 
 
@@ -122,6 +122,14 @@ class Context:
             )
 
 
+def new_credentials(context: Context) -> tuple[str, str]:
+    """Our (ufrag, pwd) for a session that begins or restarts; no other session has this ufrag."""
+    ufrag, pwd = ice.new_credentials(context.config.ice.node)
+    while context.books.is_ufrag_taken(ufrag):
+        ufrag, pwd = ice.new_credentials(context.config.ice.node)
+    return ufrag, pwd
+
+
 @dataclass(frozen=True, slots=True)
 class Negotiation:
     """One offer with our side of the transport."""
@@ -136,9 +144,7 @@ def begin(context: Context, offer_untrusted: str, claims: Claims) -> Negotiation
     behind."""
     description = sdp.parse(offer_untrusted)
     remote = sdp.offer_transport(description)
-    ufrag, pwd = ice.new_credentials(context.config.ice.node)
-    while context.books.is_ufrag_taken(ufrag):
-        ufrag, pwd = ice.new_credentials(context.config.ice.node)
+    ufrag, pwd = new_credentials(context)
     local = sdp.LocalTransport(
         ufrag=ufrag,
         pwd=pwd,
@@ -150,7 +156,7 @@ def begin(context: Context, offer_untrusted: str, claims: Claims) -> Negotiation
     peer = Peer(
         session=new_session_id(),
         secret=new_secret(),
-        etag=f'"{new_secret()}"',
+        etag=new_etag(),
         ice=IceCredentials(ufrag, pwd, remote.ufrag, remote.pwd),
         # The active side sends the ClientHello (RFC 8842 §5.3).
         dtls_role="client" if remote.our_setup == "active" else "server",

@@ -28,7 +28,7 @@ from pyforward.control.figures import Page, StreamFigures, ViewerFigures
 from pyforward.control.joins import JoinKey, Joins
 from pyforward.control.publish import Accepted, publish, publish_local
 from pyforward.control.reports import Reports
-from pyforward.control.trickle import check_fragment, check_if_match
+from pyforward.control.trickle import Patched, patch
 from pyforward.control.watch import watch
 from pyforward.errors import SessionNotFound
 from pyforward.ids import SessionId
@@ -147,17 +147,16 @@ class Control:
 
     # Sessions by their URL -----------------------------------------------------------------------
 
-    def etag_of(self, role: Role, name: str, secret: str) -> str:
-        """The session's entity tag, or SessionNotFound: its URL serves one role and one stream."""
-        return self._find(role, name, secret).peer.etag
+    def require_session(self, role: Role, name: str, secret: str) -> None:
+        """Raises SessionNotFound unless there is one: its URL serves one role and one stream."""
+        self._find(role, name, secret)
 
     async def trickle(
         self, role: Role, name: str, secret: str, fragment: str, if_match: str | None
-    ) -> None:
-        """Takes a fragment with candidates; refuses a restart. The session lives on either way."""
-        session = self._find(role, name, secret)
-        check_if_match(if_match, session.peer.etag)
-        check_fragment(fragment, session)
+    ) -> Patched:
+        """Takes a fragment with candidates, or one that restarts ICE. Whatever is refused, the
+        session lives on."""
+        return patch(self._context, self._find(role, name, secret), fragment, if_match)
 
     async def delete(self, role: Role, name: str, secret: str) -> None:
         """Ends the session at once."""

@@ -11,7 +11,7 @@ from pyforward.commands import PublishTrack
 from pyforward.control.access import Claims
 from pyforward.control.context import Context, begin
 from pyforward.errors import Overloaded, StreamInUse
-from pyforward.ids import SessionId, new_secret, new_session_id
+from pyforward.ids import SessionId, new_etag, new_secret, new_session_id
 from pyforward.state import Peer, check_name
 
 
@@ -56,7 +56,7 @@ def publish_local(
     """A publisher inside this process, whose packets come by ``InjectRtp``."""
     name = check_name(name_untrusted)
     _require_place(context, name)
-    peer = Peer(new_session_id(), new_secret(), f'"{new_secret()}"')
+    peer = Peer(new_session_id(), new_secret(), new_etag())
     context.commit(context.books.publish(name, peer, tuple(tracks), tuple(live), context.clock()))
     return peer.session
 

@@ -4,11 +4,12 @@ from aioice import Candidate
 
 from pyforward.ice.candidates import host_candidates, parse_candidate
 from pyforward.ice.credentials import new_credentials
-from pyforward.ice.fragment import Fragment, parse_fragment
+from pyforward.ice.fragment import Fragment, answer_fragment, parse_fragment
 
 __all__ = [
     "Candidate",
     "Fragment",
+    "answer_fragment",
     "host_candidates",
     "new_credentials",
     "parse_candidate",

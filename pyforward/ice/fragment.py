@@ -1,7 +1,10 @@
-"""Trickle fragments (RFC 8840 §9): what a PATCH of ``application/trickle-ice-sdpfrag`` carries."""
+"""Trickle fragments (RFC 8840 §9): what a PATCH of ``application/trickle-ice-sdpfrag`` carries, and
+what answers one that restarts ICE (RFC 9725 §4.3.3)."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from aioice import Candidate
@@ -16,12 +19,15 @@ MAX_FRAGMENT_CANDIDATES = 64
 @dataclass(frozen=True, slots=True)
 class Fragment:
     """``ufrag`` and ``pwd`` are None where the fragment leaves them out; changed ones ask for a
-    restart. A candidate may name a host that only its own network can resolve."""
+    restart. A candidate may name a host that only its own network can resolve. ``kind`` and ``mid``
+    are those of the first media section, the one that carries the bundle's transport."""
 
     ufrag: str | None
     pwd: str | None
     candidates: tuple[Candidate, ...]
     end_of_candidates: bool
+    kind: str | None = None
+    mid: str | None = None
 
 
 def parse_fragment(text: str) -> Fragment:
@@ -31,12 +37,16 @@ def parse_fragment(text: str) -> Fragment:
     credentials: dict[str, str] = {}
     candidates: list[Candidate] = []
     end_of_candidates = False
+    kind: str | None = None
+    mid: str | None = None
     for number, line in enumerate(text.split("\n"), 1):
         line = line.removesuffix("\r")
         if not line:
             continue
         if len(line) < 2 or line[1] != "=" or not line.isprintable():
             raise BadOffer("not a line of the form <letter>=<value>", number)
+        if kind is None and (section := _SECTION.match(line)):
+            kind = section[1]
         if line[0] != "a":
             continue  # m= names the section that the next lines belong to; we have one transport
         name, _, value = line[2:].partition(":")
@@ -48,18 +58,37 @@ def parse_fragment(text: str) -> Fragment:
             candidates.append(_candidate(value, number))
         elif name == "end-of-candidates":
             end_of_candidates = True
+        elif name == "mid" and mid is None and _MID.fullmatch(value):
+            mid = value
     return Fragment(
         credentials.get("ice-ufrag"),
         credentials.get("ice-pwd"),
         tuple(candidates),
         end_of_candidates,
+        kind,
+        mid,
     )
+
+
+def answer_fragment(asked: Fragment, ufrag: str, pwd: str, candidates: Sequence[Candidate]) -> str:
+    """Our side of a restart: an ICE-lite agent with these credentials and all of its candidates, in
+    the section that the peer's fragment speaks of."""
+    lines = ["a=ice-lite"]
+    if asked.mid is not None:
+        # Protocol and format say nothing in a fragment (RFC 8840 §9).
+        lines += [f"m={asked.kind or 'audio'} 9 UDP/TLS/RTP/SAVPF 0", f"a=mid:{asked.mid}"]
+    lines += [f"a=ice-ufrag:{ufrag}", f"a=ice-pwd:{pwd}"]
+    lines += [f"a=candidate:{candidate.to_sdp()}" for candidate in candidates]
+    lines += ["a=end-of-candidates", ""]
+    return "\r\n".join(lines)
 
 
 # Private -----------------------------------------------------------------------------------------
 
 _SHORTEST = {"ice-ufrag": 4, "ice-pwd": 22}  # RFC 8839 §5.4
 _LONGEST = 256
+_SECTION = re.compile(r"m=(audio|video|application) ")
+_MID = re.compile(r"[!#-'*+\-.0-9A-Z^-~]{1,64}")  # a token (RFC 8866 §9)
 
 
 def _keep_credential(credentials: dict[str, str], name: str, value: str, number: int) -> None:

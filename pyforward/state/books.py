@@ -13,7 +13,7 @@ Two rules hold everything together:
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from pyforward.commands import (
@@ -22,10 +22,12 @@ from pyforward.commands import (
     CloseReason,
     Codec,
     Command,
+    IceCredentials,
     Publish,
     PublishTrack,
     RemoveSession,
     RemoveStream,
+    RestartIce,
     Subscribe,
     SubscribeTrack,
 )
@@ -165,6 +167,19 @@ class Books:
         stream.demand.update(codecs)
         self._viewers += 1
         return [AddSession(peer.session, peer.ice, Subscribe(stream.id, tracks, cname))]
+
+    def restart_ice(self, session_id: SessionId, ice: IceCredentials, etag: str) -> list[Command]:
+        """The peer goes on with these credentials under a new entity tag. The ones before them stay
+        taken: checks with them are good until the first one with the new ones."""
+        session = self._sessions.get(session_id)
+        if session is None or session.phase is Phase.CLOSING or session.peer.ice is None:
+            return []
+        if session.replaced_ice is not None:
+            self._ufrags.discard(session.replaced_ice.local_ufrag)
+        session.replaced_ice = session.peer.ice
+        session.peer = replace(session.peer, ice=ice, etag=etag)
+        self._ufrags.add(ice.local_ufrag)
+        return [RestartIce(session_id, ice)]
 
     # What the engine tells -----------------------------------------------------------------------
 
@@ -317,8 +332,9 @@ class Books:
         stream = session.stream
         self._enter(session, Phase.CLOSING)
         self._by_secret.pop(session.peer.secret, None)
-        if session.peer.ice is not None:
-            self._ufrags.discard(session.peer.ice.local_ufrag)
+        for ice in (session.peer.ice, session.replaced_ice):
+            if ice is not None:
+                self._ufrags.discard(ice.local_ufrag)
         self._deadlines.cancel(("phase", session.id))
         self._deadlines.cancel(("expiry", session.id))
         if stream.publisher is session:

@@ -70,6 +70,8 @@ class Session:
     phase: Phase = Phase.OFFERED
     shard: int | None = None
     address: tuple[str, int] | None = None
+    replaced_ice: IceCredentials | None = None
+    """Those before the last restart: fragments that still name them come late."""
     srtp_profile: str = ""
     """Empty before the keys; it stays when the session closes."""
 

@@ -152,6 +152,30 @@ def test_the_fragment_of_chromium() -> None:
     assert not fragment.end_of_candidates
 
 
+def test_the_answer_to_a_restart_speaks_of_the_same_section() -> None:
+    asked = ice.parse_fragment(_fragment("chromium.sdpfrag").replace("m=audio", "m=video"))
+    candidates = ice.host_candidates([("192.0.2.1", 8189), ("2001:db8::1", 8189)])
+    text = ice.answer_fragment(asked, "00ufrag", "p" * 24, candidates)
+    assert text.split("\r\n")[:5] == [
+        "a=ice-lite",
+        "m=video 9 UDP/TLS/RTP/SAVPF 0",
+        "a=mid:0",
+        "a=ice-ufrag:00ufrag",
+        "a=ice-pwd:" + "p" * 24,
+    ]
+    read = ice.parse_fragment(text)
+    assert (read.ufrag, read.pwd, read.kind, read.mid) == ("00ufrag", "p" * 24, "video", "0")
+    assert [item.host for item in read.candidates] == ["192.0.2.1", "2001:db8::1"]
+    assert read.end_of_candidates
+
+
+@pytest.mark.parametrize("section", ["", "m=audio 9 X 0\na=mid:two words", "a=mid:" + "x" * 65])
+def test_the_answer_to_a_restart_without_a_section_has_none(section: str) -> None:
+    asked = ice.parse_fragment(f"a=ice-ufrag:8hhY\n{section}")
+    text = ice.answer_fragment(asked, "00ufrag", "p" * 24, ())
+    assert not any(line.startswith(("m=", "a=mid")) for line in text.split("\r\n"))
+
+
 def test_credentials_and_candidates_may_be_missing() -> None:
     fragment = ice.parse_fragment("a=end-of-candidates")
     assert (fragment.ufrag, fragment.pwd, fragment.candidates) == (None, None, ())

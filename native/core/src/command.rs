@@ -7,7 +7,7 @@
 
 use crate::ids::{PayloadType, SessionId, Ssrc, StreamId, Ticket};
 use crate::media::{Codec, Extension, Format, Kind};
-use crate::session::Claim;
+use crate::session::{Claim, Proven};
 use crate::srtp::{KeyMaterial, Profile};
 
 /// One request of control.
@@ -25,6 +25,8 @@ pub enum Command {
     },
     /// A session may be claimed by its first authenticated check.
     AddSession(Box<AddSession>),
+    /// The peer restarts ICE (RFC 8445 §9); paths, DTLS and media go on meanwhile.
+    RestartIce(Box<RestartIce>),
     /// Datagrams of a DTLS flight for the session's peer, in order.
     SendDtls {
         /// Whose.
@@ -87,6 +89,19 @@ pub struct AddSession {
     pub media: Media,
     /// Which shard owns it; made with the command, shared by the copies that the shards get.
     pub claim: Claim,
+}
+
+/// See [`Command::RestartIce`]. The new credentials lead to the session beside the old ones, until
+/// the first authenticated check with them retires the old ones on every shard. A restart that
+/// nobody has used yet is forgotten by the next one.
+#[derive(Clone, Debug)]
+pub struct RestartIce {
+    /// Whose.
+    pub session: SessionId,
+    /// The new ones of both sides.
+    pub ice: IceCredentials,
+    /// Made with the command, shared by the copies that the shards get.
+    pub proven: Proven,
 }
 
 /// Short-term credentials (RFC 8445 §5.3, RFC 8839 §5.4).

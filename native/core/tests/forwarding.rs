@@ -48,18 +48,8 @@ fn watch(rig: &mut Rig, session: u64, port: u16, profile: Profile, rtx: bool) ->
     session
 }
 
-/// Holds what a viewer got against what the publisher sent: an unbroken run of its payloads, to
-/// the end.
 fn assert_whole(rig: &Rig, session: SessionId, kind: Kind) {
-    let viewer = &rig.viewers[&session];
-    assert_eq!(viewer.broken, vec![], "no nonce sealed two byte strings");
-    assert_eq!(viewer.missing(kind), Vec::<u64>::new(), "{session} {kind:?}");
-    let sent = &rig.publishers[&PUBLISHER].sent[kind as usize];
-    let got = viewer.payloads(kind);
-    assert!(got.len() > 40, "{session} got {} of {}", got.len(), sent.len());
-    let first = sent.iter().position(|payload| *payload == got[0]).expect("a payload of its");
-    assert_eq!(got.len(), sent.len() - first, "to the end");
-    assert!(got.iter().eq(sent[first..].iter()), "byte by byte");
+    rig.assert_whole(PUBLISHER, session, kind);
 }
 
 #[test]

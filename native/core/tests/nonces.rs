@@ -184,7 +184,7 @@ fn the_rig_sees_a_broken_nonce() {
     let mut datagram = viewer.sealed.values().next().unwrap().clone();
     let last = datagram.len() - 1;
     datagram[last] ^= 1;
-    let to = viewer.address;
+    let to = viewer.ice.address;
     story.rig.hold_against_nonce(to, &datagram);
     assert_eq!(story.rig.broken.len(), 1);
 }

@@ -62,7 +62,7 @@ fn whose_path_was_taken_sends_there_no_more() {
     // A newcomer behind the same address: it gets nothing that was the other's.
     let newcomer = SessionId(11);
     rig.add_session(newcomer, Viewer::subscription(newcomer, true));
-    rig.viewers.insert(newcomer, Viewer::new(newcomer, viewer.address, rig.now, GCM));
+    rig.viewers.insert(newcomer, Viewer::new(newcomer, viewer.ice.address, rig.now, GCM));
     rig.run_for(Duration::from_millis(1));
     let sent = rig.counted(Counter::PacketsOut);
     rig.run_for(Duration::from_secs(1));

@@ -4,11 +4,11 @@
 //! module shows, which a contract test holds against the dataclasses.
 
 use pyforward_core::command::{
-    AddSession, Command, IceCredentials, Media, PublishTrack, SubscribeTrack,
+    AddSession, Command, IceCredentials, Media, PublishTrack, RestartIce, SubscribeTrack,
 };
 use pyforward_core::ids::{PayloadType, SessionId, Ssrc, StreamId, Ticket};
 use pyforward_core::media::{Codec, Extension, Format, Kind};
-use pyforward_core::session::Claim;
+use pyforward_core::session::{Claim, Proven};
 use pyforward_core::srtp::{KeyMaterial, Profile};
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -72,6 +72,8 @@ commands! {
             media,
             claim: Claim::default(),
         }));
+    RestartIce(session: SessionId, ice: IceCredentials) =
+        Command::RestartIce(Box::new(RestartIce { session, ice, proven: Proven::default() }));
     SendDtls(session: SessionId, datagrams: Vec<Vec<u8>>) =
         Command::SendDtls { session, datagrams };
     InstallKeys(

@@ -176,6 +176,36 @@ window.rig = (() => {
     }
   }
 
+  /** Restarts ICE by PATCH (RFC 9725 §4.3.3): a fragment of the new offer goes, one comes back. */
+  async function restart(name) {
+    const { pc, location } = peers.get(name);
+    const before = pc.remoteDescription.sdp;
+    pc.restartIce();
+    await pc.setLocalDescription();
+    const offered = (line) => pc.localDescription.sdp.match(new RegExp(`^${line}[^\\r\\n]*`, "m"))[0];
+    const lines = ["m=", "a=mid:", "a=ice-ufrag:", "a=ice-pwd:"].map(offered);
+    const response = await fetch(location, {
+      method: "PATCH",
+      headers: { "Content-Type": "application/trickle-ice-sdpfrag", "If-Match": "*" },
+      body: `${lines.join("\r\n")}\r\n`,
+    });
+    const fragment = await response.text();
+    if (response.status !== 200) throw new Error(`${response.status}: ${fragment}`);
+    await pc.setRemoteDescription({ type: "answer", sdp: renewed(before, fragment) });
+    return response.headers.get("ETag");
+  }
+
+  /** The answer as it was, with the fragment's credentials and candidates. */
+  function renewed(sdp, fragment) {
+    const of = (name) => fragment.match(new RegExp(`^a=${name}:[^\\r\\n]*`, "gm"));
+    const candidates = [...of("candidate"), "a=end-of-candidates"].join("\r\n");
+    return sdp
+      .replace(/^a=(candidate:.*|end-of-candidates)\r\n/gm, "")
+      .replace(/^a=ice-ufrag:[^\r\n]*/gm, of("ice-ufrag")[0])
+      .replace(/^a=ice-pwd:[^\r\n]*/gm, of("ice-pwd")[0])
+      .replace(/^a=mid:[^\r\n]*/m, (mid) => `${mid}\r\n${candidates}`);
+  }
+
   async function leave(name) {
     const { pc, location } = peers.get(name);
     peers.delete(name);
@@ -200,10 +230,11 @@ window.rig = (() => {
       state: pc.connectionState,
       cipher: transport.srtpCipher ?? null,
       remote: report.get(pair.remoteCandidateId)?.address ?? null,
+      ufrag: transport.iceLocalUsernameFragment ?? null,
       video: of("video"),
       audio: of("audio"),
     };
   }
 
-  return { publish, watch, directOffer, directAnswer, directAccept, setActive, leave, stats };
+  return { publish, watch, directOffer, directAnswer, directAccept, setActive, restart, leave, stats };
 })();

@@ -116,6 +116,8 @@ class Figures:
     state: str
     cipher: str | None
     remote: str | None
+    ufrag: str | None = None
+    """Its own, in the ICE session that carries media now."""
     video: dict[str, Any] = field(default_factory=dict)
     audio: dict[str, Any] = field(default_factory=dict)
 

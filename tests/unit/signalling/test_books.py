@@ -13,6 +13,7 @@ from pyforward.commands import (
     Publish,
     RemoveSession,
     RemoveStream,
+    RestartIce,
     Subscribe,
     SubscribeTrack,
 )
@@ -247,6 +248,24 @@ def test_ufrag_is_taken_until_the_session_ends() -> None:
     assert book.is_ufrag_taken("00u1")
     book.end_session(SessionId(1), "deleted", 0.0)
     assert not book.is_ufrag_taken("00u1")
+
+
+def test_a_restart_changes_credentials_and_etag_and_keeps_both_ufrags_taken() -> None:
+    book, _ = live_with_viewers()
+    session = book.session(SessionId(1))
+    assert session is not None
+    first = session.peer.ice
+    assert first is not None
+    for number in (2, 3):
+        ice = IceCredentials(f"00r{number}", "p" * 24, "peer", "q" * 24)
+        assert book.restart_ice(SessionId(1), ice, f'"{number}"') == [RestartIce(SessionId(1), ice)]
+        assert (session.peer.ice, session.peer.etag) == (ice, f'"{number}"')
+    taken = {u for u in (first.local_ufrag, "00r2", "00r3") if book.is_ufrag_taken(u)}
+    assert taken == {"00r2", "00r3"}
+    book.end_session(SessionId(1), "deleted", 0.0)
+    assert not book.is_ufrag_taken("00r2")
+    assert not book.is_ufrag_taken("00r3")
+    assert book.restart_ice(SessionId(1), first, '"4"') == []
 
 
 @pytest.mark.parametrize("name", ["a", "Show-1_~.x", "0" * 128, "-"])

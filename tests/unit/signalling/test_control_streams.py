@@ -13,9 +13,11 @@ from pyforward.commands import (
     RemoveSession,
     RemoveStream,
     ReportSessions,
+    RestartIce,
     Secured,
     Stop,
 )
+from pyforward.control import Patched
 from pyforward.errors import (
     BadOffer,
     Overloaded,
@@ -27,6 +29,7 @@ from pyforward.errors import (
     StreamNotLive,
     Unprocessable,
 )
+from pyforward.ice import parse_fragment
 from pyforward.ids import format_session
 from pyforward.sdp import LiveTrack
 from tests.unit.signalling.offers import fragment, offer
@@ -70,19 +73,16 @@ async def test_url_serves_one_role_and_one_stream(world: World) -> None:
     assert world.engine.taken(RemoveSession) == []
 
 
-async def test_trickle_takes_candidates_and_refuses_a_restart(world: World) -> None:
+async def test_trickle_takes_candidates(world: World) -> None:
     accepted = await world.publish("show", PUBLISH)
 
     async def trickle(text: str, if_match: str | None) -> None:
-        await world.control.trickle("publish", "show", accepted.secret, text, if_match)
+        patched = await world.control.trickle("publish", "show", accepted.secret, text, if_match)
+        assert (patched.etag, patched.answer) == (accepted.etag, None)
 
     await trickle(fragment(), accepted.etag)
     await trickle(fragment(), "*")
     await trickle(fragment(), f'"other", {accepted.etag}')
-    for text in (fragment(ufrag="changed"), fragment(pwd="another-password-of-28-chars")):
-        for if_match in (accepted.etag, "*"):
-            with pytest.raises(Unprocessable, match="restart"):
-                await trickle(text, if_match)
     with pytest.raises(PreconditionRequired):
         await trickle(fragment(), None)
     for if_match in ('"other"', f"W/{accepted.etag}", accepted.etag.strip('"'), "", '"'):
@@ -91,7 +91,58 @@ async def test_trickle_takes_candidates_and_refuses_a_restart(world: World) -> N
     with pytest.raises(BadOffer):
         await trickle("\x00", accepted.etag)
     assert world.engine.taken(RemoveSession) == []
+    assert world.engine.taken(RestartIce) == []
     await trickle(fragment(), accepted.etag)
+
+
+@pytest.mark.parametrize("if_match", ["*", '"*"', "its etag"])
+async def test_changed_credentials_are_a_restart(world: World, if_match: str) -> None:
+    await world.publish("show", PUBLISH)
+    accepted = await world.watch("show", WATCH)
+    (_, added) = world.added()
+    assert added.ice is not None
+    if_match = accepted.etag if if_match == "its etag" else if_match
+
+    async def trickle(text: str, if_match: str) -> Patched:
+        return await world.control.trickle("watch", "show", accepted.secret, text, if_match)
+
+    patched = await trickle(fragment("other", "another-password-of-28-chars"), if_match)
+    (restart,) = world.engine.taken(RestartIce)
+    ours = (restart.ice.local_ufrag, restart.ice.local_pwd)
+    assert restart.session == accepted.session
+    assert (restart.ice.remote_ufrag, restart.ice.remote_pwd) == (
+        "other",
+        "another-password-of-28-chars",
+    )
+    assert set(ours).isdisjoint((added.ice.local_ufrag, added.ice.local_pwd))
+    assert patched.answer is not None
+    answer = parse_fragment(patched.answer)
+    assert ((answer.ufrag, answer.pwd), answer.kind, answer.mid) == (ours, "audio", "0")
+    assert [(item.host, item.port) for item in answer.candidates] == [("127.0.0.1", 8189)]
+    assert answer.end_of_candidates
+    # From here on the new state is the one that is meant.
+    assert patched.etag != accepted.etag
+    with pytest.raises(PreconditionFailed):
+        await trickle(fragment("other", "another-password-of-28-chars"), accepted.etag)
+    text = fragment("other", "another-password-of-28-chars")
+    assert await trickle(text, patched.etag) == Patched(patched.etag)
+    # Fragments of the ICE session before are late, not another restart.
+    assert await trickle(fragment(), "*") == Patched(patched.etag)
+    assert world.engine.taken(RestartIce) == [restart]
+    again = await trickle(fragment("third"), "*")
+    assert again.etag not in (patched.etag, accepted.etag)
+    assert len(world.engine.taken(RestartIce)) == 2
+    assert world.engine.taken(RemoveSession) == []
+
+
+async def test_half_a_restart_changes_nothing(world: World) -> None:
+    accepted = await world.publish("show", PUBLISH)
+    for text in ("a=ice-ufrag:other", "a=ice-pwd:another-password-of-28-chars"):
+        with pytest.raises(Unprocessable, match="both"):
+            await world.control.trickle("publish", "show", accepted.secret, text, "*")
+    patched = await world.control.trickle("publish", "show", accepted.secret, fragment(), "*")
+    assert patched == Patched(accepted.etag)
+    assert world.engine.taken(RestartIce) == []
 
 
 # Streams over time -------------------------------------------------------------------------------

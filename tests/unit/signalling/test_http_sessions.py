@@ -7,7 +7,7 @@ import json
 import pytest
 
 from pyforward.api.body import FRAGMENT_TYPE, SDP_TYPE
-from pyforward.commands import RemoveSession
+from pyforward.commands import RemoveSession, RestartIce
 from tests.unit.signalling.offers import fragment
 from tests.unit.signalling.site import EXPOSED, PUBLISH, WATCH, Site, problem, site
 
@@ -49,10 +49,6 @@ async def test_trickle(plain: Site) -> None:
     await problem(await plain.trickle(location, fragment()), 428, "precondition_required")
     response = await plain.trickle(location, fragment(), If_Match='"x"')
     await problem(response, 412, "precondition_failed")
-    for if_match in (etag, "*"):
-        response = await plain.trickle(location, fragment(ufrag="changed"), If_Match=if_match)
-        body = await problem(response, 422, "unprocessable")
-        assert "restart" in str(body["detail"])
     response = await plain.client.patch(
         location, data=fragment(), headers={"Content-Type": SDP_TYPE, "If-Match": etag}
     )
@@ -61,6 +57,37 @@ async def test_trickle(plain: Site) -> None:
     await problem(response, 413, "body_too_large")
     response = await plain.trickle(location, fragment(), If_Match=etag)
     assert response.status == 204, "no refusal has ended the session"
+
+
+async def test_restart(plain: Site) -> None:
+    created = await plain.offer("/whip/show", PUBLISH)
+    location, first = created.headers["Location"], created.headers["ETag"]
+    changed = fragment("changed", "another-password-of-28-chars")
+    response = await plain.trickle(location, changed, If_Match='"*"')
+    assert (response.status, response.content_type) == (200, FRAGMENT_TYPE)
+    second = response.headers["ETag"]
+    assert second != first
+    assert "ETag" in response.headers["Access-Control-Expose-Headers"]
+    (restart,) = plain.world.engine.taken(RestartIce)
+    ours = f"a=ice-ufrag:{restart.ice.local_ufrag}\r\na=ice-pwd:{restart.ice.local_pwd}\r\n"
+    body = await response.text()
+    assert ours in body
+    for line in ("a=ice-lite", "m=audio 9 UDP/TLS/RTP/SAVPF 0", "a=mid:0", "a=end-of-candidates"):
+        assert f"{line}\r\n" in body
+    await problem(
+        await plain.trickle(location, changed, If_Match=first), 412, "precondition_failed"
+    )
+    response = await plain.trickle(location, changed, If_Match=second)
+    assert (response.status, response.headers["ETag"]) == (204, second)
+    response = await plain.trickle(location, fragment("again"), If_Match=second)
+    assert response.status == 200
+    half = "a=ice-ufrag:half\r\n"
+    response = await plain.trickle(location, half, If_Match="*")
+    body_of_problem = await problem(response, 422, "unprocessable")
+    assert "ice-pwd" in str(body_of_problem["detail"])
+    await problem(await plain.trickle(location, changed), 428, "precondition_required")
+    assert len(plain.world.engine.taken(RestartIce)) == 2
+    assert plain.world.engine.taken(RemoveSession) == []
 
 
 async def test_location_behind_proxies() -> None:

@@ -5,19 +5,20 @@
 //! docs/lifetimes.md says who ends what.
 
 mod claim;
+mod credentials;
 mod paths;
 
 use std::time::Duration;
 
 pub use claim::{Claim, Claimed};
+pub use credentials::{Credentials, Proven};
 pub use paths::{Changed, Paths};
 
-use crate::command::{AddSession, IceCredentials, Media};
+use crate::command::{AddSession, Media};
 use crate::ids::{SessionId, StreamId};
 use crate::path::Path;
 use crate::source::Source;
 use crate::srtp::{Opener, Profile, Sealer};
-use crate::stun::IntegrityKey;
 use crate::time::Time;
 use crate::wake::Armed;
 
@@ -34,30 +35,13 @@ pub struct Session {
     /// Who owns it.
     pub claim: Claim,
     /// Its credentials; none for a local publisher.
-    pub ice: Option<Ice>,
+    pub ice: Option<Credentials>,
     /// Paths that lead here on a shard that does not own it, so that they can be forgotten.
     pub stray_paths: Vec<Path>,
     /// What it does; taken by the shard that claims it.
     pub media: Option<Media>,
     /// What the owner knows of it.
     pub association: Option<Box<Association>>,
-}
-
-/// Credentials in the form that checks are judged by.
-pub struct Ice {
-    /// The first half of an incoming USERNAME.
-    pub local_ufrag: Box<str>,
-    /// The key of an incoming MESSAGE-INTEGRITY.
-    pub key: IntegrityKey,
-}
-
-impl From<&IceCredentials> for Ice {
-    fn from(credentials: &IceCredentials) -> Ice {
-        Ice {
-            local_ufrag: credentials.local_ufrag.as_str().into(),
-            key: IntegrityKey::new(&credentials.local_pwd),
-        }
-    }
 }
 
 /// What a session is for, with what its owner needs to do it.
@@ -119,7 +103,7 @@ impl Session {
         Session {
             id: added.session,
             claim: added.claim,
-            ice: added.ice.as_ref().map(Ice::from),
+            ice: added.ice.as_ref().map(Credentials::new),
             stray_paths: Vec::new(),
             media: Some(added.media),
             association: None,

@@ -2,6 +2,9 @@
 //!
 //! We are ICE-lite (RFC 8445 §2.5): the peer checks and nominates, we follow. USE-CANDIDATE is
 //! never waited for: a path is valid after one authenticated check and DTLS is answered there.
+//!
+//! A restart (RFC 8445 §9) begins the choice anew: whichever path is nominated after it wins over
+//! whatever was nominated before. Media keeps to the path that it has until then.
 
 use std::time::Duration;
 
@@ -17,6 +20,10 @@ const MAX_PATHS: usize = 8;
 /// A nomination of lower priority moves the session only when the current path was not nominated
 /// again for so long.
 const NOMINATION_HOLD: Duration = Duration::from_secs(1);
+
+/// A peer that restarts and nominates nothing is followed to the path that it checks after this
+/// time. Its old one may lead nowhere any more.
+const RESTART_HOLD: Duration = Duration::from_secs(1);
 
 #[derive(Clone, Copy, Debug)]
 struct Checked {
@@ -34,6 +41,8 @@ pub struct Paths {
     nominated: Option<Path>,
     /// Where DTLS came from last.
     dtls: Option<Path>,
+    /// Where media went when the peer restarted, and when that was; until the next nomination.
+    held: Option<(Path, Time)>,
 }
 
 /// What a check changed.
@@ -78,7 +87,15 @@ impl Paths {
         if use_candidate {
             self.nominate(now, path, priority);
         }
+        self.held = self.held.filter(|(_, since)| now.since(*since) < RESTART_HOLD);
         changed
+    }
+
+    /// The peer's first check after a restart is here: what was nominated before counts no more.
+    pub fn restart(&mut self, now: Time) {
+        self.held = self.current().map(|path| (path, now));
+        self.nominated = None;
+        self.dtls = None;
     }
 
     /// Notes where DTLS came from; media goes there until a path is nominated.
@@ -91,13 +108,15 @@ impl Paths {
         self.checked.retain(|checked| checked.path != path);
         self.nominated = self.nominated.filter(|nominated| *nominated != path);
         self.dtls = self.dtls.filter(|dtls| *dtls != path);
+        self.held = self.held.filter(|(held, _)| *held != path);
     }
 
-    /// Where media goes: the nominated path, before that the one that DTLS used, before that the
-    /// one that was checked last.
+    /// Where media goes: the nominated path, before that the one that it had before a restart, then
+    /// the one that DTLS used, then the one that was checked last.
     #[must_use]
     pub fn current(&self) -> Option<Path> {
-        self.nominated.or(self.dtls).or_else(|| {
+        let held = self.held.map(|(path, _)| path);
+        self.nominated.or(held).or(self.dtls).or_else(|| {
             self.checked.iter().max_by_key(|checked| checked.last_check).map(|c| c.path)
         })
     }
@@ -122,6 +141,7 @@ impl Paths {
         });
         if !held {
             self.nominated = Some(path);
+            self.held = None;
         }
     }
 
@@ -129,12 +149,12 @@ impl Paths {
         if !self.checked.is_full() {
             return None;
         }
-        let (nominated, dtls) = (self.nominated, self.dtls);
+        let used = [self.nominated, self.dtls, self.held.map(|(path, _)| path)];
         let (oldest, _) = self
             .checked
             .iter()
             .enumerate()
-            .filter(|(_, c)| Some(c.path) != nominated && Some(c.path) != dtls)
+            .filter(|(_, c)| !used.contains(&Some(c.path)))
             .min_by_key(|(_, c)| c.last_check)?;
         Some(self.checked.remove(oldest).path)
     }
@@ -170,6 +190,30 @@ mod tests {
         paths.handle_check(Time(600_000), path(3), Some(200), true);
         assert_eq!(paths.current(), Some(path(3)), "a higher one moves at once");
         paths.handle_check(Time(1_700_000), path(2), Some(50), true);
+        assert_eq!(paths.current(), Some(path(2)));
+    }
+
+    #[test]
+    fn a_restart_holds_the_path_until_any_nomination() {
+        let mut paths = Paths::default();
+        paths.handle_check(Time(0), path(1), Some(100), true);
+        paths.restart(Time(100_000));
+        paths.handle_check(Time(100_000), path(2), Some(50), false);
+        assert_eq!(paths.current(), Some(path(1)), "valid is not yet nominated");
+        paths.handle_check(Time(150_000), path(2), Some(50), true);
+        assert_eq!(paths.current(), Some(path(2)), "its lower priority does not matter");
+    }
+
+    #[test]
+    fn a_peer_that_nominates_nothing_after_a_restart_is_followed_to_what_it_checks() {
+        let mut paths = Paths::default();
+        paths.handle_check(Time(0), path(1), None, true);
+        paths.handle_dtls(path(1));
+        paths.restart(Time(100_000));
+        paths.handle_check(Time(100_000), path(2), None, false);
+        paths.handle_check(Time(1_099_999), path(2), None, false);
+        assert_eq!(paths.current(), Some(path(1)));
+        paths.handle_check(Time(1_100_000), path(2), None, false);
         assert_eq!(paths.current(), Some(path(2)));
     }
 

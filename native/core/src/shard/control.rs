@@ -1,7 +1,7 @@
 //! What control asks: sessions and streams come and go, handshakes pass through.
 
 use super::{Shard, mark_ready};
-use crate::command::{AddSession, CloseReason, Command, Media, SubscribeTrack};
+use crate::command::{AddSession, CloseReason, Command, Media, RestartIce, SubscribeTrack};
 use crate::event::{Event, SessionReport};
 use crate::exchange::Exchange;
 use crate::ids::{SessionId, StreamId, Ticket};
@@ -29,6 +29,7 @@ impl Shard {
                 self.streams.remove(&stream);
             }
             Command::AddSession(added) => self.add_session(now, *added),
+            Command::RestartIce(restart) => self.restart_ice(*restart),
             Command::SendDtls { session, datagrams } => self.send_dtls(session, &datagrams),
             Command::InstallKeys { session, profile, local, remote } => {
                 self.install_keys(now, session, profile, &local, &remote);
@@ -56,15 +57,26 @@ impl Shard {
         }
         let session = Session::new(added);
         let (id, local) = (session.id, session.ice.is_none());
-        let ufrag = session.ice.as_ref().map(|ice| ice.local_ufrag.clone());
+        let ufrags: Vec<Box<str>> =
+            session.ice.iter().flat_map(|ice| ice.ufrags()).map(Box::from).collect();
         let slot = self.sessions.insert(session);
         self.by_id.insert(id, slot);
-        if let Some(ufrag) = ufrag {
-            self.by_ufrag.insert(ufrag, slot);
-        }
+        self.by_ufrag.extend(ufrags.into_iter().map(|ufrag| (ufrag, slot)));
         if local && self.config.index.0 == 0 && self.claim(now, slot) == Some(Claimed::Taken) {
             self.source_up(slot);
         }
+    }
+
+    /// Two more names lead to the session for a while: RFC 8445 §9 lets the old ones hold until the
+    /// peer has used the new ones.
+    fn restart_ice(&mut self, RestartIce { session, ice, proven }: RestartIce) {
+        let Some(slot) = self.by_id.get(&session).copied() else { return };
+        let session = self.sessions.get_mut(slot);
+        let Some(credentials) = session.and_then(|session| session.ice.as_mut()) else { return };
+        if let Some(retired) = credentials.restart(&ice, proven) {
+            self.by_ufrag.remove(&retired);
+        }
+        self.by_ufrag.insert(ice.local_ufrag.into(), slot);
     }
 
     /// Claims a session for this shard; what it is for becomes its association.
@@ -274,8 +286,8 @@ impl Shard {
     pub(super) fn close(&mut self, slot: usize, reason: CloseReason) {
         let Some(mut session) = self.sessions.try_remove(slot) else { return };
         self.by_id.remove(&session.id);
-        if let Some(ice) = &session.ice {
-            self.by_ufrag.remove(&ice.local_ufrag);
+        for ufrag in session.ice.iter().flat_map(|ice| ice.ufrags()) {
+            self.by_ufrag.remove(ufrag);
         }
         for path in session.stray_paths.drain(..) {
             self.by_path.remove(&path);

@@ -11,10 +11,10 @@ use crate::media::Kind;
 use crate::path::Path;
 use crate::rtcp::{self, Item};
 use crate::rtp;
-use crate::session::{Claimed, Part};
+use crate::session::{Claimed, Credentials, Part};
 use crate::source::ClockUpdate;
 use crate::stats::Counter;
-use crate::stun::{self, ErrorCode};
+use crate::stun::{self, BindingRequest, ErrorCode};
 use crate::time::Time;
 
 /// A path whose owner was heard within this time is not given to another session.
@@ -59,9 +59,7 @@ impl Shard {
                 let request = stun::parse(datagram)?;
                 let slot = self.by_ufrag.get(request.local_ufrag).copied();
                 let slot = slot.ok_or(Discard::StunUnknownUfrag)?;
-                let session = self.sessions.get(slot).ok_or(Discard::StunUnknownUfrag)?;
-                let ice = session.ice.as_ref().ok_or(Discard::StunUnknownUfrag)?;
-                request.verify(&ice.key)?;
+                self.authenticate(now, slot, &request)?;
                 slot
             }
             Protocol::Dtls => self.by_path.get(&path).ok_or(Discard::DtlsUnknownAddress)?.slot,
@@ -124,29 +122,55 @@ impl Shard {
         datagram: &[u8],
     ) -> Result<(), Discard> {
         let request = stun::parse(datagram)?;
-        let session = self.sessions.get(slot).ok_or(Discard::UnknownSession)?;
-        let ice = session.ice.as_ref().ok_or(Discard::StunUnknownUfrag)?;
-        request.verify(&ice.key)?;
+        self.authenticate(now, slot, &request)?;
+        let ice = self.sessions.get(slot).and_then(|session| session.ice.as_ref());
+        let key = ice.and_then(|ice| ice.key_of(request.local_ufrag));
+        let key = key.ok_or(Discard::StunUnknownUfrag)?;
         let mut answer = Vec::with_capacity(128);
-        let (transaction, key) = (request.transaction, Some(&ice.key));
+        let transaction = request.transaction;
         if !request.unknown.is_empty() {
             stun::error(
                 transaction,
                 ErrorCode::UnknownAttribute,
                 &request.unknown,
-                key,
+                Some(key),
                 &mut answer,
             );
         } else if request.controlled.is_some() {
             // We are lite and so always controlled; a peer that claims it too must change.
-            stun::error(transaction, ErrorCode::RoleConflict, &[], key, &mut answer);
+            stun::error(transaction, ErrorCode::RoleConflict, &[], Some(key), &mut answer);
         } else {
-            stun::success(transaction, path.remote, &ice.key, &mut answer);
+            stun::success(transaction, path.remote, key, &mut answer);
             self.admit_path(now, slot, path, request.priority, request.use_candidate)?;
         }
         self.stats.add(Counter::ChecksAnswered, 1);
         self.egress.datagram(path, u32::MAX, &answer);
         Ok(())
+    }
+
+    /// Judges a check by the credentials that lead to the session. The first one with those of a
+    /// restart retires the others.
+    fn authenticate(
+        &mut self,
+        now: Time,
+        slot: usize,
+        request: &BindingRequest<'_>,
+    ) -> Result<(), Discard> {
+        // Before: another shard may have seen the restart's first check.
+        self.settle_restart(now, slot);
+        let session = self.sessions.get(slot).ok_or(Discard::UnknownSession)?;
+        session.ice.as_ref().ok_or(Discard::StunUnknownUfrag)?.verify(request)?;
+        self.settle_restart(now, slot);
+        Ok(())
+    }
+
+    fn settle_restart(&mut self, now: Time, slot: usize) {
+        let Some(session) = self.sessions.get_mut(slot) else { return };
+        let Some(retired) = session.ice.as_mut().and_then(Credentials::settle) else { return };
+        self.by_ufrag.remove(&retired);
+        if let Some(association) = session.association.as_deref_mut() {
+            association.paths.restart(now);
+        }
     }
 
     /// An authenticated check came by this path: the session may be reached there.

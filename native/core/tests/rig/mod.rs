@@ -5,6 +5,7 @@
 //! publisher's and every nonce against its plaintext.
 #![allow(dead_code)]
 
+pub mod checks;
 pub mod publisher;
 pub mod viewer;
 
@@ -15,14 +16,15 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use hmac::{Hmac, KeyInit, Mac};
-use pyforward_core::command::{AddSession, Command, IceCredentials, Media};
+use pyforward_core::command::{AddSession, Command, IceCredentials, Media, RestartIce};
 use pyforward_core::egress::{Message, Outcome, Transmit};
 use pyforward_core::event::Event;
 use pyforward_core::exchange::Exchange;
 use pyforward_core::ids::{SessionId, ShardIndex, Ssrc, StreamId};
+use pyforward_core::media::Kind;
 use pyforward_core::path::Path;
 use pyforward_core::rtp;
-use pyforward_core::session::Claim;
+use pyforward_core::session::{Claim, Proven};
 use pyforward_core::shard::{Shard, ShardConfig};
 use pyforward_core::srtp::{KeyMaterial, Profile};
 use pyforward_core::time::{Ntp, Time, WallClock};
@@ -134,14 +136,14 @@ impl Rig {
     }
 
     pub fn add_session(&mut self, session: SessionId, media: Media) {
-        let ice = Some(IceCredentials {
-            local_ufrag: format!("server{session}"),
-            local_pwd: server_pwd(session),
-            remote_ufrag: format!("peer{session}"),
-            remote_pwd: "unused-unused-unused-unused".into(),
-        });
+        let ice = Some(credentials(session, 0));
         let claim = Claim::default();
         self.command(Command::AddSession(Box::new(AddSession { session, ice, media, claim })));
+    }
+
+    /// Tells every shard of a restart, the first of them first.
+    pub fn restart_ice(&mut self, session: SessionId, generation: u32) {
+        self.command(restart_ice(session, generation));
     }
 
     /// Installs keys on both sides of a session, as a handshake would.
@@ -197,6 +199,20 @@ impl Rig {
 
     pub fn counted(&self, counter: pyforward_core::stats::Counter) -> u64 {
         self.shards.iter().map(|shard| shard.stats().get(counter)).sum()
+    }
+
+    /// Holds what a viewer got against what the publisher sent: an unbroken run of its payloads, to
+    /// the end.
+    pub fn assert_whole(&self, publisher: SessionId, session: SessionId, kind: Kind) {
+        let viewer = &self.viewers[&session];
+        assert_eq!(viewer.broken, vec![], "no nonce sealed two byte strings");
+        assert_eq!(viewer.missing(kind), Vec::<u64>::new(), "{session} {kind:?}");
+        let sent = &self.publishers[&publisher].sent[kind as usize];
+        let got = viewer.payloads(kind);
+        assert!(got.len() > 40, "{session} got {} of {}", got.len(), sent.len());
+        let first = sent.iter().position(|payload| *payload == got[0]).expect("a payload of its");
+        assert_eq!(got.len(), sent.len() - first, "to the end");
+        assert!(got.iter().eq(sent[first..].iter()), "byte by byte");
     }
 
     /// The newest number that left under this SSRC.
@@ -392,15 +408,49 @@ pub fn keys(profile: Profile, session: SessionId, side: u8) -> KeyMaterial {
     KeyMaterial::new(profile, &key, &salt).unwrap()
 }
 
+/// Of a session's first ICE session, or of a later one.
+fn generation_of(name: String, generation: u32) -> String {
+    if generation == 0 { name } else { format!("{name}-{generation}") }
+}
+
+pub fn credentials(session: SessionId, generation: u32) -> IceCredentials {
+    IceCredentials {
+        local_ufrag: generation_of(format!("server{session}"), generation),
+        local_pwd: generation_of(server_pwd(session), generation),
+        remote_ufrag: format!("peer{session}"),
+        remote_pwd: "unused-unused-unused-unused".into(),
+    }
+}
+
+pub fn restart_ice(session: SessionId, generation: u32) -> Command {
+    let (ice, proven) = (credentials(session, generation), Proven::default());
+    Command::RestartIce(Box::new(RestartIce { session, ice, proven }))
+}
+
 /// A binding request as a browser sends it (RFC 8445 §7.2).
 pub fn check(session: SessionId, transaction: u64, use_candidate: bool) -> Vec<u8> {
-    check_with(session, transaction, use_candidate, &server_pwd(session))
+    check_of(session, 0, transaction, use_candidate)
+}
+
+/// The same after so many restarts.
+pub fn check_of(session: SessionId, generation: u32, transaction: u64, nominate: bool) -> Vec<u8> {
+    binding_request(&credentials(session, generation), transaction, nominate)
+}
+
+pub fn check_of_with(session: SessionId, generation: u32, pwd: &str) -> Vec<u8> {
+    let ice = IceCredentials { local_pwd: pwd.into(), ..credentials(session, generation) };
+    binding_request(&ice, 1, true)
 }
 
 pub fn check_with(session: SessionId, transaction: u64, nominate: bool, pwd: &str) -> Vec<u8> {
+    let ice = IceCredentials { local_pwd: pwd.into(), ..credentials(session, 0) };
+    binding_request(&ice, transaction, nominate)
+}
+
+fn binding_request(ice: &IceCredentials, transaction: u64, nominate: bool) -> Vec<u8> {
     let mut message = vec![0, 1, 0, 0, 0x21, 0x12, 0xA4, 0x42, 0, 0, 0, 0];
     message.extend(transaction.to_be_bytes());
-    let username = format!("server{session}:peer{session}");
+    let username = format!("{}:{}", ice.local_ufrag, ice.remote_ufrag);
     attribute(&mut message, 0x0006, username.as_bytes());
     attribute(&mut message, 0x0024, &0x6E00_01FFu32.to_be_bytes());
     attribute(&mut message, 0x802A, &0x1234_5678_9ABC_DEF0u64.to_be_bytes());
@@ -409,7 +459,7 @@ pub fn check_with(session: SessionId, transaction: u64, nominate: bool, pwd: &st
     }
     let len = (message.len() - 20 + 24) as u16;
     message[2..4].copy_from_slice(&len.to_be_bytes());
-    let mut mac = Hmac::<sha1::Sha1>::new_from_slice(pwd.as_bytes()).unwrap();
+    let mut mac = Hmac::<sha1::Sha1>::new_from_slice(ice.local_pwd.as_bytes()).unwrap();
     mac.update(&message);
     attribute(&mut message, 0x0008, &mac.finalize().into_bytes());
     let len = (message.len() - 20 + 8) as u16;

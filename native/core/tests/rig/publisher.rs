@@ -12,7 +12,8 @@ use pyforward_core::rtcp::{self, Item};
 use pyforward_core::srtp::{Limits, Opener, Profile, Sealer};
 use pyforward_core::time::Time;
 
-use super::{STREAM, check, keys};
+use super::checks::Checks;
+use super::{STREAM, keys};
 
 pub const VIDEO: Ssrc = Ssrc(0x1111_0001);
 pub const VIDEO_RTX: Ssrc = Ssrc(0x1111_0002);
@@ -23,7 +24,8 @@ const AUDIO_PT: u8 = 111;
 
 pub struct Publisher {
     pub session: SessionId,
-    pub address: SocketAddr,
+    /// Its way through ICE, and where it is.
+    pub ice: Checks,
     /// Frames and audio are sent while it is on air.
     pub on_air: bool,
     /// Packets in a frame and in a keyframe.
@@ -49,7 +51,6 @@ pub struct Publisher {
     next_index: [u64; 3],
     next_frame: Time,
     next_audio: Time,
-    next_check: Time,
     frames: u64,
     pending: Vec<Vec<u8>>,
 }
@@ -60,7 +61,7 @@ impl Publisher {
         let limits = Limits { max_ssrcs: 8, window: 1_024 };
         Publisher {
             session,
-            address,
+            ice: Checks::new(session, address, now),
             on_air: true,
             frame_packets: (4, 20),
             payload_bytes: 1_100,
@@ -79,7 +80,6 @@ impl Publisher {
             next_index: [first, first, 5],
             next_frame: now,
             next_audio: now,
-            next_check: now,
             frames: 0,
             pending: Vec::new(),
         }
@@ -122,21 +122,18 @@ impl Publisher {
     }
 
     pub fn owns(&self, address: SocketAddr) -> bool {
-        self.address == address
+        self.ice.owns(address)
     }
 
     pub fn due(&self) -> Time {
         let media = if self.on_air { self.next_frame.min(self.next_audio) } else { Time::NEVER };
         let pending = if self.pending.is_empty() { Time::NEVER } else { Time(0) };
-        let check = if self.checks { self.next_check } else { Time::NEVER };
+        let check = if self.checks { self.ice.due() } else { Time::NEVER };
         check.min(media).min(pending)
     }
 
     pub fn act(&mut self, now: Time) -> Vec<(SocketAddr, Vec<u8>)> {
-        if self.checks && self.next_check <= now {
-            self.pending.push(check(self.session, now.0, true));
-            self.next_check = now + Duration::from_millis(2_500);
-        }
+        let check = if self.checks { self.ice.poll(now, true) } else { None };
         if self.on_air && self.next_frame <= now {
             self.frame(now);
             self.next_frame = self.next_frame + Duration::from_micros(33_333);
@@ -154,12 +151,16 @@ impl Publisher {
             self.sealer.seal_rtcp(&mut compound);
             self.pending.push(compound);
         }
-        let address = self.address;
-        self.pending.drain(..).map(|bytes| (address, bytes)).collect()
+        let address = self.ice.address;
+        let pending = self.pending.drain(..).map(|bytes| (address, bytes));
+        check.into_iter().chain(pending).collect()
     }
 
     pub fn receive(&mut self, now: Time, mut bytes: Vec<u8>) {
         if !(128..192).contains(&bytes[0]) {
+            if bytes[0] < 4 {
+                self.ice.handle_answer(now, &bytes);
+            }
             return;
         }
         let len = match self.opener.open_rtcp(&mut bytes) {

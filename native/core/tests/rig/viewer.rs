@@ -12,7 +12,8 @@ use pyforward_core::rtp;
 use pyforward_core::srtp::{Limits, Opener, Profile, Sealer};
 use pyforward_core::time::{Ntp, Time};
 
-use super::{STREAM, check, keys};
+use super::checks::Checks;
+use super::{STREAM, keys};
 
 /// How far back it asks.
 const LATELY: u64 = 2_048;
@@ -31,7 +32,8 @@ pub struct Opened {
 
 pub struct Viewer {
     pub session: SessionId,
-    pub address: SocketAddr,
+    /// Its way through ICE, and where it is.
+    pub ice: Checks,
     pub rtx: bool,
     pub nominate: bool,
     pub checks: bool,
@@ -59,7 +61,6 @@ pub struct Viewer {
     sealer: Sealer,
     opener: Opener,
     asked: [BTreeMap<u64, (Time, u32)>; 2],
-    next_check: Time,
     next_look: Time,
     next_report: Time,
     pending: Vec<Vec<u8>>,
@@ -70,7 +71,7 @@ impl Viewer {
         let limits = Limits { max_ssrcs: 8, window: 8_192 };
         Viewer {
             session,
-            address,
+            ice: Checks::new(session, address, now),
             rtx: true,
             nominate: true,
             checks: true,
@@ -93,7 +94,6 @@ impl Viewer {
             sealer: Sealer::new(profile, &keys(profile, session, 2)),
             opener: Opener::new(profile, &keys(profile, session, 1), limits),
             asked: [BTreeMap::new(), BTreeMap::new()],
-            next_check: now,
             next_look: now,
             next_report: now + Duration::from_secs(1),
             pending: Vec::new(),
@@ -134,20 +134,17 @@ impl Viewer {
     }
 
     pub fn owns(&self, address: SocketAddr) -> bool {
-        self.address == address
+        self.ice.owns(address)
     }
 
     pub fn due(&self) -> Time {
         let pending = if self.pending.is_empty() { Time::NEVER } else { Time(0) };
-        let check = if self.checks { self.next_check } else { Time::NEVER };
+        let check = if self.checks { self.ice.due() } else { Time::NEVER };
         check.min(self.next_look).min(pending)
     }
 
     pub fn act(&mut self, now: Time) -> Vec<(SocketAddr, Vec<u8>)> {
-        if self.checks && self.next_check <= now {
-            self.pending.push(check(self.session, now.0, self.nominate));
-            self.next_check = now + Duration::from_millis(2_500);
-        }
+        let check = if self.checks { self.ice.poll(now, self.nominate) } else { None };
         if self.next_look <= now {
             self.next_look = now + Duration::from_millis(10);
             if self.wants_repair {
@@ -155,19 +152,22 @@ impl Viewer {
             }
         }
         self.feedback(now);
-        let address = self.address;
-        self.pending.drain(..).map(|bytes| (address, bytes)).collect()
+        let address = self.ice.address;
+        let pending = self.pending.drain(..).map(|bytes| (address, bytes));
+        check.into_iter().chain(pending).collect()
     }
 
     /// Takes a new address, as Wi-Fi to mobile does, and checks from there at once.
     pub fn move_to(&mut self, now: Time, address: SocketAddr) {
-        self.address = address;
-        self.next_check = now;
+        self.ice.move_to(now, address);
     }
 
-    pub fn receive(&mut self, _now: Time, mut bytes: Vec<u8>) {
+    pub fn receive(&mut self, now: Time, mut bytes: Vec<u8>) {
         match bytes[0] {
-            0..=3 => self.answers += 1,
+            0..=3 => {
+                self.answers += 1;
+                self.ice.handle_answer(now, &bytes);
+            }
             20..=63 => self.dtls.push(bytes),
             _ if rtcp::is_rtcp(&bytes) => self.receive_rtcp(&mut bytes),
             _ => self.receive_rtp(bytes),
