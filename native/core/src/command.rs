@@ -5,9 +5,9 @@
 //! control has validated them. They never fail; a command for a session that is gone is ignored,
 //! because its `Closed` is on the way or has been told.
 
+use crate::claim::{Claim, Proven};
 use crate::ids::{PayloadType, SessionId, Ssrc, StreamId, Ticket};
 use crate::media::{Codec, Extension, Format, Kind};
-use crate::session::{Claim, Proven};
 use crate::srtp::{KeyMaterial, Profile};
 
 /// One request of control.

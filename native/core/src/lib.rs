@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 
 pub mod cache;
+pub mod claim;
 pub mod command;
 pub mod discard;
 pub mod egress;
@@ -31,4 +32,5 @@ pub mod stream;
 pub mod stun;
 pub mod subscriber;
 pub mod time;
+pub mod track;
 pub mod wake;

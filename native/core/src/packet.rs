@@ -15,6 +15,10 @@ use crate::time::Time;
 /// Longest value of a header extension that is forwarded (colour space with HDR metadata has 28).
 pub const MAX_EXTENSION: usize = 32;
 
+/// Most bytes that a packet gains on its way to a viewer: header with extensions, padding, original
+/// sequence number of RTX, tag.
+pub const MAX_ADDED: usize = 320;
+
 /// The extensions of a packet that travel to the viewers, and how much room the packet's train
 /// gives each, so that all packets of the train have headers of one length.
 #[derive(Clone, Debug, Default)]

@@ -224,3 +224,25 @@ fn a_viewer_that_cannot_take_the_next_publishers_codec_is_closed_with_the_reason
     rig.install_keys(next, GCM);
     assert_eq!(rig.closed(VIEWER), Some(CloseReason::NoCommonCodec));
 }
+
+#[test]
+fn a_session_is_reported_from_its_claim_on() {
+    let mut rig = Rig::new(2);
+    rig.add_session(VIEWER, Viewer::subscription(VIEWER, true));
+    let state = |rig: &mut Rig| {
+        let ticket = pyforward_core::ids::Ticket(rig.events.len() as u64);
+        rig.command(Command::ReportSessions { ticket, sessions: vec![VIEWER] });
+        let rows = rig.events.iter().filter_map(|event| match event {
+            Event::Report { ticket: answered, rows, .. } if *answered == ticket => Some(rows),
+            _ => None,
+        });
+        let states: Vec<_> = rows.flatten().map(|row| row.state).collect();
+        states
+    };
+    assert_eq!(state(&mut rig), Vec::<&str>::new(), "it lives nowhere yet");
+    send(&mut rig, 3_000, check(VIEWER, 1, true));
+    assert_eq!(state(&mut rig), ["connecting"]);
+    rig.install_keys(VIEWER, GCM);
+    assert_eq!(state(&mut rig), ["starting"]);
+    assert_eq!(state(&mut live()), ["live"]);
+}

@@ -6,12 +6,12 @@ mod rig;
 
 use std::time::Duration;
 
+use pyforward_core::claim::Claim;
 use pyforward_core::command::{AddSession, CloseReason, Command, IceCredentials, Media};
 use pyforward_core::discard::Discard;
 use pyforward_core::exchange::Exchange;
 use pyforward_core::ids::{SessionId, ShardIndex};
 use pyforward_core::media::{Codec, Kind};
-use pyforward_core::session::Claim;
 use pyforward_core::srtp::Profile;
 use pyforward_core::stats::Counter;
 use pyforward_core::time::Time;

@@ -6,11 +6,11 @@ mod rig;
 
 use std::time::Duration;
 
+use pyforward_core::claim::Claim;
 use pyforward_core::command::{AddSession, CloseReason, Command};
 use pyforward_core::egress::Outcome;
 use pyforward_core::ids::SessionId;
 use pyforward_core::media::Kind;
-use pyforward_core::session::Claim;
 use pyforward_core::srtp::Profile;
 use pyforward_core::stats::Counter;
 use rig::Rig;

@@ -3,12 +3,12 @@
 //! Each is declared once: from the declaration follow how it is read and the vocabulary that the
 //! module shows, which a contract test holds against the dataclasses.
 
+use pyforward_core::claim::{Claim, Proven};
 use pyforward_core::command::{
     AddSession, Command, IceCredentials, Media, PublishTrack, RestartIce, SubscribeTrack,
 };
 use pyforward_core::ids::{PayloadType, SessionId, Ssrc, StreamId, Ticket};
 use pyforward_core::media::{Codec, Extension, Format, Kind};
-use pyforward_core::session::{Claim, Proven};
 use pyforward_core::srtp::{KeyMaterial, Profile};
 use pyo3::intern;
 use pyo3::prelude::*;

@@ -1,18 +1,10 @@
 //! The ICE credentials that lead to a session: those in force, and those of a restart whose first
 //! check has not come yet (RFC 8445 §9). Never more than these two.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-
+use crate::claim::Proven;
 use crate::command::IceCredentials;
 use crate::discard::Discard;
 use crate::stun::{BindingRequest, IntegrityKey};
-
-/// Whether a check with the credentials of a restart was authenticated, on whichever shard: made
-/// with the command, shared by the copies that the shards get, so that none of them takes the old
-/// ones afterwards, not even a shard that hears of the restart only then.
-#[derive(Clone, Debug, Default)]
-pub struct Proven(Arc<AtomicBool>);
 
 /// See the module.
 pub struct Credentials {
@@ -58,7 +50,7 @@ impl Credentials {
     /// Once a check with the next ones was seen, here or on another shard, they are the ones in
     /// force. Returns the ufrag that leads here no more.
     pub fn settle(&mut self) -> Option<Box<str>> {
-        let next = self.next.take_if(|next| next.proven.0.load(Ordering::Acquire))?;
+        let next = self.next.take_if(|next| next.proven.is_set())?;
         Some(std::mem::replace(&mut self.current, next.ice).local_ufrag)
     }
 
@@ -71,7 +63,7 @@ impl Credentials {
         if let Some(next) = &self.next
             && *next.ice.local_ufrag == *request.local_ufrag
         {
-            next.proven.0.store(true, Ordering::Release);
+            next.proven.set();
         }
         Ok(())
     }
@@ -120,7 +112,7 @@ mod tests {
         assert_eq!(retired.as_deref(), Some("second"), "nobody used it");
         assert_eq!(held.settle(), None);
         assert_eq!(ufrags(&held), ["first", "third"]);
-        third.0.store(true, Ordering::Release);
+        third.set();
         assert_eq!(held.settle().as_deref(), Some("first"));
         assert_eq!(ufrags(&held), ["third"]);
     }
@@ -130,7 +122,7 @@ mod tests {
         let mut held = Credentials::new(&credentials("first"));
         let second = Proven::default();
         let _ = held.restart(&credentials("second"), second.clone());
-        second.0.store(true, Ordering::Release);
+        second.set();
         let retired = held.restart(&credentials("third"), Proven::default());
         assert_eq!(retired.as_deref(), Some("first"));
         assert_eq!(ufrags(&held), ["second", "third"]);

@@ -4,16 +4,15 @@
 //! first authenticated check claims it ([`Claim`]) and alone holds its [`Association`].
 //! docs/lifetimes.md says who ends what.
 
-mod claim;
 mod credentials;
 mod paths;
 
 use std::time::Duration;
 
-pub use claim::{Claim, Claimed};
-pub use credentials::{Credentials, Proven};
+pub use credentials::Credentials;
 pub use paths::{Changed, Paths};
 
+use crate::claim::Claim;
 use crate::command::{AddSession, Media};
 use crate::ids::{SessionId, StreamId};
 use crate::path::Path;

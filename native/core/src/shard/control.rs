@@ -1,12 +1,13 @@
 //! What control asks: sessions and streams come and go, handshakes pass through.
 
 use super::{Shard, mark_ready};
+use crate::claim::Claimed;
 use crate::command::{AddSession, CloseReason, Command, Media, RestartIce, SubscribeTrack};
 use crate::event::{Event, SessionReport};
 use crate::exchange::Exchange;
 use crate::ids::{SessionId, StreamId, Ticket};
 use crate::rtp;
-use crate::session::{Association, Claimed, Part, Session};
+use crate::session::{Association, Part, Session};
 use crate::source::Source;
 use crate::srtp::{KeyMaterial, Limits, Opener, Profile, Sealer};
 use crate::stream::{Publisher, Stream};
@@ -247,7 +248,8 @@ impl Shard {
                 row.keyframe_interval_ms = figures.keyframe_interval_ms;
             }
             Part::Viewer { stream, slot } => {
-                let subscriber = self.streams.get(stream)?.subscribers.get((*slot)?);
+                let subscribers = self.streams.get(stream).map(|stream| &stream.subscribers);
+                let subscriber = slot.and_then(|slot| subscribers?.get(slot));
                 if let Some(subscriber) = subscriber {
                     let figures = subscriber.figures();
                     row.packets = figures.packets;

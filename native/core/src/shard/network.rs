@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{PathUse, Shard, mark_ready};
+use crate::claim::Claimed;
 use crate::discard::Discard;
 use crate::event::Event;
 use crate::exchange::Exchange;
@@ -11,7 +12,7 @@ use crate::media::Kind;
 use crate::path::Path;
 use crate::rtcp::{self, Item};
 use crate::rtp;
-use crate::session::{Claimed, Credentials, Part};
+use crate::session::{Credentials, Part};
 use crate::source::ClockUpdate;
 use crate::stats::Counter;
 use crate::stun::{self, BindingRequest, ErrorCode};

@@ -19,18 +19,17 @@ use crate::command::SubscribeTrack;
 use crate::egress::{Budget, Content, Egress, MAX_SEGMENT, MAX_TRAIN, Outcome, Trouble};
 use crate::ids::{SessionId, Ssrc};
 use crate::media::{Codec, Kind};
+use crate::packet::MAX_ADDED;
 use crate::path::Path;
 use crate::srtp::Sealer;
 use crate::stats::{Counter, Stats};
-use crate::stream::{Batch, Start};
 use crate::time::Time;
+use crate::track::{Batch, Start};
 
 use repair::Resent;
 use reports::ReferenceTime;
 
-/// Most bytes that a packet gains on its way to a viewer: header, padding, original sequence
-/// number of RTX, tag.
-pub const MAX_ADDED: usize = MAX_HEADER + 16 + 2 + 16;
+const _: () = assert!(MAX_HEADER + 16 + 2 + 16 <= MAX_ADDED);
 
 /// A destination that refused a train gets single packets for so long.
 const SEGMENT_CAP: Duration = Duration::from_secs(30);

@@ -6,10 +6,11 @@
 
 use std::time::Duration;
 
-use super::{MAX_ADDED, Numbers, Subscriber, Track, seal};
+use super::{Numbers, Subscriber, Track, seal};
 use crate::cache::{Cache, Entry};
 use crate::egress::{Budget, Content, Egress};
 use crate::ids::Ssrc;
+use crate::packet::MAX_ADDED;
 use crate::srtp::Sealer;
 use crate::stats::{Counter, Stats};
 use crate::time::Time;

@@ -9,8 +9,8 @@ use std::time::Duration;
 use super::Subscriber;
 use crate::ids::Ssrc;
 use crate::rtcp::{ReportBlock, Writer};
-use crate::stream::Clock;
 use crate::time::{Ntp, Time, WallClock};
+use crate::track::Clock;
 
 /// The last receiver reference time of a viewer (RFC 3611 §4.4).
 #[derive(Clone, Copy, Debug)]

@@ -16,6 +16,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use hmac::{Hmac, KeyInit, Mac};
+use pyforward_core::claim::{Claim, Proven};
 use pyforward_core::command::{AddSession, Command, IceCredentials, Media, RestartIce};
 use pyforward_core::egress::{Message, Outcome, Transmit};
 use pyforward_core::event::Event;
@@ -24,7 +25,6 @@ use pyforward_core::ids::{SessionId, ShardIndex, Ssrc, StreamId};
 use pyforward_core::media::Kind;
 use pyforward_core::path::Path;
 use pyforward_core::rtp;
-use pyforward_core::session::{Claim, Proven};
 use pyforward_core::shard::{Shard, ShardConfig};
 use pyforward_core::srtp::{KeyMaterial, Profile};
 use pyforward_core::time::{Ntp, Time, WallClock};

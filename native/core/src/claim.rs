@@ -1,7 +1,8 @@
-//! Which shard owns a session: one compare-and-swap, so that two shards never seal for it.
+//! The two words that shards share about a session: who owns it, by one compare-and-swap, so that two
+//! shards never seal for it; and whether a restart of ICE was used.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use crate::ids::ShardIndex;
 
@@ -59,5 +60,24 @@ impl Claim {
     #[must_use]
     pub fn close_unclaimed(&self) -> bool {
         self.0.compare_exchange(FREE, CLOSED, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+}
+
+/// Whether a check with the credentials of a restart was authenticated, on whichever shard: made
+/// with the command, shared by the copies that the shards get, so that none of them takes the old
+/// ones afterwards, not even a shard that hears of the restart only then.
+#[derive(Clone, Debug, Default)]
+pub struct Proven(Arc<AtomicBool>);
+
+impl Proven {
+    /// A check was authenticated.
+    pub fn set(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    /// Whether one was, anywhere.
+    #[must_use]
+    pub fn is_set(&self) -> bool {
+        self.0.load(Ordering::Acquire)
     }
 }

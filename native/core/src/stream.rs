@@ -1,0 +1,165 @@
+//! A stream as one shard sees it: its publisher, its two tracks and the shard's subscribers of it.
+//!
+//! The publisher may live here or on another shard; either way its packets come as
+//! [`Departure`]s, placed here on the shard's own timeline. What is placed waits as a [`Batch`]
+//! for the next fan-out.
+
+use slab::Slab;
+
+use crate::cache::Cache;
+use crate::exchange::Departure;
+use crate::ids::{SessionId, ShardIndex, StreamId};
+use crate::media::{Codec, Kind};
+use crate::subscriber::Subscriber;
+use crate::time::{Ntp, Time, WallClock};
+use crate::track::{Batch, Clock, Start, Track};
+
+/// The publisher of the moment.
+#[derive(Clone, Debug)]
+pub struct Publisher {
+    /// Its session.
+    pub session: SessionId,
+    /// Where it lives.
+    pub shard: ShardIndex,
+    /// What it sends.
+    pub codecs: Vec<(Kind, Codec)>,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Stream {
+    /// Its id.
+    pub id: StreamId,
+    /// Who publishes it now.
+    pub publisher: Option<Publisher>,
+    /// Other shards that have subscribers of it, a bit each.
+    pub interested: u64,
+    /// The shard's subscribers.
+    pub subscribers: Slab<Subscriber>,
+    /// Somebody here needs a keyframe; taken after each fan-out, so that many wishes are one.
+    pub keyframe_wanted: bool,
+    /// It is on the shard's list of streams with something to do.
+    pub queued: bool,
+    tracks: [Track; 2],
+    batches: Vec<Batch>,
+    turn: usize,
+}
+
+impl Stream {
+    /// A stream without publisher and subscribers.
+    #[must_use]
+    pub fn new(id: StreamId) -> Stream {
+        Stream {
+            id,
+            publisher: None,
+            interested: 0,
+            subscribers: Slab::new(),
+            keyframe_wanted: false,
+            queued: false,
+            tracks: Kind::ALL.map(Track::new),
+            batches: Vec::new(),
+            turn: 0,
+        }
+    }
+
+    /// The packets that NACKs are answered from.
+    #[must_use]
+    pub fn cache(&self, kind: Kind) -> &Cache {
+        self.tracks[kind as usize].cache()
+    }
+
+    /// The clocks of both tracks, in the order of [`Kind::ALL`].
+    #[must_use]
+    pub fn clocks(&self) -> [Option<Clock>; 2] {
+        [self.tracks[0].clock(), self.tracks[1].clock()]
+    }
+
+    /// Another publisher takes over, or the first one comes. Viewers go on with its first keyframe,
+    /// not with what happens to come before it; both tracks get its clock.
+    ///
+    /// Shards may hear of two publishers in different orders, and must agree: sessions are counted
+    /// up, and the newest holds the stream. False if this is not the newest.
+    pub fn set_publisher(&mut self, publisher: Publisher) -> bool {
+        if self.publisher.as_ref().is_some_and(|current| current.session >= publisher.session) {
+            return false;
+        }
+        self.tracks.iter_mut().for_each(Track::begin_publisher);
+        self.subscribers.iter_mut().for_each(|(_, subscriber)| subscriber.hold());
+        self.publisher = Some(publisher);
+        self.keyframe_wanted |= !self.subscribers.is_empty();
+        true
+    }
+
+    /// True if there is a publisher that sends video.
+    #[must_use]
+    pub fn has_video(&self) -> bool {
+        let video = |(kind, _): &(Kind, Codec)| *kind == Kind::Video;
+        self.publisher.as_ref().is_some_and(|publisher| publisher.codecs.iter().any(video))
+    }
+
+    /// A subscriber leaves. With the last one everything goes that was kept for them.
+    pub fn remove_subscriber(&mut self, slot: usize) -> Option<Subscriber> {
+        let subscriber = self.subscribers.try_remove(slot);
+        if self.subscribers.is_empty() {
+            self.subscribers = Slab::new();
+            self.batches = Vec::new();
+            self.tracks.iter_mut().for_each(Track::clear);
+        }
+        subscriber
+    }
+
+    /// Where a viewer may start now; see [`Track::start`].
+    #[must_use]
+    pub fn start(&self, now: Time) -> Option<Start> {
+        self.tracks[Kind::Video as usize].start(now)
+    }
+
+    /// What a sender report told (RFC 3550 §6.4.1).
+    pub fn set_clock(
+        &mut self,
+        publisher: SessionId,
+        kind: Kind,
+        rate: u32,
+        ntp: Ntp,
+        timestamp: u32,
+    ) {
+        self.tracks[kind as usize].set_clock(publisher, rate, ntp, timestamp);
+    }
+
+    /// Takes packets of the current publisher; those of any other are ignored.
+    pub fn handle_departure(&mut self, now: Time, wall_clock: WallClock, departure: &Departure) {
+        let current = self.publisher.as_ref().is_some_and(|p| p.session == departure.publisher);
+        let Some(first) = departure.packets.first().filter(|_| current) else { return };
+        let (track, keep) = (&mut self.tracks[first.kind as usize], !self.subscribers.is_empty());
+        self.batches.extend(track.place(now, wall_clock, departure, keep));
+    }
+
+    /// What fan-out needs: the batches since the last call, the subscribers and where to start
+    /// among them. The start rotates, so that nobody is always last.
+    pub fn take_round(&mut self) -> Round<'_> {
+        let batches = std::mem::take(&mut self.batches);
+        if !batches.is_empty() {
+            self.turn = self.turn.wrapping_add(1);
+        }
+        let [_, video] = &self.tracks;
+        Round { batches, video, subscribers: &mut self.subscribers, turn: self.turn }
+    }
+
+    /// A subscriber and the cache of one of the tracks.
+    pub fn subscriber(&mut self, slot: usize, kind: Kind) -> Option<(&mut Subscriber, &Cache)> {
+        let cache = self.tracks[kind as usize].cache();
+        self.subscribers.get_mut(slot).map(|subscriber| (subscriber, cache))
+    }
+}
+
+/// See [`Stream::take_round`].
+pub struct Round<'a> {
+    /// What is to be sent.
+    pub batches: Vec<Batch>,
+    /// Where those start who wait for a keyframe.
+    pub video: &'a Track,
+    /// To whom.
+    pub subscribers: &'a mut Slab<Subscriber>,
+    /// Counts rounds.
+    pub turn: usize,
+}
