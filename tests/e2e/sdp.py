@@ -43,9 +43,7 @@ def audio(ssrc: int = 0x2222) -> Track:
     return Track("audio", lines, (111,), ssrc)
 
 
-def offer(
-    tracks: Iterable[Track], direction: str, local: tuple[str, str], fingerprint: str
-) -> str:
+def offer(tracks: Iterable[Track], direction: str, local: tuple[str, str], fingerprint: str) -> str:
     """An offer with one bundle."""
     tracks = list(tracks)
     lines = [

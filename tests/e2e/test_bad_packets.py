@@ -75,7 +75,7 @@ def counted(server: Server, count: int, *reasons: str) -> Iterator[None]:
 
     def grown() -> dict[str, int]:
         now = discards(server)
-        return {reason: now[reason] - before[reason] for reason in now if now[reason] > before[reason]}
+        return {name: now[name] - before[name] for name in now if now[name] > before[name]}
 
     yield
     wait_for(f"{count} drops", lambda: sum(grown().values()) >= count)
@@ -100,7 +100,9 @@ def flipped(datagram: bytes, at: int, mask: int = 0x55) -> bytes:
     return datagram[:at] + bytes([datagram[at] ^ mask]) + datagram[at + 1 :]
 
 
-STUN = {
+Wrong = Callable[[bytes, Peer], bytes]
+
+STUN: dict[str, tuple[str, Wrong]] = {
     "length beyond the end": ("stun_malformed", lambda d, _: d[:2] + b"\xff\xfc" + d[4:]),
     "length before the end": ("stun_malformed", lambda d, _: d[:2] + b"\x00\x08" + d[4:]),
     "length not a multiple of four": ("stun_malformed", lambda d, _: d[:2] + b"\x00\x4d" + d[4:]),
@@ -167,9 +169,7 @@ def test_attributes_that_must_be_understood_and_roles_are_answered_with_errors(
     def answer_of(*attributes: tuple[int, bytes]) -> tuple[bytes, dict[int, bytes]]:
         transaction = secrets.token_bytes(12)
         said = [(stun.USERNAME, viewer.username.encode()), *attributes]
-        viewer.send(
-            stun.message(stun.REQUEST, said, viewer.remote_pwd, transaction=transaction)
-        )
+        viewer.send(stun.message(stun.REQUEST, said, viewer.remote_pwd, transaction=transaction))
         viewer.wait("an answer", lambda: transaction in viewer.answers)
         kind, told = viewer.answers[transaction]
         assert kind == stun.ERROR
@@ -376,9 +376,7 @@ def test_rtcp_broken_at_every_byte(
     good.more()
 
 
-def test_rtcp_forged_or_cut_behind_its_seal(
-    server: Server, good: Watching, viewer: Peer
-) -> None:
+def test_rtcp_forged_or_cut_behind_its_seal(server: Server, good: Watching, viewer: Peer) -> None:
     sealed = [viewer.seal_rtcp(bye(1)) for _ in range(40)]
     with counted(server, 40, "srtp_auth", "rtcp_malformed"):
         for at, datagram in enumerate(sealed[:32]):
@@ -389,9 +387,7 @@ def test_rtcp_forged_or_cut_behind_its_seal(
     good.more()
 
 
-def test_a_report_that_is_replayed_is_dropped(
-    server: Server, good: Watching, viewer: Peer
-) -> None:
+def test_a_report_that_is_replayed_is_dropped(server: Server, good: Watching, viewer: Peer) -> None:
     sealed = viewer.seal_rtcp(receiver_report(1))
     viewer.send(sealed)
     with counted(server, 5, "srtp_replay"):

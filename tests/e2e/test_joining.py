@@ -70,3 +70,13 @@ def test_the_parts_of_a_client_hello_may_change_places(demo: Server) -> None:
     viewer.wait("keys", lambda: viewer.inbound is not None)
     viewer.wait_for_rtp(5)
     viewer.drop()
+
+
+def test_the_first_check_is_answered_however_soon_it_comes(demo: Server) -> None:
+    # A lost one costs a peer half a second or more until it tries again.
+    before = demo.discards("stun_unknown_ufrag")
+    for _ in range(150):
+        viewer = joined(demo, "/whep/demo", [video("H264")])
+        viewer.checked(tries=1)
+        viewer.drop()
+    assert demo.discards("stun_unknown_ufrag") == before

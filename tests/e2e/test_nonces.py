@@ -45,9 +45,8 @@ class Studio:
     def show(self, pictures: int, *, key: bool = False) -> None:
         """So many pictures, each with packets of unequal length, all of which arrive."""
         for number in range(pictures):
-            before = len(self.viewer.rtp)
             self.camera.show(key=key and number == 0, packets=4)
-            self.viewer.wait("a picture", lambda n=before: len(self.viewer.rtp) == n + 4)  # type: ignore[misc]
+            self.viewer.wait_for_rtp(4)
 
     def start(self) -> None:
         """Pictures until the viewer has got its first keyframe."""
@@ -58,12 +57,16 @@ class Studio:
         self.viewer.pumped(lambda: False, 0.1)
 
     def ask_again(self, rounds: int) -> None:
-        """Asks for everything that ever came, in every round, until something comes back."""
+        """Asks for everything that came lately, and for all of it again in every round."""
+        numbers = sorted({packet.sequence for packet in self.viewer.rtp[-60:]})
         for _ in range(rounds):
-            numbers = sorted({packet.sequence for packet in self.viewer.rtp[-60:]})
-            before = len(self.viewer.sealed)
             self.viewer.send_rtcp(nack(1, self.ssrc, numbers))
-            self.viewer.pumped(lambda n=before: len(self.viewer.sealed) >= n + len(numbers), 0.5)  # type: ignore[misc]
+            self.come(len(numbers))
+
+    def come(self, count: int) -> None:
+        """So many datagrams come, or half a second is over: not everything is sent again."""
+        wanted = len(self.viewer.sealed) + count
+        self.viewer.pumped(lambda: len(self.viewer.sealed) >= wanted, 0.5)
 
 
 def by_nonce(viewer: Peer) -> dict[tuple[int, int], list[bytes]]:

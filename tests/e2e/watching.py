@@ -26,6 +26,10 @@ class Watching:
         wanted = len(self.peer.rtp) + count
         wait_for(f"{count} more packets", lambda: self._has(wanted), within_s)
 
+    def is_closed(self) -> bool:
+        """The server's close_notify has come."""
+        return self.peer.closed
+
     def end(self) -> None:
         self._ended.set()
         self._thread.join()

@@ -72,8 +72,11 @@ impl Worker {
             if ready.has(BELL) {
                 self.bell.answer();
             }
-            pace.more |= self.take_datagrams(ready, &mut batches)?;
+            pace.more |= self.receive(ready, &mut batches)?;
+            // Between the two: a peer's first check may be here as soon as its answer was sent, and
+            // the command that makes its session was given before that.
             pace.more |= self.take_commands();
+            self.take_datagrams(&mut batches);
             pace.more |= self.take_exchanges();
             self.take_timeouts();
             self.shard.drain(self.clock.now(), &mut self.sender);
@@ -85,20 +88,25 @@ impl Worker {
     }
 
     /// One batch of each socket; true if more may wait.
-    fn take_datagrams(&mut self, ready: Ready, batches: &mut [Batch]) -> io::Result<bool> {
+    fn receive(&mut self, ready: Ready, batches: &mut [Batch]) -> io::Result<bool> {
         let mut more = false;
         for ((socket, batch), number) in self.sockets.iter().zip(batches).zip(BELL + 1..) {
-            if !ready.has(number) {
-                continue;
+            if ready.has(number) {
+                more |= batch.receive(socket)? == receive::BATCH;
             }
-            more |= batch.receive(socket)? == receive::BATCH;
+        }
+        Ok(more)
+    }
+
+    /// What was received.
+    fn take_datagrams(&mut self, batches: &mut [Batch]) {
+        for (socket, batch) in self.sockets.iter().zip(batches) {
             let now = self.clock.now();
             let dropped = batch.each(socket, |path, datagram| {
                 self.shard.handle_datagram(now, path, datagram);
             });
             self.shard.stats_mut().add(Counter::DatagramsDropped, dropped.into());
         }
-        Ok(more)
     }
 
     fn take_commands(&mut self) -> bool {

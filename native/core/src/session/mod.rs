@@ -166,3 +166,14 @@ impl Association {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_without_keys_is_small() {
+        // There may be ten thousand of them before anybody has shown who he is.
+        assert!(size_of::<Session>() + size_of::<Association>() < 1_280);
+    }
+}
