@@ -212,8 +212,6 @@ def test_a_session_answers_to_its_own_url_alone(server: Server) -> None:
     assert server.sessions() == 2 + 2
     assert viewer.patch(fragment, publisher.etag).status == 412
     assert viewer.patch(fragment, viewer.etag).status == 204
-    foreign = f"a=ice-ufrag:{publisher.local[0]}\r\na=ice-pwd:{publisher.local[1]}\r\n"
-    assert viewer.patch(foreign, viewer.etag).status == 422
     without_if_match = server.request("PATCH", viewer.location, fragment, content_type=FRAGMENT)
     assert without_if_match.status == 428
     viewer.connect()

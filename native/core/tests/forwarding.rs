@@ -209,15 +209,26 @@ fn with_the_switch_off_each_packet_is_a_message() {
 
 #[test]
 fn a_publisher_that_is_replaced_continues_the_same_viewers() {
+    replaced(true);
+}
+
+#[test]
+fn a_publisher_that_begins_with_a_keyframe_leaves_no_gap_before_it() {
+    replaced(false);
+}
+
+fn replaced(between_keyframes: bool) {
     let mut rig = rig(2);
     let viewer = watch(&mut rig, 10, 3_000, Profile::AeadAes128Gcm, true);
     rig.run_for(Duration::from_secs(2));
     let next = SessionId(2);
     rig.command(Command::RemoveSession { session: PUBLISHER, reason: CloseReason::Replaced });
-    // On the other shard, with other numbers, in the middle of a group of pictures.
+    // On the other shard, with other numbers, perhaps in the middle of a group of pictures.
     rig.add_session(next, Publisher::media());
     let mut publisher = Publisher::new(next, address(2_001), rig.now, 60_000);
-    publisher.begin_between_keyframes();
+    if between_keyframes {
+        publisher.begin_between_keyframes();
+    }
     rig.publishers.insert(next, publisher);
     rig.run_for(Duration::from_millis(1));
     rig.install_keys(next, Profile::AeadAes128Gcm);

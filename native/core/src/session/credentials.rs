@@ -9,7 +9,8 @@ use crate::stun::{BindingRequest, IntegrityKey};
 /// See the module.
 pub struct Credentials {
     current: Ice,
-    next: Option<Next>,
+    /// Boxed, because few sessions ever restart.
+    next: Option<Box<Next>>,
 }
 
 /// Credentials in the form that checks are judged by.
@@ -42,7 +43,7 @@ impl Credentials {
     /// earlier restart which nobody used, otherwise the one which that restart has replaced.
     pub fn restart(&mut self, credentials: &IceCredentials, proven: Proven) -> Option<Box<str>> {
         let retired = self.settle();
-        let next = Next { ice: Ice::from(credentials), proven };
+        let next = Box::new(Next { ice: Ice::from(credentials), proven });
         let unused = self.next.replace(next).map(|unused| unused.ice.local_ufrag);
         retired.or(unused)
     }

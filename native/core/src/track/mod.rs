@@ -170,7 +170,9 @@ impl Track {
     #[must_use]
     pub fn start(&self, now: Time) -> Option<Start> {
         let shown = self.cache.get(self.keyframe?)?;
-        let (place, end) = (self.cache.frame_start(shown.sequence), self.cache.end());
+        // The places that were left free before a publisher's first packet are no part of its frame.
+        let place = self.cache.frame_start(shown.sequence).max(self.timeline.lowest());
+        let end = self.cache.end();
         let arriving = self.cache.get(end.wrapping_sub(1))?.timestamp == shown.timestamp;
         if !arriving {
             let little = end - place <= START_PACKETS;

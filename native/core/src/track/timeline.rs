@@ -20,6 +20,8 @@ struct Epoch {
     sequence_offset: u64,
     /// Added to the publisher's timestamp.
     timestamp_offset: u32,
+    /// The first place that it has used so far.
+    lowest: u64,
 }
 
 /// Places left free before the first packet of a publisher that follows another, for those that it
@@ -50,6 +52,7 @@ impl Timeline {
         };
         let sequence = packet.sequence.wrapping_add(epoch.sequence_offset);
         let timestamp = packet.timestamp.wrapping_add(epoch.timestamp_offset);
+        self.epoch = Some(Epoch { lowest: epoch.lowest.min(sequence), ..epoch });
         if self.highest.is_none_or(|highest| sequence > highest.sequence) {
             self.highest = Some(Highest { sequence, timestamp, arrival: packet.arrival });
         }
@@ -60,6 +63,12 @@ impl Timeline {
     #[must_use]
     pub fn highest(&self) -> Option<u64> {
         self.highest.map(|highest| highest.sequence)
+    }
+
+    /// The first place that the current publisher has used so far.
+    #[must_use]
+    pub fn lowest(&self) -> u64 {
+        self.epoch.map_or(0, |epoch| epoch.lowest)
     }
 
     /// A timestamp of the current publisher's, on the timeline. None if it is not current.
@@ -82,6 +91,7 @@ impl Timeline {
             publisher,
             sequence_offset: sequence.wrapping_sub(packet.sequence),
             timestamp_offset: timestamp.wrapping_sub(packet.timestamp),
+            lowest: sequence,
         };
         self.epoch = Some(epoch);
         epoch
