@@ -169,6 +169,7 @@ class Peer:
         self.outbound: Session | None = None
         self.outbound_key = b""
         self._last_check = 0.0
+        self._asked: dict[bytes, str] = {}  # by which password, should that change
 
     # The way to media ----------------------------------------------------------------------------
 
@@ -180,6 +181,7 @@ class Peer:
         """Sends a check; its transaction."""
         transaction = secrets.token_bytes(12)
         self._last_check = time.monotonic()
+        self._asked[transaction] = self.remote_pwd
         self.send(
             stun.check(self.username, self.remote_pwd, nominate=nominate, transaction=transaction)
         )
@@ -325,7 +327,7 @@ class Peer:
         first = datagram[0]
         if first < 4:
             kind, transaction, attributes = stun.parse(datagram)
-            assert stun.is_authentic(datagram, self.remote_pwd)
+            assert stun.is_authentic(datagram, self._asked.get(transaction, self.remote_pwd))
             self.answers[transaction] = kind, attributes
         elif 20 <= first < 64:
             self.dtls_records.append(datagram)
