@@ -233,9 +233,9 @@ def padded(length: int) -> Callable[[Camera], bytes]:
 
 
 def unknown_ssrc(camera: Camera) -> bytes:
-    """With a payload type that was not negotiated; else it would be the track's next SSRC."""
+    """Of the track's own payload type, when the offer announced another SSRC."""
     packet = camera.packet(b"\x10\x01" + bytes(50))
-    return packet[:1] + b"\x64" + packet[2:8] + struct.pack("!I", 0xDEAD_BEEF) + packet[12:]
+    return packet[:8] + struct.pack("!I", 0xDEAD_BEEF) + packet[12:]
 
 
 RTP: dict[str, tuple[str, Callable[[Peer, Camera], bytes]]] = {

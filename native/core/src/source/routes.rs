@@ -1,9 +1,9 @@
 //! From an SSRC to its track, and to the encoding that it carries or repairs.
 //!
 //! An SSRC is known because SDP announced it, or is learned: by MID, which always overrides
-//! (RFC 8843 §9.2), else by its payload type. Simulcast layers are told apart by RID, the SSRC of
-//! retransmissions belongs to the layer that its pair (`ssrc-group:FID`) or its repaired RID names
-//! (RFC 8852 §3.2).
+//! (RFC 8843 §9.2), or by its payload type where SDP announced none for the track. Simulcast layers
+//! are told apart by RID, the SSRC of retransmissions belongs to the layer that its pair
+//! (`ssrc-group:FID`) or its repaired RID names (RFC 8852 §3.2).
 
 use std::ops::Range;
 
@@ -96,7 +96,7 @@ impl Routes {
         if settled.is_some() {
             return Ok(Found { track: at, encoding: settled, role });
         }
-        if known.is_none() && self.known.is_full() {
+        if known.is_none() && (self.known.is_full() || is_foreign(role, by_mid, track)) {
             return Err(Discard::RtpUnknownSsrc);
         }
         let encoding = match role {
@@ -117,6 +117,11 @@ impl Routes {
             route.encoding = Some(encoding);
         }
     }
+}
+
+/// SDP announced the track's SSRCs, this is another, and no MID relates it (RFC 8843 §9.2).
+fn is_foreign(role: Role, by_mid: Option<usize>, track: &Track) -> bool {
+    role == Role::Media && by_mid.is_none() && !track.config.ssrcs.is_empty()
 }
 
 fn role(track: &Track, view: &View) -> Option<Role> {

@@ -27,6 +27,8 @@ fn what_nothing_explains_is_refused() {
     assert_eq!(rig.send(strange.clone()), Err(Discard::RtpPayloadType));
     assert_eq!(rig.send(strange.from(99)), Err(Discard::RtpUnknownSsrc));
     assert_eq!(rig.send(vp8(1, 0).with(id::MID, b"9")), Err(Discard::RtpUnknownSsrc));
+    // The payload type is the video's, but SDP announced another SSRC for it.
+    assert_eq!(rig.send(vp8(1, 0).from(99)), Err(Discard::RtpUnknownSsrc));
     // An audio SSRC with a video payload type, and the other way round.
     assert_eq!(rig.send(vp8(1, 0).from(AUDIO.0)), Err(Discard::RtpPayloadType));
     assert_eq!(rig.send(vp8(1, 0).with(id::MID, b"0")), Err(Discard::RtpPayloadType));
@@ -154,7 +156,7 @@ fn layers_are_aligned_by_sender_reports() {
 
 #[test]
 fn a_publisher_that_changes_its_ssrc_goes_on() {
-    let mut rig = Rig::new(vec![audio(), video()]);
+    let mut rig = Rig::new(vec![learned(audio()), learned(video())]);
     rig.accept([vp8_key(500, 0).marked(), opus(9, 0)]);
     rig.pass(20);
     assert_eq!(rig.send(vp8(7, 90).from(77).marked()), Err(Discard::RtpLayer));

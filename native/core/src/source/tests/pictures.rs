@@ -180,7 +180,7 @@ fn parameter_sets_in_band_are_not_repeated_but_remembered() {
 fn parameter_sets_of_another_encoding_are_not_inserted() {
     let mut rig = Rig::new(vec![h264_track()]);
     rig.accept([h264_packet(1, 0, &sets()), h264_packet(2, 0, IDR).marked()]);
-    rig.accept([h264_packet(7, 0, IDR).from(99).marked()]);
+    rig.accept([h264_packet(7, 0, IDR).from(99).with(id::MID, b"1").marked()]);
     assert_eq!(rig.packets().len(), 3);
 }
 
