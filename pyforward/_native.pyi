@@ -14,7 +14,7 @@ __all__ = [
     "LATENCY_BOUNDS_US",
     "NAMES",
     "RECORDS",
-    "SESSION_REPORT",
+    "ROWS",
     "TRAIN_BOUNDS",
     "Engine",
     "Srtp",
@@ -29,8 +29,8 @@ RECORDS: Final[dict[str, list[str]]]
 EVENTS: Final[dict[str, list[str]]]
 """The events by class name, with their fields in order."""
 
-SESSION_REPORT: Final[list[str]]
-"""The fields of each row of the event ``Report``."""
+ROWS: Final[dict[str, list[str]]]
+"""The rows of the event ``Report`` and what they carry: class names with their fields in order."""
 
 NAMES: Final[dict[str, list[str]]]
 """The enumerations that travel by name: Kind, Codec, Extension, SrtpProfile, CloseReason."""
@@ -89,7 +89,7 @@ class Engine:
 
     def take_events(self, limit: int) -> list[tuple[str, tuple[object, ...]]]:
         """At most ``limit`` events, in order: class name and fields. Rows of a ``Report`` are
-        tuples in the order of :data:`SESSION_REPORT`."""
+        tuples in the order of :data:`ROWS`, and so are their tracks."""
 
     def stats(self) -> list[list[int]]:
         """The words of each shard: :data:`COUNTERS`, :data:`DISCARDS`, then the histogram of

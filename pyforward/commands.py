@@ -26,6 +26,8 @@ CloseReason = Literal[
     "replaced",
     "handshake",
     "never_connected",
+    "consent_expired",
+    "no_socket",
     "stream_ended",
     "no_common_codec",
     "stopping",
@@ -43,6 +45,15 @@ class IceCredentials:
     local_pwd: str = field(repr=False)
     remote_ufrag: str
     remote_pwd: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteCandidate:
+    """A UDP candidate of the peer's: an IP address, a port and the priority (RFC 8445 §5.1.2)."""
+
+    address: str
+    port: int
+    priority: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +106,8 @@ class SubscribeTrack:
 
 @dataclass(frozen=True, slots=True)
 class Publish:
-    """The session sends a stream to us; at most one track a kind."""
+    """The session sends a stream to us; at most one track a kind. Into the stream ``NOWHERE`` it
+    is received and counted, and nobody can watch it."""
 
     stream: StreamId
     tracks: tuple[PublishTrack, ...]
@@ -129,12 +141,18 @@ class RemoveStream:
 
 @dataclass(frozen=True, slots=True)
 class AddSession:
-    """A session may be claimed by its first authenticated check; without ``ice`` it is a local
-    publisher whose packets come by ``InjectRtp``."""
+    """A session begins; without ``ice`` it is a local publisher whose packets come by
+    ``InjectRtp``.
+
+    Without ``candidates`` it is in the server role: ICE-lite on the shared port, claimed by the
+    first authenticated check. With candidates of the peer's it is in the client role: it gets a
+    socket of its own, checks them and nominates one.
+    """
 
     session: SessionId
     ice: IceCredentials | None
     media: Publish | Subscribe
+    candidates: tuple[RemoteCandidate, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,8 +241,17 @@ Commands = Sequence[Command]
 
 
 @dataclass(frozen=True, slots=True)
+class Opened:
+    """A session in the client role has its socket, bound to this port, and begins to check."""
+
+    session: SessionId
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
 class Claimed:
-    """The first authenticated check arrived; the session lives on this shard from now on."""
+    """The first authenticated check arrived, or in the client role: ours was answered. The session
+    lives on this shard from now on, and DTLS may begin."""
 
     session: SessionId
     shard: int
@@ -262,6 +289,24 @@ class Closed:
 
 
 @dataclass(frozen=True, slots=True)
+class TrackReport:
+    """What was received of one track; see ``native/core/src/event.rs`` for each figure."""
+
+    kind: Kind
+    codec: Codec
+    packets_expected: int
+    packets_received: int
+    packets_repaired: int
+    packets_lost: int
+    bytes: int
+    jitter_ms: float | None
+    frames: int
+    keyframes: int
+    first_packet_ms: float | None
+    first_keyframe_ms: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class SessionReport:
     """The figures of one session; see ``native/core/src/event.rs`` for each."""
 
@@ -279,6 +324,7 @@ class SessionReport:
     rtt_ms: float | None
     bitrate_bps: int
     keyframe_interval_ms: float | None
+    tracks: tuple[TrackReport, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,4 +343,4 @@ class Stopped:
     shard: int
 
 
-Event = Claimed | DtlsReceived | Secured | Flowing | Closed | Report | Stopped
+Event = Opened | Claimed | DtlsReceived | Secured | Flowing | Closed | Report | Stopped

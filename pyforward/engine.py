@@ -231,8 +231,13 @@ _EVENTS: dict[str, type[Any]] = {cls.__name__: cls for cls in get_args(commands.
 def _decoded(name: str, values: tuple[Any, ...]) -> Event:
     if name == "Report":
         ticket, shard, rows = values
-        values = (ticket, shard, tuple(commands.SessionReport(*row) for row in rows))
+        values = (ticket, shard, tuple(_row(row) for row in rows))
     return cast("Event", _EVENTS[name](*values))
+
+
+def _row(values: tuple[Any, ...]) -> commands.SessionReport:
+    tracks = tuple(commands.TrackReport(*track) for track in values[-1])
+    return commands.SessionReport(*(*values[:-1], tracks))
 
 
 def _arguments(config: Config) -> dict[str, object]:

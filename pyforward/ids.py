@@ -11,7 +11,10 @@ SessionId = NewType("SessionId", int)
 a stream every shard takes the one with the higher id, in whatever order it hears of them."""
 
 StreamId = NewType("StreamId", int)
-"""One stream under a name; counted up, never reused."""
+"""One stream under a name; counted up from 1, never reused."""
+
+NOWHERE = StreamId(0)
+"""No stream at all: what comes in there is received and counted, and nobody can watch it."""
 
 
 _last_session = 0

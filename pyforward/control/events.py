@@ -20,6 +20,7 @@ from pyforward.commands import (
     Flowing,
     InstallKeys,
     KeepFarewell,
+    Opened,
     Report,
     Secured,
     SendDtls,
@@ -42,6 +43,8 @@ class Events:
     def handle(self, event: Event) -> None:
         """One event of the engine."""
         match event:
+            case Opened():
+                pass  # of sessions in the client role, which are not made here
             case Claimed():
                 self._claimed(event)
             case DtlsReceived():

@@ -172,6 +172,12 @@ COUNTED = (
         feeds=(Feed("checks_answered"),),
     ),
     Metric(
+        "pyforward_ice_checks_sent_total",
+        "counter",
+        "STUN binding requests that were sent, by sessions in the client role.",
+        feeds=(Feed("checks_sent"),),
+    ),
+    Metric(
         "pyforward_received_datagrams_total",
         "counter",
         "Datagrams of any protocol that arrived.",

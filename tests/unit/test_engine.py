@@ -6,12 +6,23 @@ import asyncio
 import errno
 import sys
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 import pytest_asyncio
 
 from pyforward import commands, engine
-from pyforward.commands import Claimed, Closed, Event, Flowing, Report, SessionReport, Stop, Stopped
+from pyforward.commands import (
+    Claimed,
+    Closed,
+    Event,
+    Flowing,
+    Report,
+    SessionReport,
+    Stop,
+    Stopped,
+    TrackReport,
+)
 from pyforward.config import Config, load
 from pyforward.engine import EVENTS_PER_TURN, Engine
 from pyforward.errors import HostError
@@ -37,10 +48,13 @@ async def turns(count: int) -> None:
         await asyncio.sleep(0)
 
 
+TRACK: Any = ("video", "vp8", 10, 9, 2, 1, 900, 0.5, 4, 1, 10.0, None)
+
+
 class TestEvents:
     async def test_come_decoded_and_in_order(self, pair: tuple[Engine, FakeNativeEngine]) -> None:
         started, native = pair
-        row = (7, "live", 0, ("192.0.2.1", 9), "X", 1, 2, 3, 4, 5, 0.5, None, 6, 2000.0)
+        row = (7, "live", 0, ("192.0.2.1", 9), "X", 1, 2, 3, 4, 5, 0.5, None, 6, 2000.0, [TRACK])
         native.tell(
             ("Claimed", (7, 1, ("192.0.2.1", 9))),
             ("Report", (3, 1, [row])),
@@ -51,7 +65,9 @@ class TestEvents:
         assert isinstance(seen[1], Report)
         assert seen[1].rows == (
             SessionReport(
-                SessionId(7), "live", 0, ("192.0.2.1", 9), "X", 1, 2, 3, 4, 5, 0.5, None, 6, 2000.0
+                *(SessionId(7), "live", 0, ("192.0.2.1", 9), "X", 1, 2, 3, 4, 5, 0.5, None, 6),
+                2000.0,
+                (TrackReport(*TRACK),),
             ),
         )
         assert seen[2] == Closed(SessionId(7), "bye")

@@ -5,6 +5,9 @@
 //! control has validated them. They never fail; a command for a session that is gone is ignored,
 //! because its `Closed` is on the way or has been told.
 
+use std::net::SocketAddr;
+use std::sync::Arc;
+
 use crate::claim::{Claim, Proven};
 use crate::ids::{PayloadType, SessionId, Ssrc, StreamId, Ticket};
 use crate::media::{Codec, Extension, Format, Kind};
@@ -23,7 +26,7 @@ pub enum Command {
         /// Its id.
         stream: StreamId,
     },
-    /// A session may be claimed by its first authenticated check.
+    /// A session may be claimed by its first authenticated check, or begins to check by itself.
     AddSession(Box<AddSession>),
     /// The peer restarts ICE (RFC 8445 §9); paths, DTLS and media go on meanwhile.
     RestartIce(Box<RestartIce>),
@@ -85,10 +88,23 @@ pub struct AddSession {
     pub session: SessionId,
     /// Credentials, or none for a local publisher, which lives on shard 0 and sends by `InjectRtp`.
     pub ice: Option<IceCredentials>,
-    /// What it does.
-    pub media: Media,
+    /// What it does; shared by the copies that the shards get.
+    pub media: Arc<Media>,
+    /// Where the peer may be reached. None: the server role; we are ICE-lite on the shared port and
+    /// wait to be checked (RFC 8445 §2.5). With some: the client role; the session gets a socket of
+    /// its own, checks these and nominates one.
+    pub candidates: Vec<RemoteCandidate>,
     /// Which shard owns it; made with the command, shared by the copies that the shards get.
     pub claim: Claim,
+}
+
+/// A candidate of the peer's: UDP, component 1 (RFC 8445 §5.1.1).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RemoteCandidate {
+    /// Its transport address.
+    pub address: SocketAddr,
+    /// Its priority (RFC 8445 §5.1.2).
+    pub priority: u32,
 }
 
 /// See [`Command::RestartIce`]. The new credentials lead to the session beside the old ones, until
@@ -122,7 +138,7 @@ pub struct IceCredentials {
 pub enum Media {
     /// It sends a stream to us.
     Publish {
-        /// Under which name.
+        /// Under which name; [`StreamId::NOWHERE`] if it is only received and counted.
         stream: StreamId,
         /// At most one a kind.
         tracks: Vec<PublishTrack>,
@@ -217,8 +233,12 @@ pub enum CloseReason {
     Replaced,
     /// The handshake failed or took too long.
     Handshake,
-    /// No authenticated check ever came.
+    /// No authenticated check ever came; in the client role: no check of ours was ever answered.
     NeverConnected,
+    /// In the client role: the peer has answered no check for 30 s (RFC 7675 §5.1).
+    ConsentExpired,
+    /// In the client role: there was no socket for it.
+    NoSocket,
     /// The stream ended.
     StreamEnded,
     /// The stream's codec is one that this viewer cannot take.
@@ -229,13 +249,15 @@ pub enum CloseReason {
 
 impl CloseReason {
     /// Every reason.
-    pub const ALL: [CloseReason; 9] = [
+    pub const ALL: [CloseReason; 11] = [
         CloseReason::Deleted,
         CloseReason::Bye,
         CloseReason::Silent,
         CloseReason::Replaced,
         CloseReason::Handshake,
         CloseReason::NeverConnected,
+        CloseReason::ConsentExpired,
+        CloseReason::NoSocket,
         CloseReason::StreamEnded,
         CloseReason::NoCommonCodec,
         CloseReason::Stopping,
@@ -251,6 +273,8 @@ impl CloseReason {
             CloseReason::Replaced => "replaced",
             CloseReason::Handshake => "handshake",
             CloseReason::NeverConnected => "never_connected",
+            CloseReason::ConsentExpired => "consent_expired",
+            CloseReason::NoSocket => "no_socket",
             CloseReason::StreamEnded => "stream_ended",
             CloseReason::NoCommonCodec => "no_common_codec",
             CloseReason::Stopping => "stopping",

@@ -7,17 +7,26 @@ use std::net::SocketAddr;
 
 use crate::command::CloseReason;
 use crate::ids::{SessionId, ShardIndex, Ticket};
+use crate::media::{Codec, Kind};
 
 /// One change of state.
 #[derive(Clone, Debug)]
 pub enum Event {
-    /// The first authenticated check arrived; the session lives on this shard from now on.
+    /// A session in the client role has its socket and begins to check.
+    Opened {
+        /// Whose.
+        session: SessionId,
+        /// The socket's local port.
+        port: u16,
+    },
+    /// The first authenticated check arrived, or in the client role: ours was answered; the session
+    /// lives on this shard from now on, and DTLS may begin.
     Claimed {
         /// Whose.
         session: SessionId,
         /// Where it lives.
         shard: ShardIndex,
-        /// Where the check came from.
+        /// Where the peer is.
         address: SocketAddr,
     },
     /// A datagram of DTLS records from an address that an authenticated check came from.
@@ -92,4 +101,35 @@ pub struct SessionReport {
     pub bitrate_bps: u64,
     /// Milliseconds between the last two keyframes of a publisher's video; none before two.
     pub keyframe_interval_ms: Option<f64>,
+    /// What was received, by track; none of a viewer.
+    pub tracks: Vec<TrackReport>,
+}
+
+/// What was received of one track. Of simulcast layers all are counted.
+#[derive(Clone, Debug)]
+pub struct TrackReport {
+    /// Audio or video.
+    pub kind: Kind,
+    /// What it carries.
+    pub codec: Codec,
+    /// Packets from the first that came to the newest, by their sequence numbers.
+    pub packets_expected: u64,
+    /// Of these so many are here, each counted once, however it came.
+    pub packets_received: u64,
+    /// Of these so many came because they were asked for.
+    pub packets_repaired: u64,
+    /// Packets that are given up.
+    pub packets_lost: u64,
+    /// Bytes of UDP payload of those that are here.
+    pub bytes: u64,
+    /// Interarrival jitter (RFC 3550 §6.4.1) in milliseconds; none before the first packet.
+    pub jitter_ms: Option<f64>,
+    /// Pictures, or packets of audio, by their timestamps.
+    pub frames: u64,
+    /// Keyframes among them.
+    pub keyframes: u64,
+    /// From when the session was added, or claimed, to its first packet; none before.
+    pub first_packet_ms: Option<f64>,
+    /// The same to the last packet of the first keyframe.
+    pub first_keyframe_ms: Option<f64>,
 }

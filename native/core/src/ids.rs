@@ -25,6 +25,10 @@ id! {
     /// What is published under a name. Given by control, never reused.
     StreamId(u64)
 }
+impl StreamId {
+    /// No stream at all: never added, so that nobody can watch it.
+    pub const NOWHERE: StreamId = StreamId(0);
+}
 id! {
     /// One thread with its socket of the shared port and its own sessions, from 0.
     ShardIndex(u8)

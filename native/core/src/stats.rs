@@ -74,6 +74,8 @@ counters! {
     Keyframes = "keyframes",
     /// STUN binding requests answered.
     ChecksAnswered = "checks_answered",
+    /// Binding requests of our own that were sent.
+    ChecksSent = "checks_sent",
     /// Packets of publishers given up as lost.
     PacketsLost = "packets_lost",
     /// Messages to other shards.

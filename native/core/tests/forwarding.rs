@@ -317,7 +317,8 @@ fn a_shard_may_hear_of_a_stream_from_another_before_control_tells_it() {
     let added = AddSession {
         session: PUBLISHER,
         ice: None,
-        media: Media::Publish { stream, tracks },
+        media: Media::Publish { stream, tracks }.into(),
+        candidates: Vec::new(),
         claim: Claim::default(),
     };
     let commands = [Command::AddStream { stream }, Command::AddSession(Box::new(added))];

@@ -11,7 +11,7 @@ use pyforward_core::egress::Outcome;
 use pyforward_core::event::Event;
 use pyforward_core::ids::SessionId;
 use pyforward_core::media::Kind;
-use pyforward_core::path::Path;
+use pyforward_core::path::{Path, SocketId};
 use pyforward_core::srtp::Profile;
 use rig::publisher::Publisher;
 use rig::viewer::Viewer;
@@ -190,7 +190,7 @@ fn a_path_is_taken_only_from_a_silent_owner() {
     rig.run_for(Duration::from_secs(6));
     send(&mut rig, 3_001, check(newcomer, 2, true));
     assert_eq!(rig.discarded(Discard::PathTaken), 1);
-    let path = Path { local: SERVER, remote: address(3_001) };
+    let path = Path { socket: SocketId::SHARED, local: SERVER, remote: address(3_001) };
     let mut record = vec![22; 60];
     rig.shards[1].handle_datagram(rig.now, path, &mut record);
     rig.settle();

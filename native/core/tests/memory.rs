@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use pyforward_core::command::{Command, Media};
 use pyforward_core::ids::{SessionId, StreamId};
-use pyforward_core::path::Path;
+use pyforward_core::path::{Path, SocketId};
 use pyforward_core::session::Association;
 use pyforward_core::srtp::Profile;
 use pyforward_core::stream::Stream;
@@ -41,7 +41,7 @@ fn half_open(rig: &mut Rig, stream: StreamId, n: u64) -> SessionId {
     };
     rig.add_session(session, Media::Subscribe { stream, tracks, cname });
     let remote = ([10, 1, (n >> 8) as u8, n as u8], 4_444).into();
-    let path = Path { local: SERVER, remote };
+    let path = Path { socket: SocketId::SHARED, local: SERVER, remote };
     rig.shards[0].handle_datagram(rig.now, path, &mut check(session, n, true));
     rig.shards[0].handle_datagram(rig.now, path, &mut [22; 1_200]);
     rig.settle();

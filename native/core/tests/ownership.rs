@@ -106,7 +106,8 @@ fn a_session_that_came_and_went_is_not_kept_by_a_slower_shard() {
             remote_ufrag: "peer".into(),
             remote_pwd: "unused-unused-unused-unused".into(),
         }),
-        media: Viewer::subscription(VIEWER, true),
+        media: Viewer::subscription(VIEWER, true).into(),
+        candidates: Vec::new(),
         claim: Claim::default(),
     };
     rig.shards[0].apply(rig.now, Command::AddSession(Box::new(added.clone())));
@@ -160,7 +161,13 @@ fn nobody_waits_for_the_keyframe_of_a_publisher_without_video() {
     let Media::Publish { stream, mut tracks } = Publisher::media() else { panic!("it publishes") };
     tracks.retain(|track| track.kind == Kind::Audio);
     let media = Media::Publish { stream, tracks };
-    let added = AddSession { session: PUBLISHER, ice: None, media, claim: Claim::default() };
+    let added = AddSession {
+        session: PUBLISHER,
+        ice: None,
+        media: media.into(),
+        candidates: Vec::new(),
+        claim: Claim::default(),
+    };
     rig.command(Command::AddSession(Box::new(added)));
     rig.add_session(VIEWER, Viewer::subscription(VIEWER, true));
     rig.send(address(3_000), check(VIEWER, 1, true));

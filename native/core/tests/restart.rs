@@ -12,7 +12,7 @@ use pyforward_core::discard::Discard;
 use pyforward_core::event::Event;
 use pyforward_core::ids::{SessionId, Ticket};
 use pyforward_core::media::Kind;
-use pyforward_core::path::Path;
+use pyforward_core::path::{Path, SocketId};
 use pyforward_core::srtp::Profile;
 use pyforward_core::stats::Counter;
 use rig::publisher::Publisher;
@@ -66,7 +66,7 @@ fn end_of_stream(rig: &mut Rig) {
 
 /// A datagram lands on a shard, from an address of nobody else's.
 fn deliver(rig: &mut Rig, shard: usize, port: u16, mut bytes: Vec<u8>) {
-    let path = Path { local: SERVER, remote: address(port) };
+    let path = Path { socket: SocketId::SHARED, local: SERVER, remote: address(port) };
     rig.shards[shard].handle_datagram(rig.now, path, &mut bytes);
     rig.settle();
 }

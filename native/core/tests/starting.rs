@@ -36,8 +36,13 @@ fn frame(first: u16, frame: u32, keyframe: bool) -> [Packet; 3] {
 }
 
 fn publish(rig: &mut Rig, session: SessionId) {
-    let added =
-        AddSession { session, ice: None, media: Publisher::media(), claim: Claim::default() };
+    let added = AddSession {
+        session,
+        ice: None,
+        media: Publisher::media().into(),
+        candidates: Vec::new(),
+        claim: Claim::default(),
+    };
     rig.command(Command::AddSession(Box::new(added)));
 }
 

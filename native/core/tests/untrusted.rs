@@ -11,7 +11,7 @@ use pyforward_core::command::{Command, Media};
 use pyforward_core::discard::Discard;
 use pyforward_core::ids::{SessionId, Ssrc, StreamId};
 use pyforward_core::media::Kind;
-use pyforward_core::path::Path;
+use pyforward_core::path::{Path, SocketId};
 use pyforward_core::rtcp;
 use pyforward_core::srtp::{Profile, Sealer};
 use pyforward_core::stats::Counter;
@@ -30,7 +30,7 @@ fn address(port: u16) -> SocketAddr {
 }
 
 fn path(port: u16) -> Path {
-    Path { local: SERVER, remote: address(port) }
+    Path { socket: SocketId::SHARED, local: SERVER, remote: address(port) }
 }
 
 const PUBLISHERS_PORT: u16 = 2_000;

@@ -48,6 +48,11 @@ impl<W: Wire> Sender<W> {
         Sender { wire, clock, gso, batch, units: Vec::new(), owners: Vec::new(), calls: 0 }
     }
 
+    /// What it sends by.
+    pub fn wire_mut(&mut self) -> &mut W {
+        &mut self.wire
+    }
+
     /// Trains leave whole; false from the start or since a device refused.
     #[must_use]
     pub fn segments(&self) -> bool {
@@ -253,7 +258,7 @@ fn datagrams(train: &Unit) -> impl Iterator<Item = Unit> + use<> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use pyforward_core::path::Path;
+    use pyforward_core::path::{Path, SocketId};
 
     /// A kernel of which the test says how it answers, and which keeps what it took.
     #[derive(Default)]
@@ -313,8 +318,11 @@ mod tests {
 
     /// A message of `count` datagrams to `port`; the last one is half as long.
     fn message(port: u16, count: u32) -> Message {
-        let path =
-            Path { local: Ipv4Addr::LOCALHOST.into(), remote: (Ipv4Addr::LOCALHOST, port).into() };
+        let path = Path {
+            socket: SocketId::SHARED,
+            local: Ipv4Addr::LOCALHOST.into(),
+            remote: (Ipv4Addr::LOCALHOST, port).into(),
+        };
         let len = match count {
             1 => 100,
             _ => count * 100 - 50,

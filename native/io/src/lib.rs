@@ -15,6 +15,7 @@ pub mod gso;
 pub mod lock;
 pub mod mailbox;
 pub mod outbox;
+pub mod own;
 pub mod poll;
 pub mod published;
 pub mod receive;

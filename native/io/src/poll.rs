@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use arrayvec::ArrayVec;
 use libc::{c_int, epoll_event};
 
 /// Wakes whoever waits for it; any thread may ring.
@@ -55,15 +56,20 @@ impl AsFd for Doorbell {
     }
 }
 
-/// Which of up to 64 descriptors can be read.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub struct Ready(u64);
+/// Which descriptors can be read, by their numbers; the kernel tells of the others the next time.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct Ready(ArrayVec<u64, EVENTS>);
 
 impl Ready {
     /// Whether the one that was added under this number can.
     #[must_use]
-    pub fn has(self, number: u32) -> bool {
-        self.0 & 1u64.checked_shl(number).unwrap_or(0) != 0
+    pub fn has(&self, number: u64) -> bool {
+        self.0.contains(&number)
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = u64> + '_ {
+        self.0.iter().copied()
     }
 }
 
@@ -75,7 +81,8 @@ pub struct Poller {
     precise: bool,
 }
 
-const EVENTS: usize = 16;
+/// Most descriptors of one wait.
+const EVENTS: usize = 64;
 
 impl Poller {
     /// Waits for nothing yet.
@@ -88,13 +95,13 @@ impl Poller {
         Ok(Poller { epoll, precise: true })
     }
 
-    /// Also waits until `descriptor` can be read; `number` (0 to 63) says so in [`Ready`]. The
+    /// Also waits until `descriptor` can be read; `number` says so in [`Ready`]. The
     /// descriptor leaves by being closed.
     ///
     /// # Errors
     /// What the kernel says.
-    pub fn add(&self, descriptor: &impl AsFd, number: u32) -> io::Result<()> {
-        let mut event = epoll_event { events: libc::EPOLLIN as u32, u64: number.into() };
+    pub fn add(&self, descriptor: &impl AsFd, number: u64) -> io::Result<()> {
+        let mut event = epoll_event { events: libc::EPOLLIN as u32, u64: number };
         // SAFETY: both descriptors are open as long as they are borrowed; the event lives across
         // the call.
         let result = unsafe {
@@ -124,11 +131,8 @@ impl Poller {
             result = self.wait_once(&mut events, timeout);
         }
         match result {
-            Ok(count) => {
-                let bits = events.iter().take(count).map(|event| 1u64 << (event.u64 & 63));
-                Ok(Ready(bits.fold(0, |all, bit| all | bit)))
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(Ready(0)),
+            Ok(count) => Ok(Ready(events.iter().take(count).map(|event| event.u64).collect())),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(Ready::default()),
             Err(error) => Err(error),
         }
     }
@@ -196,7 +200,7 @@ mod tests {
     fn poller(bells: &[&Doorbell]) -> Poller {
         let poller = Poller::new().unwrap();
         for (number, bell) in bells.iter().enumerate() {
-            poller.add(*bell, number as u32).unwrap();
+            poller.add(*bell, number as u64).unwrap();
         }
         poller
     }
@@ -222,7 +226,7 @@ mod tests {
             bell.ring();
             assert!(poller.wait(now).unwrap().has(0));
             bell.answer();
-            assert_eq!(poller.wait(now).unwrap(), Ready(0));
+            assert_eq!(poller.wait(now).unwrap(), Ready::default());
         }
     }
 
@@ -233,7 +237,7 @@ mod tests {
             poller.precise = precise;
             let start = Instant::now();
             let wait = Duration::from_micros(1_300);
-            assert_eq!(poller.wait(Some(wait)).unwrap(), Ready(0));
+            assert_eq!(poller.wait(Some(wait)).unwrap(), Ready::default());
             assert!(start.elapsed() >= wait);
         }
         assert_eq!(milliseconds(Some(Duration::from_micros(1))), 1);

@@ -8,7 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd};
 
 use libc::{iovec, mmsghdr, sockaddr_in, sockaddr_in6};
-use pyforward_core::path::Path;
+use pyforward_core::path::{Path, SocketId};
 
 use crate::cmsg::{Incoming, RECEIVE_ROOM};
 use crate::udp::{UdpSocket, unmapped};
@@ -19,13 +19,28 @@ pub const BATCH: usize = 32;
 /// Room for one message: the most that UDP_GRO joins.
 const ROOM: usize = 65_535;
 
-/// What one system call received. Made once a socket and used again and again.
+/// What one system call received. Made once and used again and again.
 pub struct Batch {
     bytes: Box<[u8]>,
     slots: Box<[Slot]>,
     headers: Box<[mmsghdr]>,
     received: usize,
+}
+
+/// What is remembered of a socket from batch to batch.
+#[derive(Clone, Copy, Debug)]
+pub struct Inlet {
+    socket: SocketId,
+    /// What SO_RXQ_OVFL told last.
     overflows: u32,
+}
+
+impl Inlet {
+    /// Of a socket that has dropped nothing yet.
+    #[must_use]
+    pub fn new(socket: SocketId) -> Inlet {
+        Inlet { socket, overflows: 0 }
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -60,7 +75,6 @@ impl Default for Batch {
             slots: vec![slot; BATCH].into_boxed_slice(),
             headers: vec![header; BATCH].into_boxed_slice(),
             received: 0,
-            overflows: 0,
         }
     }
 }
@@ -116,7 +130,12 @@ impl Batch {
 
     /// Hands out each datagram of the batch with its path, in order of arrival. How many datagrams
     /// the socket had to drop since the last batch because nobody took them is returned.
-    pub fn each(&mut self, socket: &UdpSocket, mut take: impl FnMut(Path, &mut [u8])) -> u32 {
+    pub fn each(
+        &mut self,
+        socket: &UdpSocket,
+        inlet: &mut Inlet,
+        mut take: impl FnMut(Path, &mut [u8]),
+    ) -> u32 {
         let own = socket.own_address();
         let mut dropped = 0;
         let rooms = self.bytes.chunks_exact_mut(ROOM);
@@ -127,12 +146,12 @@ impl Batch {
             let control = slot.control.0.get(..header.msg_hdr.msg_controllen as usize);
             let told = Incoming::parse(control.unwrap_or_default());
             if let Some(overflows) = told.overflows {
-                dropped += overflows.wrapping_sub(self.overflows);
-                self.overflows = overflows;
+                dropped += overflows.wrapping_sub(inlet.overflows);
+                inlet.overflows = overflows;
             }
             let Some(remote) = slot.name.address() else { continue };
             let local = own.or(told.local).unwrap_or_else(|| unspecified_like(remote));
-            let path = Path { local, remote };
+            let path = Path { socket: inlet.socket, local, remote };
             let Some(datagrams) = room.get_mut(..header.msg_len as usize) else { continue };
             match told.segment {
                 Some(size) => datagrams.chunks_mut(size.into()).for_each(|d| take(path, d)),

@@ -4,13 +4,14 @@
 #![allow(unsafe_code)]
 
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::sync::Arc;
 
 use libc::{c_int, iovec, mmsghdr, sockaddr_in, sockaddr_in6};
-use pyforward_core::path::Path;
+use pyforward_core::path::{Path, SocketId};
 
 use crate::cmsg::Outgoing;
+use crate::own::OwnSockets;
 use crate::udp::{Reach, UdpSocket, mapped};
 
 /// Most messages of one system call; beyond, the gain is lost in the noise.
@@ -51,6 +52,8 @@ pub trait Wire {
 /// The sockets of one shard.
 pub struct Kernel {
     sockets: Arc<[UdpSocket]>,
+    /// Those of its sessions in the client role.
+    pub own: OwnSockets,
     slots: Box<[Slot]>,
     headers: Box<[mmsghdr]>,
 }
@@ -85,28 +88,27 @@ impl Kernel {
         let slot = Slot { name, control: Outgoing::default(), data };
         Kernel {
             sockets,
+            own: OwnSockets::default(),
             slots: vec![slot; BATCH].into_boxed_slice(),
             headers: vec![header; BATCH].into_boxed_slice(),
         }
     }
 
-    fn socket_for(&self, local: IpAddr) -> Option<usize> {
-        match self.sockets.len() {
-            1 => Some(0),
-            _ => self.sockets.iter().position(|socket| socket.serves(local)),
-        }
+    fn socket_for(&self, path: &Path) -> Result<&UdpSocket, Errno> {
+        socket_for(&self.sockets, &self.own, path)
     }
 }
 
 impl Wire for Kernel {
     fn send(&mut self, arena: &[u8], units: &[Unit]) -> Result<usize, Errno> {
         let first = units.first().ok_or(libc::EINVAL)?;
-        let index = self.socket_for(first.path.local).ok_or(libc::EADDRNOTAVAIL)?;
-        let socket = self.sockets.get(index).ok_or(libc::EADDRNOTAVAIL)?;
+        let socket = socket_for(&self.sockets, &self.own, &first.path)?;
+        let shared = self.sockets.len();
         let mut count: libc::c_uint = 0;
         for ((unit, slot), header) in units.iter().zip(&mut self.slots).zip(&mut self.headers) {
             // One call is for one socket; the next one goes on with the next.
-            if self.sockets.len() > 1 && !socket.serves(unit.path.local) {
+            let same = unit.path.socket == first.path.socket;
+            if !same || (shared > 1 && !socket.serves(unit.path.local)) {
                 break;
             }
             let Some(data) = arena.get(unit.start..unit.start + unit.len) else { break };
@@ -120,41 +122,52 @@ impl Wire for Kernel {
             header.msg_hdr.msg_iovlen = 1;
             count += 1;
         }
+        let descriptor = socket.as_fd().as_raw_fd();
         match count {
             0 => Err(libc::EINVAL),
-            1 => self.call_one(index),
-            _ => self.call_many(index, count),
+            1 => self.call_one(descriptor),
+            _ => self.call_many(descriptor, count),
         }
     }
 
     fn send_fragmented(&mut self, arena: &[u8], unit: &Unit) -> Result<(), Errno> {
-        let index = self.socket_for(unit.path.local).ok_or(libc::EADDRNOTAVAIL)?;
-        let sockets = Arc::clone(&self.sockets);
-        let socket = sockets.get(index).ok_or(libc::EADDRNOTAVAIL)?;
         let failed = |error: std::io::Error| error.raw_os_error().unwrap_or(libc::EINVAL);
         // Nobody else sends by this socket, so that the option holds for this datagram alone.
-        socket.fragment(true).map_err(failed)?;
+        self.socket_for(&unit.path)?.fragment(true).map_err(failed)?;
         let sent = self.send(arena, std::slice::from_ref(unit)).map(|_| ());
-        socket.fragment(false).map_err(failed)?;
+        self.socket_for(&unit.path)?.fragment(false).map_err(failed)?;
         sent
     }
 }
 
 impl Kernel {
-    fn call_one(&mut self, index: usize) -> Result<usize, Errno> {
-        let descriptor = self.sockets[index].as_fd().as_raw_fd();
+    fn call_one(&mut self, descriptor: RawFd) -> Result<usize, Errno> {
         // SAFETY: the header leads to a name, data and control messages of the lengths it says.
         // They are in `self` and in the arena, which the caller of `send` borrows.
         let sent = unsafe { libc::sendmsg(descriptor, &raw const self.headers[0].msg_hdr, 0) };
         if sent < 0 { Err(errno()) } else { Ok(1) }
     }
 
-    fn call_many(&mut self, index: usize, count: libc::c_uint) -> Result<usize, Errno> {
-        let descriptor = self.sockets[index].as_fd().as_raw_fd();
+    fn call_many(&mut self, descriptor: RawFd, count: libc::c_uint) -> Result<usize, Errno> {
         // SAFETY: as in `call_one`, for the first `count` headers, of which there are BATCH.
         let sent = unsafe { libc::sendmmsg(descriptor, self.headers.as_mut_ptr(), count, 0) };
         usize::try_from(sent).map_err(|_| errno())
     }
+}
+
+/// The socket that a path leads by: a session's own, or that of the shared port which is bound to
+/// its local address, else to all.
+fn socket_for<'a>(
+    shared: &'a [UdpSocket],
+    own: &'a OwnSockets,
+    path: &Path,
+) -> Result<&'a UdpSocket, Errno> {
+    let socket = match (path.socket, shared) {
+        (SocketId::SHARED, [only]) => Some(only),
+        (SocketId::SHARED, all) => all.iter().find(|socket| socket.serves(path.local)),
+        (own_socket, _) => own.get(own_socket),
+    };
+    socket.ok_or(libc::EADDRNOTAVAIL)
 }
 
 impl Slot {

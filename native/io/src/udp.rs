@@ -1,5 +1,5 @@
-//! One UDP socket of the shared port, set up for many peers: dual-stack, shared by SO_REUSEPORT,
-//! telling each datagram's local address, with buffers that hold a burst.
+//! One UDP socket: of the shared port, set up for many peers (dual-stack, shared by SO_REUSEPORT,
+//! telling each datagram's local address), or of one session alone. Its buffers hold a burst.
 //!
 //! Nothing is sent or received here; see [`crate::send`] and [`crate::receive`].
 #![allow(unsafe_code)]
@@ -22,6 +22,8 @@ pub enum Sharing {
     First,
     /// A further one of our sockets.
     Join,
+    /// Nobody at all.
+    Nobody,
 }
 
 /// Which peers a socket reaches.
@@ -68,6 +70,20 @@ impl UdpSocket {
     /// As [`UdpSocket::bind`].
     pub fn bind_single(address: SocketAddr, sharing: Sharing) -> io::Result<UdpSocket> {
         Self::open(address, sharing, false)
+    }
+
+    /// A socket of one session alone: every address, a port that the kernel chooses.
+    ///
+    /// # Errors
+    /// What the kernel says: no more descriptors, no more ports.
+    pub fn own() -> io::Result<UdpSocket> {
+        let (v6, v4) = wildcards(0);
+        match Self::open(v6, Sharing::Nobody, true) {
+            Err(error) if error.raw_os_error() == Some(libc::EAFNOSUPPORT) => {
+                Self::open(v4, Sharing::Nobody, false)
+            }
+            opened => opened,
+        }
     }
 
     /// Another socket bound as this one is, for another shard.
@@ -151,24 +167,32 @@ impl UdpSocket {
             socket.set_reuse_port(true)?;
         }
         socket.bind(&SockAddr::from(address))?;
-        socket.set_reuse_port(true)?;
+        if sharing == Sharing::First {
+            socket.set_reuse_port(true)?;
+        }
 
         let bound = socket.local_addr()?.as_socket().unwrap_or(address);
         let buffers = enlarge(&socket)?;
         let socket = UdpSocket { socket, bound, reach, buffers };
         socket.fragment(false)?;
+        if sharing != Sharing::Nobody {
+            socket.tell_local_address()?;
+        }
         socket.tell_more()?;
         Ok(socket)
     }
 
-    /// Asks for the control messages that [`crate::cmsg::Incoming`] reads.
-    fn tell_more(&self) -> io::Result<()> {
-        if self.own_address().is_none() {
-            match self.reach {
-                Reach::V4 => set(&self.socket, libc::IPPROTO_IP, libc::IP_PKTINFO, 1)?,
-                _ => set(&self.socket, libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO, 1)?,
-            }
+    /// Asks for the local address of each datagram. A session's own socket leaves it to the route.
+    fn tell_local_address(&self) -> io::Result<()> {
+        match (self.own_address(), self.reach) {
+            (Some(_), _) => Ok(()),
+            (None, Reach::V4) => set(&self.socket, libc::IPPROTO_IP, libc::IP_PKTINFO, 1),
+            (None, _) => set(&self.socket, libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO, 1),
         }
+    }
+
+    /// Asks for the other control messages that [`crate::cmsg::Incoming`] reads.
+    fn tell_more(&self) -> io::Result<()> {
         set(&self.socket, libc::SOL_SOCKET, libc::SO_RXQ_OVFL, 1)?;
         // Linux 5.0; without it datagrams come one by one.
         let _ = set(&self.socket, libc::SOL_UDP, libc::UDP_GRO, 1);

@@ -10,7 +10,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use pyforward_core::shard::Shard;
+use pyforward_core::path::{SocketId, SocketRequest};
+use pyforward_core::shard::{NoSocket, Shard};
 use pyforward_core::stats::Counter;
 use pyforward_core::time::Time;
 
@@ -21,7 +22,7 @@ use crate::mailbox::Mailbox;
 use crate::outbox::Outbox;
 use crate::poll::{Doorbell, Poller, Ready};
 use crate::published::Published;
-use crate::receive::{self, Batch};
+use crate::receive::{self, Batch, Inlet};
 use crate::send::Kernel;
 use crate::udp::UdpSocket;
 
@@ -31,8 +32,11 @@ const COMMANDS: usize = 64;
 /// Most messages of one turn from each neighbour.
 const EXCHANGES: usize = 256;
 
-/// The bell's number at the poller; sockets follow it.
-const BELL: u32 = 0;
+/// The bell's number at the poller; the sockets of the shared port follow it.
+const BELL: u64 = 0;
+
+/// The number of the first slot's own socket; the other slots' follow it.
+const OWN: u64 = 1 << 32;
 
 /// A shard and everything that it needs around it.
 pub(crate) struct Worker {
@@ -62,7 +66,10 @@ pub(crate) fn poller(bell: &Doorbell, sockets: &[UdpSocket]) -> io::Result<Polle
 impl Worker {
     /// Runs until the engine stops.
     pub(crate) fn run(mut self) -> io::Result<()> {
-        let mut batches: Vec<Batch> = self.sockets.iter().map(|_| Batch::default()).collect();
+        let mut inlets: Vec<(Batch, Inlet)> = (self.sockets.iter())
+            .map(|_| (Batch::default(), Inlet::new(SocketId::SHARED)))
+            .collect();
+        let mut own = Batch::default();
         let mut pace = Pace::default();
         while !self.stopping.load(Ordering::Acquire) {
             let patience = pace.patience(self.clock.now(), self.shard.poll_timeout());
@@ -72,14 +79,16 @@ impl Worker {
             if ready.has(BELL) {
                 self.bell.answer();
             }
-            pace.more |= self.receive(ready, &mut batches)?;
+            pace.more |= self.receive(&ready, &mut inlets)?;
             // Between the two: a peer's first check may be here as soon as its answer was sent, and
             // the command that makes its session was given before that.
             pace.more |= self.take_commands();
-            self.take_datagrams(&mut batches);
+            self.take_datagrams(&mut inlets);
+            pace.more |= self.take_own_datagrams(&ready, &mut own)?;
             pace.more |= self.take_exchanges();
             self.take_timeouts();
             self.shard.drain(self.clock.now(), &mut self.sender);
+            self.serve_sockets();
             pace.retry |= self.give_exchanges();
             self.outbox.fill(|| self.shard.poll_event());
             self.publish(woken);
@@ -88,9 +97,9 @@ impl Worker {
     }
 
     /// One batch of each socket; true if more may wait.
-    fn receive(&mut self, ready: Ready, batches: &mut [Batch]) -> io::Result<bool> {
+    fn receive(&mut self, ready: &Ready, inlets: &mut [(Batch, Inlet)]) -> io::Result<bool> {
         let mut more = false;
-        for ((socket, batch), number) in self.sockets.iter().zip(batches).zip(BELL + 1..) {
+        for ((socket, (batch, _)), number) in self.sockets.iter().zip(inlets).zip(BELL + 1..) {
             if ready.has(number) {
                 more |= batch.receive(socket)? == receive::BATCH;
             }
@@ -99,13 +108,43 @@ impl Worker {
     }
 
     /// What was received.
-    fn take_datagrams(&mut self, batches: &mut [Batch]) {
-        for (socket, batch) in self.sockets.iter().zip(batches) {
+    fn take_datagrams(&mut self, inlets: &mut [(Batch, Inlet)]) {
+        for (socket, (batch, inlet)) in self.sockets.iter().zip(inlets) {
             let now = self.clock.now();
-            let dropped = batch.each(socket, |path, datagram| {
+            let dropped = batch.each(socket, inlet, |path, datagram| {
                 self.shard.handle_datagram(now, path, datagram);
             });
             self.shard.stats_mut().add(Counter::DatagramsDropped, dropped.into());
+        }
+    }
+
+    /// One batch of each session's own socket that has something; true if more may wait.
+    fn take_own_datagrams(&mut self, ready: &Ready, batch: &mut Batch) -> io::Result<bool> {
+        let mut more = false;
+        for number in ready.iter().filter_map(|number| number.checked_sub(OWN)) {
+            let (now, shard) = (self.clock.now(), &mut self.shard);
+            let own = &mut self.sender.wire_mut().own;
+            let (full, dropped) = own.receive(number as usize, batch, |path, datagram| {
+                shard.handle_datagram(now, path, datagram);
+            })?;
+            more |= full;
+            self.shard.stats_mut().add(Counter::DatagramsDropped, dropped.into());
+        }
+        Ok(more)
+    }
+
+    /// Opens and closes what the shard asks for. What was to leave by a socket has left.
+    fn serve_sockets(&mut self) {
+        while let Some(request) = self.shard.poll_socket() {
+            let own = &mut self.sender.wire_mut().own;
+            match request {
+                SocketRequest::Open(id) => {
+                    let number = OWN + id.slot().unwrap_or_default() as u64;
+                    let opened = own.open(id, &self.poller, number).map_err(|_| NoSocket);
+                    self.shard.handle_socket(self.clock.now(), id, opened);
+                }
+                SocketRequest::Close(id) => own.close(id),
+            }
         }
     }
 

@@ -9,10 +9,10 @@ use std::process::Command;
 use std::time::Duration;
 
 use pyforward_core::egress::{Message, Outcome, Transmit};
-use pyforward_core::path::Path;
+use pyforward_core::path::{Path, SocketId};
 use pyforward_io::clock::Clock;
 use pyforward_io::gso::{self, Sender};
-use pyforward_io::receive::Batch;
+use pyforward_io::receive::{Batch, Inlet};
 use pyforward_io::send::Kernel;
 use pyforward_io::udp::{Sharing, UdpSocket, wildcards};
 
@@ -22,13 +22,18 @@ fn peer(ip: impl Into<IpAddr>) -> Peer {
     peer
 }
 
+fn inlet() -> Inlet {
+    Inlet::new(SocketId::SHARED)
+}
+
 /// The next datagram that arrives, with its path.
 fn receive(socket: &UdpSocket) -> (Path, Vec<u8>) {
     let mut batch = Batch::default();
     let mut got = None;
     for _ in 0..500 {
         if batch.receive(socket).unwrap() > 0 {
-            batch.each(socket, |path, datagram| got = Some((path, datagram.to_vec())));
+            batch
+                .each(socket, &mut inlet(), |path, datagram| got = Some((path, datagram.to_vec())));
             return got.unwrap();
         }
         std::thread::sleep(Duration::from_millis(10));
@@ -71,7 +76,10 @@ fn a_path_says_where_a_datagram_came_in_and_an_answer_leaves_from_there() {
         peer.send_to(b"check", (local, port)).unwrap();
         let (path, datagram) = receive(&socket);
         assert_eq!(datagram, b"check");
-        assert_eq!(path, Path { local, remote: peer.local_addr().unwrap() });
+        assert_eq!(
+            path,
+            Path { socket: SocketId::SHARED, local, remote: peer.local_addr().unwrap() }
+        );
         paths.push(path);
         peer
     });
@@ -118,7 +126,7 @@ fn what_was_sent_as_a_train_is_received_as_datagrams() {
     let from = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0).into(), Sharing::First).unwrap();
     let to = UdpSocket::bind(wildcards(0).0, Sharing::First).unwrap();
     let remote = (Ipv4Addr::LOCALHOST, to.bound().port()).into();
-    let path = Path { local: Ipv4Addr::LOCALHOST.into(), remote };
+    let path = Path { socket: SocketId::SHARED, local: Ipv4Addr::LOCALHOST.into(), remote };
     let arena: Vec<u8> = (0..=255).cycle().take(1_000).collect();
     sender(vec![from]).transmit(&arena, &[message(path, 1_000, 300)], &mut Vec::new());
 
@@ -126,7 +134,7 @@ fn what_was_sent_as_a_train_is_received_as_datagrams() {
     let mut got: Vec<Vec<u8>> = Vec::new();
     for _ in 0..500 {
         batch.receive(&to).unwrap();
-        batch.each(&to, |_, datagram| got.push(datagram.to_vec()));
+        batch.each(&to, &mut inlet(), |_, datagram| got.push(datagram.to_vec()));
         if got.len() == 4 {
             break;
         }
@@ -141,8 +149,8 @@ fn an_impossible_destination_harms_no_other() {
     let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0).into(), Sharing::First).unwrap();
     let good = peer(Ipv4Addr::LOCALHOST);
     let local = Ipv4Addr::LOCALHOST.into();
-    let path = Path { local, remote: good.local_addr().unwrap() };
-    let nowhere = Path { local, remote: (Ipv4Addr::LOCALHOST, 0).into() };
+    let path = Path { socket: SocketId::SHARED, local, remote: good.local_addr().unwrap() };
+    let nowhere = Path { socket: SocketId::SHARED, local, remote: (Ipv4Addr::LOCALHOST, 0).into() };
     let messages = [message(path, 10, 10), message(nowhere, 10, 10), message(path, 10, 10)];
     let mut outcomes = Vec::new();
     sender(vec![socket]).transmit(&[1; 10], &messages, &mut outcomes);
@@ -159,14 +167,14 @@ fn a_full_receive_buffer_is_counted() {
         peer.send_to(&[0; 1_200], socket.bound()).unwrap();
     }
     // The counter comes with the datagrams that were queued after the first drop.
-    let mut batch = Batch::default();
+    let (mut batch, mut inlet) = (Batch::default(), inlet());
     let (mut got, mut dropped) = (0, 0);
     while batch.receive(&socket).unwrap() > 0 {
-        dropped += batch.each(&socket, |_, _| got += 1);
+        dropped += batch.each(&socket, &mut inlet, |_, _| got += 1);
     }
     peer.send_to(&[0; 1_200], socket.bound()).unwrap();
     while batch.receive(&socket).unwrap() > 0 {
-        dropped += batch.each(&socket, |_, _| got += 1);
+        dropped += batch.each(&socket, &mut inlet, |_, _| got += 1);
     }
     assert!(dropped > 0);
     assert_eq!(got + dropped, sent + 1);
@@ -178,7 +186,7 @@ fn behind_a_small_mtu_trains_are_taken_apart_and_datagrams_fragmented() {
         let socket = UdpSocket::bind(wildcards(0).0, Sharing::First).unwrap();
         let small = peer(Ipv4Addr::LOCALHOST);
         let local = Ipv4Addr::LOCALHOST.into();
-        let path = Path { local, remote: small.local_addr().unwrap() };
+        let path = Path { socket: SocketId::SHARED, local, remote: small.local_addr().unwrap() };
         let arena: Vec<u8> = (0..=255).cycle().take(2_500).collect();
         let mut outcomes = Vec::new();
         let mut sender = sender(vec![socket]);
@@ -225,7 +233,7 @@ fn flows_spread_evenly_over_two_shards() {
         peer(Ipv4Addr::LOCALHOST).send_to(b"flow", sockets[0].bound()).unwrap();
         for (socket, count) in sockets.iter().zip(&mut counts) {
             batch.receive(socket).unwrap();
-            batch.each(socket, |_, _| *count += 1);
+            batch.each(socket, &mut inlet(), |_, _| *count += 1);
         }
     }
     assert_eq!(counts.iter().sum::<usize>(), FLOWS);

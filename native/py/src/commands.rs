@@ -3,9 +3,12 @@
 //! Each is declared once: from the declaration follow how it is read and the vocabulary that the
 //! module shows, which a contract test holds against the dataclasses.
 
+use std::net::IpAddr;
+
 use pyforward_core::claim::{Claim, Proven};
 use pyforward_core::command::{
-    AddSession, Command, IceCredentials, Media, PublishTrack, RestartIce, SubscribeTrack,
+    AddSession, Command, IceCredentials, Media, PublishTrack, RemoteCandidate, RestartIce,
+    SubscribeTrack,
 };
 use pyforward_core::ids::{PayloadType, SessionId, Ssrc, StreamId, Ticket};
 use pyforward_core::media::{Codec, Extension, Format, Kind};
@@ -15,7 +18,7 @@ use pyo3::prelude::*;
 
 use crate::Book;
 use crate::errors::Wrong;
-use crate::read::{ExtensionId, Read, class_of, field, must_be};
+use crate::read::{ExtensionId, Port, Read, class_of, field, must_be};
 
 /// Reads a command, whichever it is.
 pub(crate) fn read(value: &Bound<'_, PyAny>) -> Result<Command, Wrong> {
@@ -65,13 +68,18 @@ macro_rules! records {
 commands! {
     AddStream(stream: StreamId) = Command::AddStream { stream };
     RemoveStream(stream: StreamId) = Command::RemoveStream { stream };
-    AddSession(session: SessionId, ice: Option<IceCredentials>, media: Media) =
-        Command::AddSession(Box::new(AddSession {
-            session,
-            ice,
-            media,
-            claim: Claim::default(),
-        }));
+    AddSession(
+        session: SessionId,
+        ice: Option<IceCredentials>,
+        media: Media,
+        candidates: Vec<RemoteCandidate>,
+    ) = Command::AddSession(Box::new(AddSession {
+        session,
+        ice,
+        media: media.into(),
+        candidates,
+        claim: Claim::default(),
+    }));
     RestartIce(session: SessionId, ice: IceCredentials) =
         Command::RestartIce(Box::new(RestartIce { session, ice, proven: Proven::default() }));
     SendDtls(session: SessionId, datagrams: Vec<Vec<u8>>) =
@@ -106,6 +114,8 @@ records! {
         remote_ufrag: String,
         remote_pwd: String,
     ) -> IceCredentials = IceCredentials { local_ufrag, local_pwd, remote_ufrag, remote_pwd };
+    RemoteCandidate(address: IpAddr, port: Port, priority: u32) -> RemoteCandidate =
+        RemoteCandidate { address: (address, port.0).into(), priority };
     Format(
         codec: Codec,
         payload_type: PayloadType,

@@ -4,8 +4,9 @@
 use std::net::SocketAddr;
 
 use pyforward_core::command::CloseReason;
-use pyforward_core::event::{Event, SessionReport};
+use pyforward_core::event::{Event, SessionReport, TrackReport};
 use pyforward_core::ids::{SessionId, ShardIndex, Ticket};
+use pyforward_core::media::{Codec, Kind};
 use pyo3::IntoPyObjectExt;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyTuple};
@@ -34,6 +35,7 @@ macro_rules! events {
 }
 
 events! {
+    Opened(session, port);
     Claimed(session, shard, address);
     DtlsReceived(session, datagram);
     Secured(session);
@@ -43,37 +45,55 @@ events! {
     Stopped(shard);
 }
 
-macro_rules! session_report {
-    ($($field:ident),*) => {
-        /// The fields of each row of a `Report`.
-        pub(crate) const SESSION_REPORT: &[&str] = &[$(stringify!($field)),*];
+macro_rules! rows {
+    ($($row:ident($($field:ident),* $(,)?);)*) => {
+        /// The rows of a `Report` and what they carry, by class name, with their fields.
+        pub(crate) const ROWS: Book =
+            &[$((stringify!($row), &[$(stringify!($field)),*])),*];
 
-        impl Tell for SessionReport {
+        $(impl Tell for $row {
             fn tell(self, py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
-                let SessionReport { $($field),* } = self;
+                let $row { $($field),* } = self;
                 let fields: Vec<Bound<'_, PyAny>> = vec![$($field.tell(py)?),*];
                 Ok(PyTuple::new(py, fields)?.into_any())
             }
-        }
+        })*
     };
 }
 
-session_report!(
-    session,
-    state,
-    shard,
-    address,
-    srtp_profile,
-    packets,
-    bytes,
-    nacks,
-    repaired,
-    drops,
-    loss,
-    rtt_ms,
-    bitrate_bps,
-    keyframe_interval_ms
-);
+rows! {
+    SessionReport(
+        session,
+        state,
+        shard,
+        address,
+        srtp_profile,
+        packets,
+        bytes,
+        nacks,
+        repaired,
+        drops,
+        loss,
+        rtt_ms,
+        bitrate_bps,
+        keyframe_interval_ms,
+        tracks,
+    );
+    TrackReport(
+        kind,
+        codec,
+        packets_expected,
+        packets_received,
+        packets_repaired,
+        packets_lost,
+        bytes,
+        jitter_ms,
+        frames,
+        keyframes,
+        first_packet_ms,
+        first_keyframe_ms,
+    );
+}
 
 /// A type that Python can be told.
 trait Tell {
@@ -93,12 +113,15 @@ macro_rules! plainly {
 
 plainly! {
     u64: number => number;
+    u16: number => number;
     f64: number => number;
     &'static str: text => text;
     SessionId: id => id.0;
     ShardIndex: index => index.0;
     Ticket: ticket => ticket.0;
     CloseReason: reason => reason.name();
+    Kind: kind => kind.name();
+    Codec: codec => codec.name();
     SocketAddr: address => (address.ip().to_string(), address.port());
 }
 
@@ -108,10 +131,20 @@ impl Tell for Vec<u8> {
     }
 }
 
+fn tell_rows<T: Tell>(py: Python<'_>, rows: Vec<T>) -> PyResult<Bound<'_, PyAny>> {
+    let rows: Vec<_> = rows.into_iter().map(|row| row.tell(py)).collect::<PyResult<_>>()?;
+    Ok(PyTuple::new(py, rows)?.into_any())
+}
+
 impl Tell for Vec<SessionReport> {
     fn tell(self, py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
-        let rows: Vec<_> = self.into_iter().map(|row| row.tell(py)).collect::<PyResult<_>>()?;
-        Ok(PyTuple::new(py, rows)?.into_any())
+        tell_rows(py, self)
+    }
+}
+
+impl Tell for Vec<TrackReport> {
+    fn tell(self, py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
+        tell_rows(py, self)
     }
 }
 

@@ -27,7 +27,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("COMMANDS", book(module.py(), commands::COMMANDS)?)?;
     module.add("RECORDS", book(module.py(), commands::RECORDS)?)?;
     module.add("EVENTS", book(module.py(), events::EVENTS)?)?;
-    module.add("SESSION_REPORT", events::SESSION_REPORT)?;
+    module.add("ROWS", book(module.py(), events::ROWS)?)?;
     module.add("NAMES", names(module.py())?)?;
     module.add("COUNTERS", Counter::ALL.iter().map(|c| c.name()).collect::<Vec<_>>())?;
     module.add("DISCARDS", Discard::ALL.iter().map(|d| d.name()).collect::<Vec<_>>())?;

@@ -1,5 +1,7 @@
 //! Reading Python's values into the engine's types, with a sentence where one will not do.
 
+use std::net::IpAddr;
+
 use pyforward_core::command::CloseReason;
 use pyforward_core::ids::{PayloadType, SessionId, Ssrc, StreamId, Ticket};
 use pyforward_core::media::{Codec, Extension, Kind};
@@ -16,6 +18,9 @@ pub(crate) trait Read: Sized {
 
 /// The id of a negotiated header extension (RFC 8285 §5): 1 to 255.
 pub(crate) struct ExtensionId(pub u8);
+
+/// A port that something can be sent to: 1 to 65,535.
+pub(crate) struct Port(pub u16);
 
 /// Reads an attribute of a dataclass.
 pub(crate) fn field<T: Read>(
@@ -83,6 +88,7 @@ numbers! {
     Ssrc(u32) from 0 to u32::MAX;
     PayloadType(u8) from 0 to 127u8;
     ExtensionId(u8) from 1 to u8::MAX;
+    Port(u16) from 1 to u16::MAX;
 }
 
 impl Read for u32 {
@@ -108,6 +114,14 @@ impl Read for String {
         let text = value.cast::<PyString>().map_err(|_| must_be("a str", value))?;
         let text = text.to_cow().map_err(|_| Wrong::value("must be valid Unicode".to_owned()))?;
         Ok(text.into_owned())
+    }
+}
+
+impl Read for IpAddr {
+    fn read(value: &Bound<'_, PyAny>) -> Result<Self, Wrong> {
+        let text = String::read(value)?;
+        let wrong = || Wrong::value(format!("must be an IP address, not '{text}'"));
+        text.parse().map_err(|_| wrong())
     }
 }
 

@@ -1,14 +1,18 @@
 //! One ICE + DTLS association and its way through its states.
 //!
 //! Every shard knows every session by its credentials ([`Session`]); the shard that receives its
-//! first authenticated check claims it ([`Claim`]) and alone holds its [`Association`].
+//! first authenticated check claims it ([`Claim`]) and alone holds its [`Association`]. A session in
+//! the client role is known to its owner alone, since it has a socket of its own.
 //! docs/lifetimes.md says who ends what.
 
+mod checks;
 mod credentials;
 mod paths;
 
+use std::sync::Arc;
 use std::time::Duration;
 
+pub use checks::{Answer, Checks, PeerGivesWay};
 pub use credentials::Credentials;
 pub use paths::{Changed, Paths};
 
@@ -38,7 +42,7 @@ pub struct Session {
     /// Paths that lead here on a shard that does not own it, so that they can be forgotten.
     pub stray_paths: Vec<Path>,
     /// What it does; taken by the shard that claims it.
-    pub media: Option<Media>,
+    pub media: Option<Arc<Media>>,
     /// What the owner knows of it.
     pub association: Option<Box<Association>>,
 }
@@ -65,6 +69,8 @@ pub enum Part {
 pub struct Association {
     /// How it is reached.
     pub paths: Paths,
+    /// In the client role: our own checks.
+    pub checks: Option<Box<Checks>>,
     /// What it does.
     pub part: Part,
     /// Both directions of SRTP once the handshake is done. A viewer's sealer is its subscriber's.
@@ -80,6 +86,8 @@ pub struct Association {
     pub secured: bool,
     /// Control has been told that media flows.
     pub flowing: bool,
+    /// When it was claimed.
+    pub since: Time,
     /// When the last authenticated check or packet arrived.
     pub last_heard: Time,
     /// When it said BYE, if nothing was heard since.
@@ -116,6 +124,7 @@ impl Association {
     pub fn new(now: Time, part: Part, local: bool) -> Association {
         Association {
             paths: Paths::default(),
+            checks: None,
             part,
             opener: None,
             sealer: None,
@@ -123,6 +132,7 @@ impl Association {
             farewell: None,
             secured: false,
             flowing: false,
+            since: now,
             last_heard: now,
             bye_at: None,
             next_report: Time::NEVER,

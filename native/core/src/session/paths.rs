@@ -163,9 +163,14 @@ impl Paths {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::path::SocketId;
 
     fn path(port: u16) -> Path {
-        Path { local: [127, 0, 0, 1].into(), remote: ([127, 0, 0, 1], port).into() }
+        Path {
+            socket: SocketId::SHARED,
+            local: [127, 0, 0, 1].into(),
+            remote: ([127, 0, 0, 1], port).into(),
+        }
     }
 
     #[test]

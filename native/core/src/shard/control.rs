@@ -6,6 +6,7 @@ use crate::command::{AddSession, CloseReason, Command, Media, RestartIce, Subscr
 use crate::event::{Event, SessionReport};
 use crate::exchange::Exchange;
 use crate::ids::{SessionId, StreamId, Ticket};
+use crate::path::{SocketId, SocketRequest};
 use crate::rtp;
 use crate::session::{Association, Part, Session};
 use crate::source::Source;
@@ -51,9 +52,19 @@ impl Shard {
         }
     }
 
-    fn add_session(&mut self, now: Time, added: AddSession) {
+    fn add_session(&mut self, now: Time, mut added: AddSession) {
         // A quicker shard has seen it come and go.
         if added.claim.is_closed() {
+            return;
+        }
+        let candidates = std::mem::take(&mut added.candidates);
+        if let Some(ice) = added.ice.clone().filter(|_| !candidates.is_empty()) {
+            if self.is_home_of(added.session) {
+                let id = added.session;
+                let slot = self.sessions.insert(Session::new(added));
+                self.by_id.insert(id, slot);
+                self.begin_client(now, slot, &ice, &candidates);
+            }
             return;
         }
         let session = Session::new(added);
@@ -86,13 +97,15 @@ impl Shard {
         let session = self.sessions.get_mut(slot)?;
         let claimed = session.claim.take(self.config.index);
         if claimed == Claimed::Taken {
-            let part = match session.media.take()? {
+            let media = session.media.take()?;
+            let part = match &*media {
                 Media::Publish { stream, tracks } => {
-                    let source = Source::new(stream, session.id, tracks, config);
-                    Part::Publisher { stream, source: Box::new(source) }
+                    let source = Source::new(*stream, session.id, tracks.clone(), config);
+                    Part::Publisher { stream: *stream, source: Box::new(source) }
                 }
-                Media::Subscribe { stream, tracks, cname } => {
-                    session.media = Some(Media::Subscribe { stream, tracks, cname });
+                Media::Subscribe { stream, .. } => {
+                    let stream = *stream;
+                    session.media = Some(media);
                     Part::Viewer { stream, slot: None }
                 }
             };
@@ -120,20 +133,27 @@ impl Shard {
         local: &KeyMaterial,
         remote: &KeyMaterial,
     ) {
-        let Some((slot, association)) = self.association(id) else { return };
+        let Some(slot) = self.by_id.get(&id).copied() else { return };
+        let session = self.sessions.get_mut(slot);
+        let Some(association) = session.and_then(|s| s.association.as_deref_mut()) else { return };
         // A second sealer of the same keys would count from zero again.
         if association.profile.is_some() {
             return;
         }
         let sealer = Sealer::new(profile, local);
         association.profile = Some(profile);
-        match association.part {
-            Part::Publisher { .. } => {
+        match &mut association.part {
+            Part::Publisher { source, .. } => {
+                if association.checks.is_some() {
+                    // Nobody but us wants the stream to begin with a keyframe.
+                    source.request_keyframe(now, &mut self.stats);
+                }
                 association.opener = Some(Box::new(Opener::new(profile, remote, PUBLISHER_LIMITS)));
                 association.sealer = Some(Box::new(sealer));
                 self.source_up(slot);
             }
             Part::Viewer { stream, .. } => {
+                let stream = *stream;
                 association.opener = Some(Box::new(Opener::new(profile, remote, VIEWER_LIMITS)));
                 self.subscribe(now, slot, stream, sealer);
             }
@@ -144,11 +164,12 @@ impl Shard {
     fn subscribe(&mut self, now: Time, slot: usize, stream_id: StreamId, sealer: Sealer) {
         let random = [self.random.next(), self.random.next()];
         let Some(session) = self.sessions.get_mut(slot) else { return };
-        let Some(Media::Subscribe { tracks, cname, .. }) = session.media.take() else { return };
+        let media = session.media.take();
+        let Some(Media::Subscribe { tracks, cname, .. }) = media.as_deref() else { return };
         let path = session.association.as_ref().and_then(|a| a.paths.current());
         let Some(stream) = self.streams.get_mut(&stream_id) else { return };
         if let Some(publisher) = &stream.publisher
-            && !takes(&tracks, publisher)
+            && !takes(tracks, publisher)
         {
             self.close_and_tell(slot, CloseReason::NoCommonCodec);
             return;
@@ -158,8 +179,8 @@ impl Shard {
             owner: slot as u32,
             path,
             sealer,
-            tracks: &tracks,
-            cname: &cname,
+            tracks,
+            cname,
             random,
         };
         let position = stream.subscribers.insert(Subscriber::new(now, beginning));
@@ -233,6 +254,7 @@ impl Shard {
             rtt_ms: None,
             bitrate_bps: 0,
             keyframe_interval_ms: None,
+            tracks: Vec::new(),
         };
         match &association.part {
             Part::Publisher { source, .. } => {
@@ -246,6 +268,7 @@ impl Shard {
                 row.rtt_ms = figures.rtt_ms;
                 row.bitrate_bps = figures.bitrate_bps;
                 row.keyframe_interval_ms = figures.keyframe_interval_ms;
+                row.tracks = source.track_reports(association.since);
             }
             Part::Viewer { stream, slot } => {
                 let subscribers = self.streams.get(stream).map(|stream| &stream.subscribers);
@@ -297,6 +320,9 @@ impl Shard {
         match session.association.take() {
             Some(association) => {
                 session.claim.close();
+                if association.checks.is_some() {
+                    self.sockets.push_back(SocketRequest::Close(SocketId::of_slot(slot)));
+                }
                 self.say_farewell(session.id, *association);
                 self.tell(Event::Closed { session: session.id, reason });
             }

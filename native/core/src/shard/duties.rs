@@ -25,23 +25,35 @@ impl Shard {
         }
         let silent_at = association.silent_at(silence);
         if silent_at <= now {
-            let said_bye = association.bye_at.is_some();
-            let reason = if said_bye { CloseReason::Bye } else { CloseReason::Silent };
+            let unconnected = association.checks.as_ref().is_some_and(|c| !c.is_connected());
+            let reason = match (association.bye_at, unconnected) {
+                (Some(_), _) => CloseReason::Bye,
+                (None, true) => CloseReason::NeverConnected,
+                (None, false) => CloseReason::Silent,
+            };
             self.close_and_tell(slot, reason);
             return;
         }
+        if association.checks.as_ref().is_some_and(|checks| checks.has_expired(now)) {
+            self.close_and_tell(slot, CloseReason::ConsentExpired);
+            return;
+        }
+        let checks = self.client_duties(now, slot);
+        let Some((_, association)) = self.association(id) else { return };
         let next = match &association.part {
             Part::Publisher { .. } => self.source_duties(now, slot),
             Part::Viewer { .. } => self.viewer_duties(now, slot),
         };
-        if let Some((_, association)) = self.association(id) {
-            let mut armed = association.armed;
-            // Never at once: this loop ends when nothing is due.
-            let next = next.min(silent_at).max(now + Duration::from_micros(1));
-            self.wake.arm(&mut armed, id, next);
-            if let Some((_, association)) = self.association(id) {
-                association.armed = armed;
-            }
+        // Never at once: this loop ends when nothing is due.
+        self.arm(id, next.min(checks).min(silent_at).max(now + Duration::from_micros(1)));
+    }
+
+    /// Wakes the session at `at` or earlier.
+    pub(super) fn arm(&mut self, id: SessionId, at: Time) {
+        let Some(slot) = self.by_id.get(&id) else { return };
+        let session = self.sessions.get_mut(*slot);
+        if let Some(association) = session.and_then(|s| s.association.as_deref_mut()) {
+            self.wake.arm(&mut association.armed, id, at);
         }
     }
 
@@ -51,11 +63,7 @@ impl Shard {
         let Some((_, association)) = self.association(id) else { return };
         association.flowing = true;
         association.next_report = now;
-        let mut armed = association.armed;
-        self.wake.arm(&mut armed, id, now);
-        if let Some((_, association)) = self.association(id) {
-            association.armed = armed;
-        }
+        self.arm(id, now);
         self.tell(Event::Flowing { session: id });
     }
 

@@ -1,8 +1,10 @@
 //! The machine: bytes, commands and the time in; messages, events and exchanges out.
 //!
 //! This file is its contract and its round; `network` takes datagrams, `control` takes commands,
-//! `peers` takes what other shards say, `duties` does what is due.
+//! `peers` takes what other shards say, `duties` does what is due, `client` is what sessions in the
+//! client role do besides.
 
+mod client;
 mod control;
 mod duties;
 mod network;
@@ -22,13 +24,15 @@ use crate::event::Event;
 use crate::exchange::{Departure, Exchange};
 use crate::fanout::fan_out;
 use crate::ids::{SessionId, ShardIndex, StreamId};
-use crate::path::Path;
+use crate::path::{Path, SocketRequest};
 use crate::session::{Part, Session};
 use crate::source::SourceConfig;
 use crate::stats::{Counter, Stats};
 use crate::stream::Stream;
 use crate::time::{Time, WallClock};
 use crate::wake::Wake;
+
+pub use client::NoSocket;
 
 /// What every shard of an engine is told at its start.
 #[derive(Clone, Debug)]
@@ -67,9 +71,9 @@ type Map<K, V> = HashMap<K, V, SeedableRandomState>;
 /// One shard.
 ///
 /// The contract: call any of `apply`, `handle_datagram`, `handle_exchange`, `handle_timeout` with
-/// a `now` that never goes back; then, before waiting, call [`Shard::drain`] once and take what
-/// `poll_exchange` and `poll_event` give until they give nothing; then wait no longer than
-/// `poll_timeout` says.
+/// a `now` that never goes back; then, before waiting, call [`Shard::drain`] once, do what
+/// `poll_socket` asks and take what `poll_exchange` and `poll_event` give until they give nothing;
+/// then wait no longer than `poll_timeout` says.
 pub struct Shard {
     config: ShardConfig,
     stats: Stats,
@@ -83,6 +87,7 @@ pub struct Shard {
     egress: Egress,
     events: VecDeque<Event>,
     exchanges: VecDeque<(ShardIndex, Exchange)>,
+    sockets: VecDeque<SocketRequest>,
     wake: Wake,
     /// Sessions whose source may have something to send.
     sources_ready: Vec<usize>,
@@ -126,6 +131,7 @@ impl Shard {
             newest_stream: StreamId(0),
             events: VecDeque::new(),
             exchanges: VecDeque::new(),
+            sockets: VecDeque::new(),
             wake: Wake::default(),
             sources_ready: Vec::new(),
             streams_ready: Vec::new(),

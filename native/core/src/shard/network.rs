@@ -55,6 +55,9 @@ impl Shard {
         path: Path,
         datagram: &mut [u8],
     ) -> Result<(), Discard> {
+        if let Some(slot) = path.socket.slot() {
+            return self.route_own(now, slot, path, datagram);
+        }
         let slot = match demultiplex(datagram)? {
             Protocol::Stun => {
                 let request = stun::parse(datagram)?;
@@ -175,7 +178,7 @@ impl Shard {
     }
 
     /// An authenticated check came by this path: the session may be reached there.
-    fn admit_path(
+    pub(super) fn admit_path(
         &mut self,
         now: Time,
         slot: usize,

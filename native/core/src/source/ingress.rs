@@ -121,8 +121,10 @@ fn accept(
         }
         Verdict::Forward => {}
     }
+    track.counts.packet(now, incoming.timestamp, !late, incoming.wire_len);
     if let Order::Late { repaired, answered_in } = arrival.order {
         source.counts.repaired += u64::from(repaired);
+        track.counts.repaired += u64::from(repaired);
         // A plain packet may have crossed the request: that tells nothing of the round trip.
         if let Some(answered_in) = answered_in.filter(|_| incoming.retransmitted) {
             source.feedback.answered(answered_in);
@@ -140,6 +142,9 @@ fn accept(
         // Viewers have a gap where it belongs: it is closed by a packet without payload.
     }
     observe_pictures(track, now, incoming, shows, late, stats);
+    if incoming.marker && track.keyframe_timestamp == Some(incoming.timestamp) {
+        track.counts.first_keyframe.get_or_insert(now);
+    }
     if verdict == Verdict::Switch {
         track.repeat_keyframe_request(now, stats);
     }
@@ -207,6 +212,7 @@ fn observe_pictures(
     if shows.keyframe && track.counted_keyframe != Some(timestamp) {
         track.counted_keyframe = Some(timestamp);
         track.keyframes.keyframe(now);
+        track.counts.keyframes += 1;
         stats.add(Counter::Keyframes, 1);
     } else {
         track.keyframes.picture(now);

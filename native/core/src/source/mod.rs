@@ -35,6 +35,7 @@ use self::routes::Routes;
 use self::track::Track;
 use crate::command::PublishTrack;
 use crate::discard::Discard;
+use crate::event::TrackReport;
 use crate::exchange::Departure;
 use crate::ids::{SessionId, StreamId};
 use crate::media::{Codec, Kind};
@@ -229,6 +230,12 @@ impl Source {
     #[must_use]
     pub fn codecs(&self) -> Vec<(Kind, Codec)> {
         self.tracks.iter().map(|track| (track.config.kind, track.config.codec)).collect()
+    }
+
+    /// What was received, by track, with times counted from `since`.
+    #[must_use]
+    pub fn track_reports(&self, since: Time) -> Vec<TrackReport> {
+        self.tracks.iter().map(|track| track.report(since)).collect()
     }
 
     /// Its figures.

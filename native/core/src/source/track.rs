@@ -9,6 +9,7 @@ use super::layers::Layers;
 use super::parameter_sets::ParameterSets;
 use super::timeline::Timeline;
 use crate::command::PublishTrack;
+use crate::event::TrackReport;
 use crate::ids::Ssrc;
 use crate::jitter::{Jitter, MAX_MISSING};
 use crate::media::Kind;
@@ -61,6 +62,33 @@ pub(super) struct Track {
     pub(super) keyframe_request: bool,
     /// Of the last full intra request (RFC 5104 §4.3.1.1).
     pub(super) fir_sequence: u8,
+    pub(super) counts: TrackCounts,
+}
+
+/// What was received of a track, beside what its encodings count.
+#[derive(Debug, Default)]
+pub(super) struct TrackCounts {
+    pub(super) repaired: u64,
+    pub(super) lost: u64,
+    pub(super) bytes: u64,
+    pub(super) frames: u64,
+    pub(super) keyframes: u64,
+    pub(super) first_packet: Option<Time>,
+    /// When the last packet of the first keyframe came.
+    pub(super) first_keyframe: Option<Time>,
+    /// The RTP timestamp of the last frame that was counted.
+    frame: Option<u32>,
+}
+
+impl TrackCounts {
+    /// A packet is here; `newest` if none with a higher number came before it.
+    pub(super) fn packet(&mut self, now: Time, timestamp: u32, newest: bool, wire_len: usize) {
+        self.bytes += wire_len as u64;
+        self.first_packet.get_or_insert(now);
+        if newest && self.frame.replace(timestamp) != Some(timestamp) {
+            self.frames += 1;
+        }
+    }
 }
 
 /// What became of the wants of a track.
@@ -85,6 +113,7 @@ impl Track {
             nacks: Vec::new(),
             keyframe_request: false,
             fir_sequence: 0,
+            counts: TrackCounts::default(),
             config,
         }
     }
@@ -151,6 +180,7 @@ impl Track {
                 wants.lost += asked.lost;
             }
         }
+        self.counts.lost += wants.lost;
         stats.add(Counter::NacksOut, wants.asked);
         stats.add(Counter::PacketsLost, wants.lost);
         if wants.lost > 0 {
@@ -195,6 +225,28 @@ impl Track {
     pub(super) fn due(&self) -> Time {
         let missing = self.encodings.iter().map(|encoding| encoding.jitter.due());
         missing.fold(self.layers.due().min(self.keyframes.due()), Time::min)
+    }
+
+    /// What was received, with times counted from `since`.
+    pub(super) fn report(&self, since: Time) -> TrackReport {
+        let ms = |duration: Duration| duration.as_secs_f64() * 1_000.0;
+        let totals = self.encodings.iter().map(|encoding| encoding.jitter.totals());
+        let (expected, received) =
+            totals.fold((0, 0), |sum, totals| (sum.0 + totals.expected, sum.1 + totals.received));
+        TrackReport {
+            kind: self.config.kind,
+            codec: self.config.codec,
+            packets_expected: expected,
+            packets_received: received,
+            packets_repaired: self.counts.repaired,
+            packets_lost: self.counts.lost,
+            bytes: self.counts.bytes,
+            jitter_ms: self.forwarded().map(|encoding| ms(encoding.jitter.totals().jitter)),
+            frames: self.counts.frames,
+            keyframes: self.counts.keyframes,
+            first_packet_ms: self.counts.first_packet.map(|at| ms(at.since(since))),
+            first_keyframe_ms: self.counts.first_keyframe.map(|at| ms(at.since(since))),
+        }
     }
 
     fn can_ask_for_keyframes(&self) -> bool {

@@ -47,6 +47,15 @@ impl IntegrityKey {
         self.state(type_and_length, rest).finalize().into_bytes().into()
     }
 
+    /// Twelve bytes that follow from these numbers and the key alone, for transaction ids: nobody
+    /// guesses them without the key. No STUN message begins like what is hashed here.
+    #[must_use]
+    pub fn derive(&self, salt: u64, count: u64) -> [u8; 12] {
+        let [salt, count] = [salt.to_be_bytes(), count.to_be_bytes()];
+        let hashed = self.sign([u8::MAX; 4], &[salt, count].concat());
+        hashed.first_chunk().copied().unwrap_or_default()
+    }
+
     fn state(&self, type_and_length: [u8; 4], rest: &[u8]) -> Hmac<Sha1> {
         let mut hmac = self.0.clone();
         hmac.update(&type_and_length);

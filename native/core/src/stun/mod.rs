@@ -1,5 +1,6 @@
-//! STUN (RFC 8489) as far as ICE connectivity checks need it (RFC 8445 §7.3): reading a binding
-//! request, holding it against a session's password, writing the answer.
+//! STUN (RFC 8489) as far as ICE connectivity checks need it (RFC 8445 §7): reading a binding
+//! request, holding it against a session's password, writing the answer; and, where we are the one
+//! who checks, writing the request and reading the answer.
 //!
 //! Three steps, because the password is known only once the username is read: [`parse`] checks the
 //! lengths and FINGERPRINT; the caller finds the session by [`BindingRequest::local_ufrag`];
@@ -13,13 +14,16 @@
 //! each message, takes MESSAGE-INTEGRITY-SHA256 before SHA-1 where there is one, and writes log
 //! lines about what strangers send.
 
-mod answer;
 mod integrity;
+mod message;
 mod request;
+mod response;
+mod write;
 
-pub use self::answer::{ErrorCode, error, success};
 pub use self::integrity::IntegrityKey;
 pub use self::request::{BindingRequest, MAX_UNKNOWN, parse};
+pub use self::response::{BindingResponse, is_response, parse_response};
+pub use self::write::{Check, ErrorCode, error, request, success};
 
 /// A transaction id (RFC 8489 §5).
 pub type TransactionId = [u8; 12];

@@ -6,6 +6,7 @@
 #![allow(dead_code)]
 
 pub mod checks;
+pub mod pair;
 pub mod publisher;
 pub mod viewer;
 
@@ -23,7 +24,7 @@ use pyforward_core::event::Event;
 use pyforward_core::exchange::Exchange;
 use pyforward_core::ids::{SessionId, ShardIndex, Ssrc, StreamId};
 use pyforward_core::media::Kind;
-use pyforward_core::path::Path;
+use pyforward_core::path::{Path, SocketId};
 use pyforward_core::rtp;
 use pyforward_core::shard::{Shard, ShardConfig};
 use pyforward_core::srtp::{KeyMaterial, Profile};
@@ -138,7 +139,13 @@ impl Rig {
     pub fn add_session(&mut self, session: SessionId, media: Media) {
         let ice = Some(credentials(session, 0));
         let claim = Claim::default();
-        self.command(Command::AddSession(Box::new(AddSession { session, ice, media, claim })));
+        self.command(Command::AddSession(Box::new(AddSession {
+            session,
+            ice,
+            media: media.into(),
+            candidates: Vec::new(),
+            claim,
+        })));
     }
 
     /// Tells every shard of a restart, the first of them first.
@@ -161,7 +168,11 @@ impl Rig {
     pub fn send(&mut self, from: SocketAddr, bytes: Vec<u8>) {
         let shard = self.landing.get(&from).copied();
         let shard = shard.unwrap_or(usize::from(from.port()) % self.shards.len());
-        self.fly(Some(shard), Path { local: SERVER, remote: from }, bytes);
+        self.fly(
+            Some(shard),
+            Path { socket: SocketId::SHARED, local: SERVER, remote: from },
+            bytes,
+        );
     }
 
     /// Lets time pass until `until`, doing whatever becomes due.
@@ -385,8 +396,9 @@ impl Transmit for Out<'_> {
     }
 }
 
-fn named(event: &Event, wanted: SessionId) -> Option<&'static str> {
+pub fn named(event: &Event, wanted: SessionId) -> Option<&'static str> {
     let (session, name) = match event {
+        Event::Opened { session, .. } => (*session, "opened"),
         Event::Claimed { session, .. } => (*session, "claimed"),
         Event::DtlsReceived { session, .. } => (*session, "dtls"),
         Event::Secured { session } => (*session, "secured"),

@@ -1,4 +1,4 @@
-//! Writing answers to binding requests, appended to a buffer.
+//! Writing binding requests and the answers to them, appended to a buffer.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -66,6 +66,44 @@ pub fn error(
         });
     }
     message.finish(key);
+}
+
+/// What a check of ours says (RFC 8445 §7.1, §7.2.2).
+#[derive(Clone, Copy, Debug)]
+pub struct Check<'a> {
+    /// The peer's ufrag, a colon, ours.
+    pub username: &'a str,
+    /// PRIORITY: what a peer-reflexive candidate would have.
+    pub priority: u32,
+    /// Our role: ICE-CONTROLLING, otherwise ICE-CONTROLLED.
+    pub controlling: bool,
+    /// Decides between two agents of one role.
+    pub tie_breaker: u64,
+    /// USE-CANDIDATE: this pair is nominated.
+    pub use_candidate: bool,
+}
+
+/// Appends a binding request; `key` is that of the peer's password.
+pub fn request(
+    transaction: TransactionId,
+    check: &Check<'_>,
+    key: &IntegrityKey,
+    out: &mut Vec<u8>,
+) {
+    let mut message = Message::start(message_type::BINDING_REQUEST, transaction, out);
+    message.attribute(attribute::USERNAME, |out| out.extend_from_slice(check.username.as_bytes()));
+    message.attribute(attribute::PRIORITY, |out| {
+        out.extend_from_slice(&check.priority.to_be_bytes());
+    });
+    let role = match check.controlling {
+        true => attribute::ICE_CONTROLLING,
+        false => attribute::ICE_CONTROLLED,
+    };
+    message.attribute(role, |out| out.extend_from_slice(&check.tie_breaker.to_be_bytes()));
+    if check.use_candidate {
+        message.attribute(attribute::USE_CANDIDATE, |_| {});
+    }
+    message.finish(Some(key));
 }
 
 /// A message being appended to a buffer.

@@ -1,0 +1,70 @@
+//! The sockets of sessions in the client role, one each.
+
+use std::io;
+
+use pyforward_core::path::SocketId;
+
+use crate::poll::Poller;
+use crate::receive::{self, Batch, Inlet};
+use crate::udp::UdpSocket;
+
+/// By slot, since that is what a [`SocketId`] names.
+#[derive(Default)]
+pub struct OwnSockets(Vec<Option<Own>>);
+
+struct Own {
+    socket: UdpSocket,
+    inlet: Inlet,
+}
+
+impl OwnSockets {
+    /// Opens one, which `poller` tells under `number` from then on; its port.
+    ///
+    /// # Errors
+    /// What the kernel says: no more descriptors, no more ports.
+    pub fn open(&mut self, id: SocketId, poller: &Poller, number: u64) -> io::Result<u16> {
+        let slot = id.slot().ok_or_else(|| io::Error::from_raw_os_error(libc::EINVAL))?;
+        let socket = UdpSocket::own()?;
+        poller.add(&socket, number)?;
+        let port = socket.bound().port();
+        if self.0.len() <= slot {
+            self.0.resize_with(slot + 1, || None);
+        }
+        if let Some(place) = self.0.get_mut(slot) {
+            *place = Some(Own { socket, inlet: Inlet::new(id) });
+        }
+        Ok(port)
+    }
+
+    /// Closes it; the poller forgets it by itself.
+    pub fn close(&mut self, id: SocketId) {
+        if let Some(place) = id.slot().and_then(|slot| self.0.get_mut(slot)) {
+            *place = None;
+        }
+    }
+
+    /// The socket, if it is open.
+    #[must_use]
+    pub fn get(&self, id: SocketId) -> Option<&UdpSocket> {
+        Some(&self.0.get(id.slot()?)?.as_ref()?.socket)
+    }
+
+    /// Receives one batch of it and hands it out as [`Batch::each`] does. True if more may wait,
+    /// and how many datagrams were dropped.
+    ///
+    /// # Errors
+    /// As [`Batch::receive`].
+    pub fn receive(
+        &mut self,
+        slot: usize,
+        batch: &mut Batch,
+        take: impl FnMut(pyforward_core::path::Path, &mut [u8]),
+    ) -> io::Result<(bool, u32)> {
+        // It may have been closed since it was told readable.
+        let Some(Own { socket, inlet }) = self.0.get_mut(slot).and_then(Option::as_mut) else {
+            return Ok((false, 0));
+        };
+        let full = batch.receive(socket)? == receive::BATCH;
+        Ok((full, batch.each(socket, inlet, take)))
+    }
+}
