@@ -237,6 +237,11 @@ def test_transport_wide_feedback_needs_its_extension() -> None:
     with_it = _changed(without, (r"^a=extmap:4", extmap + "\r\na=extmap:4"))
     (_, video) = sdp.accept_watch(offer_watch(), with_it).tracks
     assert (video.transport_cc, video.remb) == (True, False)
+    assert (3, "transport_cc") in video.extensions
+    unasked = _changed(with_it, (r"^a=rtcp-fb:126 transport-cc\r\n", ""))
+    (_, video) = sdp.accept_watch(offer_watch(), unasked).tracks
+    assert (video.transport_cc, video.remb) == (False, True)
+    assert video.extensions == ((4, "mid"),)
 
 
 def test_a_stranger_that_receives() -> None:
