@@ -1,9 +1,10 @@
 """The one error tree.
 
-Three kinds: what stops a start (:class:`ConfigError`, :class:`HostError`), what answers a request
-(:class:`RequestError`), and a run that failed (:class:`RunError`). Every message is a sentence that
-a person can act on. This file knows no HTTP status: ``pyforward.api.problem`` alone maps the
-request errors; the exit codes of the others are used by ``pyforward.cli`` alone.
+Four kinds: what stops a start (:class:`ConfigError`, :class:`HostError`), what answers a request
+(:class:`RequestError`), what comes of asking another server (:class:`RemoteError`), and a run that
+failed (:class:`RunError`). Every message is a sentence that a person can act on. This file knows no
+HTTP status of ours: ``pyforward.api.problem`` alone maps the request errors; the exit codes of the
+others are used by ``pyforward.cli`` alone.
 """
 # ruff: noqa: N818 - a request error is named by the answer that it becomes.
 
@@ -183,3 +184,40 @@ class UnsupportedMediaType(RequestError):
     def __init__(self, expected: str) -> None:
         super().__init__(f"Send the body as {expected}.")
         self.expected = expected
+
+
+# What comes of asking another server -------------------------------------------------------------
+
+
+class RemoteError(PyforwardError):
+    """Another server did not do what it was asked.
+
+    The sentence may quote what that server wrote, and ends up on terminals: whatever is not
+    printable becomes a blank, and it is bounded.
+    """
+
+    MAX_CHARS: ClassVar[int] = 500
+
+    def __init__(self, sentence_untrusted: str) -> None:
+        kept = sentence_untrusted[: self.MAX_CHARS]
+        super().__init__("".join(char if char.isprintable() else " " for char in kept))
+
+
+class Unreachable(RemoteError):
+    """No connection, no trust in its certificate, or no answer in time."""
+
+
+class BadAnswer(RemoteError):
+    """It answered what cannot be read or cannot be used."""
+
+
+class Refused(RemoteError):
+    """It answered with a status that is no success."""
+
+    def __init__(self, sentence_untrusted: str, status: int) -> None:
+        super().__init__(sentence_untrusted)
+        self.status = status
+
+
+class NotYet(Refused):
+    """It asked to come again later, and later is past our patience."""

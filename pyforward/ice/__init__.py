@@ -2,7 +2,7 @@
 
 from aioice import Candidate
 
-from pyforward.ice.candidates import host_candidates, parse_candidate
+from pyforward.ice.candidates import host_candidates, parse_candidate, usable_candidates
 from pyforward.ice.credentials import new_credentials
 from pyforward.ice.fragment import Fragment, answer_fragment, parse_fragment
 
@@ -14,4 +14,5 @@ __all__ = [
     "new_credentials",
     "parse_candidate",
     "parse_fragment",
+    "usable_candidates",
 ]

@@ -5,6 +5,7 @@ The grammar is aioice's; what it would let through too easily is refused before 
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -17,6 +18,7 @@ MAX_CANDIDATE_CHARS = 512
 
 _HOST_TYPE_PREFERENCE = 126  # RFC 8445 §5.1.2.2
 _COMPONENT = 1  # RTP and RTCP share it (rtcp-mux)
+_LARGEST_PRIORITY = 2**31 - 1  # RFC 8445 §5.1.2
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -64,6 +66,24 @@ def parse_candidate(value: str) -> Candidate:
     return candidate
 
 
+def usable_candidates(values_untrusted: Iterable[str]) -> tuple[Candidate, ...]:
+    """Of a peer's ``a=candidate`` values those that a UDP socket can send checks to, the highest
+    priority first, each address once, at most :data:`MAX_CANDIDATES`.
+
+    Left out is what cannot be read, TCP, names (mDNS), a component of its own for RTCP, and
+    addresses that are nobody's.
+    """
+    found: dict[tuple[str, int], Candidate] = {}
+    for value in values_untrusted:
+        with contextlib.suppress(ValueError):
+            candidate = parse_candidate(value.strip())
+            address = ipaddress.ip_address(candidate.host)
+            if _checkable(candidate) and _usable(address):
+                found.setdefault((str(address), candidate.port), candidate)
+    ranked = sorted(found.values(), key=lambda candidate: -candidate.priority)
+    return tuple(ranked[:MAX_CANDIDATES])
+
+
 # Private -----------------------------------------------------------------------------------------
 
 _CANDIDATE = re.compile(
@@ -92,6 +112,16 @@ def _machine_addresses() -> list[str]:
         for entry in adapter.ips:
             texts.append(entry.ip if isinstance(entry.ip, str) else entry.ip[0])
     return texts
+
+
+def _checkable(candidate: Candidate) -> bool:
+    return (
+        candidate.transport.lower() == "udp"
+        and candidate.component == _COMPONENT
+        and candidate.port > 0
+        and 0 < candidate.priority <= _LARGEST_PRIORITY
+        and candidate.type in ("host", "srflx", "relay")
+    )
 
 
 def _usable(address: Address) -> bool:

@@ -1,5 +1,5 @@
-"""Trickle fragments (RFC 8840 §9): what a PATCH of ``application/trickle-ice-sdpfrag`` carries, and
-what answers one that restarts ICE (RFC 9725 §4.3.3)."""
+"""Trickle fragments (RFC 8840 §9), read and written: the ``application/trickle-ice-sdpfrag`` of a
+PATCH, and what answers one that restarts ICE (RFC 9725 §4.3.3)."""
 
 from __future__ import annotations
 
@@ -28,6 +28,21 @@ class Fragment:
     end_of_candidates: bool
     kind: str | None = None
     mid: str | None = None
+
+    def write(self) -> str:
+        """The text, with CRLF line ends; the media section is written where there is a ``mid``."""
+        lines = []
+        if self.mid is not None:
+            # Protocol and format say nothing in a fragment (RFC 8840 §9).
+            lines += [f"m={self.kind or 'audio'} 9 UDP/TLS/RTP/SAVPF 0", f"a=mid:{self.mid}"]
+        if self.ufrag is not None:
+            lines.append(f"a=ice-ufrag:{self.ufrag}")
+        if self.pwd is not None:
+            lines.append(f"a=ice-pwd:{self.pwd}")
+        lines += [f"a=candidate:{candidate.to_sdp()}" for candidate in self.candidates]
+        if self.end_of_candidates:
+            lines.append("a=end-of-candidates")
+        return "".join(f"{line}\r\n" for line in lines)
 
 
 def parse_fragment(text: str) -> Fragment:
@@ -73,14 +88,8 @@ def parse_fragment(text: str) -> Fragment:
 def answer_fragment(asked: Fragment, ufrag: str, pwd: str, candidates: Sequence[Candidate]) -> str:
     """Our side of a restart: an ICE-lite agent with these credentials and all of its candidates, in
     the section that the peer's fragment speaks of."""
-    lines = ["a=ice-lite"]
-    if asked.mid is not None:
-        # Protocol and format say nothing in a fragment (RFC 8840 §9).
-        lines += [f"m={asked.kind or 'audio'} 9 UDP/TLS/RTP/SAVPF 0", f"a=mid:{asked.mid}"]
-    lines += [f"a=ice-ufrag:{ufrag}", f"a=ice-pwd:{pwd}"]
-    lines += [f"a=candidate:{candidate.to_sdp()}" for candidate in candidates]
-    lines += ["a=end-of-candidates", ""]
-    return "\r\n".join(lines)
+    ours = Fragment(ufrag, pwd, tuple(candidates), True, asked.kind, asked.mid)
+    return "a=ice-lite\r\n" + ours.write()
 
 
 # Private -----------------------------------------------------------------------------------------

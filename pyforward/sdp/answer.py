@@ -6,11 +6,9 @@ with port 0.
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from pyforward.sdp.codecs import OfferedFormat
 from pyforward.sdp.extensions import Extmap
 from pyforward.sdp.grammar import (
     Attribute,
@@ -21,34 +19,7 @@ from pyforward.sdp.grammar import (
 )
 from pyforward.sdp.sections import Direction
 from pyforward.sdp.transport import LocalTransport
-
-
-@dataclass(frozen=True, slots=True)
-class AnsweredFormat:
-    """A format of the offer as it is accepted: ``fmtp`` and ``feedback`` as they shall stand."""
-
-    offered: OfferedFormat
-    fmtp: str
-    feedback: Sequence[str]
-    rtx_payload_type: int | None
-
-    def payload_types(self) -> Iterator[str]:
-        """As the m-line lists them."""
-        yield str(self.offered.payload_type)
-        if self.rtx_payload_type is not None:
-            yield str(self.rtx_payload_type)
-
-    def attributes(self) -> Iterator[Attribute]:
-        """rtpmap, rtcp-fb and fmtp of the codec, then of its retransmissions."""
-        payload_type = self.offered.payload_type
-        yield Attribute("rtpmap", f"{payload_type} {self.offered.encoding}")
-        for item in self.feedback:
-            yield Attribute("rtcp-fb", f"{payload_type} {item}")
-        if self.fmtp:
-            yield Attribute("fmtp", f"{payload_type} {self.fmtp}")
-        if self.rtx_payload_type is not None:
-            yield Attribute("rtpmap", f"{self.rtx_payload_type} rtx/{self.offered.clock_rate}")
-            yield Attribute("fmtp", f"{self.rtx_payload_type} apt={payload_type}")
+from pyforward.sdp.written import WrittenFormat, session_fields
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +28,7 @@ class AnsweredMedia:
 
     offer: Media
     direction: Direction
-    formats: Sequence[AnsweredFormat]
+    formats: Sequence[WrittenFormat]
     extensions: Sequence[Extmap] = ()
     trailer: Sequence[Attribute] = field(default=())
 
@@ -82,24 +53,10 @@ def write(
             media.append(_accepted(item, local, with_candidates))
             with_candidates = False
     return SessionDescription(
-        fields=(
-            Field("v", "0"),
-            # The address of o= is nobody's business and nobody's need (RFC 8828 §5.2).
-            Field("o", f"- {secrets.randbits(62)} 1 IN IP4 0.0.0.0"),
-            Field("s", "-"),
-            Field("t", "0 0"),
-        ),
+        fields=session_fields(),
         attributes=Attributes(tuple(_session(description, bundle, msid_semantic))),
         media=tuple(media),
     ).write()
-
-
-def new_ssrc(taken: Container[int | None]) -> int:
-    """A random SSRC, never 0 (RFC 3550 §8.1), not among ``taken``."""
-    while True:
-        ssrc = secrets.randbits(32)
-        if ssrc != 0 and ssrc not in taken:
-            return ssrc
 
 
 # Private -----------------------------------------------------------------------------------------

@@ -152,6 +152,18 @@ def without_sprop(fmtp: str) -> str:
     return ";".join(part for part in parts if part and not part.lower().startswith("sprop-"))
 
 
+def clock_rate(codec: Codec) -> int:
+    """Of its RTP timestamps, in Hz."""
+    return _CLOCK_RATES[codec][0]
+
+
+def encoding(codec: Codec) -> str:
+    """The value of ``a=rtpmap`` after the payload type (RFC 8866 §6.6)."""
+    rate, channels = _CLOCK_RATES[codec]
+    name = codec if codec == "opus" else codec.upper()
+    return f"{name}/{rate}" if channels == 1 else f"{name}/{rate}/{channels}"
+
+
 def first_of_each_codec(offered: Sequence[OfferedFormat]) -> list[Codec]:
     """The codecs of the formats, each once, in the order of the offer."""
     return list(dict.fromkeys(item.codec for item in offered))

@@ -12,6 +12,7 @@ from collections.abc import Container, Iterable
 from dataclasses import dataclass
 from typing import Final
 
+from pyforward.commands import Kind
 from pyforward.sdp.grammar import Attribute, Attributes, number
 
 URIS: Final[dict[str, str]] = {
@@ -52,6 +53,27 @@ TO_VIEWERS: Final = FORWARDED | {"mid"}
 whose frame numbers nobody rewrites yet."""
 
 FROM_PUBLISHERS: Final = FORWARDED | {"mid", "rid", "repaired_rid", "transport_cc"}
+
+FROM_SERVERS: Final = FROM_PUBLISHERS | {"abs_send_time", "transmission_offset"}
+"""What we offer as a viewer of another server: what a browser offers, of what the engine knows."""
+
+OUR_IDS: Final[dict[str, int]] = {
+    "audio_level": 1,
+    "abs_send_time": 2,
+    "transport_cc": 3,
+    "mid": 4,
+    "playout_delay": 5,
+    "video_content_type": 6,
+    "video_timing": 7,
+    "color_space": 8,
+    "abs_capture_time": 9,
+    "rid": 10,
+    "repaired_rid": 11,
+    "video_orientation": 13,
+    "transmission_offset": 14,
+}
+"""The ids of our own offers: one for an extension in the whole bundle (RFC 8843 §9.1), all of the
+one-byte form, and those that browsers use."""
 
 _LARGEST_ONE_BYTE_ID = 14  # RFC 8285 §4.2: 15 is reserved
 _LARGEST_TWO_BYTE_ID = 255
@@ -103,6 +125,15 @@ def choose(offered_: Iterable[Extmap], wanted: Container[str], mid: str) -> list
     ]
 
 
+def ours(kind: Kind, wanted: Container[str]) -> list[Extmap]:
+    """What our own offer says in an m-line of this kind, of what is wanted."""
+    return [
+        Extmap(id_, name, "")
+        for name, id_ in OUR_IDS.items()
+        if name in wanted and (name in _OF_EITHER or (name in _OF_AUDIO) == (kind == "audio"))
+    ]
+
+
 def allows_mixed(media: Attributes, session: Attributes) -> bool:
     """``a=extmap-allow-mixed`` of the m-line or of the whole session (RFC 8285 §6)."""
     return "extmap-allow-mixed" in media or "extmap-allow-mixed" in session
@@ -110,6 +141,8 @@ def allows_mixed(media: Attributes, session: Attributes) -> bool:
 
 # Private -----------------------------------------------------------------------------------------
 
+_OF_EITHER = frozenset(("mid", "abs_send_time", "transport_cc", "abs_capture_time"))
+_OF_AUDIO = frozenset(("audio_level",))
 _OPPOSITE = {"sendonly": "recvonly", "recvonly": "sendonly"}
 _DIRECTIONS = frozenset(("", "sendrecv", "sendonly", "recvonly", "inactive"))
 

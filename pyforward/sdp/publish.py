@@ -24,6 +24,7 @@ from pyforward.sdp.grammar import Media, SessionDescription
 from pyforward.sdp.live import LiveTrack
 from pyforward.sdp.sections import bundle, check_media, is_offered, peer_sends
 from pyforward.sdp.transport import LocalTransport
+from pyforward.sdp.written import WrittenFormat, new_ssrc
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +92,7 @@ def _negotiate(
     nack = "nack" in format_.feedback
     rtx = format_.rtx_payload_type if nack else None
     taken.update(sources.ssrcs)
-    feedback_ssrc = answer.new_ssrc(taken)
+    feedback_ssrc = new_ssrc(taken)
     taken.add(feedback_ssrc)
     track = PublishTrack(
         kind=kind,
@@ -115,7 +116,7 @@ def _negotiate(
     item = answer.AnsweredMedia(
         media,
         "recvonly",
-        [answer.AnsweredFormat(format_, _fmtp(format_), _feedback(track), rtx)],
+        [WrittenFormat(format_, _fmtp(format_), _feedback(track), rtx)],
         chosen,
         layers.answer(),
     )

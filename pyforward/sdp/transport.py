@@ -1,8 +1,8 @@
 """What a description says of ICE and DTLS: the peer's side read, our side written.
 
-Transport belongs to the bundle, not to an m-line (RFC 8843 §7), so it is read once for an offer.
-Candidates are handed on as text: an ICE-lite server needs none of them, and :mod:`pyforward.ice`
-judges those that come to be used.
+Transport belongs to the bundle, not to an m-line (RFC 8843 §7), so it is read once for an offer or
+an answer. Candidates are handed on as text: an ICE-lite server needs none of them, and
+``pyforward.ice.usable_candidates`` judges those that come to be used.
 """
 
 from __future__ import annotations
@@ -24,18 +24,21 @@ MAX_PEER_CANDIDATES: Final = 64
 DIGEST_BYTES: Final = {"sha-256": 32, "sha-384": 48, "sha-512": 64}
 """The hash functions that we compare certificates by; weaker ones count as absent."""
 
+Setup = Literal["actpass", "active", "passive"]
+
 
 @dataclass(frozen=True, slots=True)
 class PeerTransport:
     """The peer's ICE credentials, certificate fingerprints as (algorithm, digest), DTLS setup, and
-    the values of its ``a=candidate`` lines, unjudged."""
+    the values of its ``a=candidate`` lines, unjudged. The setup of an answer is never actpass."""
 
     ufrag: str
     pwd: str
     fingerprints: tuple[tuple[str, bytes], ...]
-    setup: Literal["actpass", "active", "passive"]
+    setup: Setup
     candidates: tuple[str, ...]
     trickle: bool
+    ice_lite: bool = False
 
     @property
     def our_setup(self) -> Literal["active", "passive"]:
@@ -45,13 +48,14 @@ class PeerTransport:
 
 @dataclass(frozen=True, slots=True)
 class LocalTransport:
-    """Our side: credentials, one fingerprint as (algorithm, digest), setup, and candidates in their
-    order; the first is the default one of RFC 8839 §4.2.1.2."""
+    """Our side: credentials, one fingerprint as (algorithm, digest), setup (actpass in offers
+    alone), and candidates in their order; the first is the default one of RFC 8839 §4.2.1.2. An
+    offer may have none yet."""
 
     ufrag: str
     pwd: str
     fingerprint: tuple[str, bytes]
-    setup: Literal["active", "passive"]
+    setup: Setup
     candidates: Sequence[Candidate]
 
     def connection(self) -> tuple[int, Field]:
@@ -63,9 +67,9 @@ class LocalTransport:
         return default.port, Field("c", f"IN {family} {default.host}")
 
     def attributes(self, *, with_candidates: bool) -> Iterator[Attribute]:
-        """The transport lines of one m-line. All candidates are known, so the list is closed; it
-        stands once in a bundle, because some peers read only the first 8 KiB of an answer."""
-        if with_candidates:
+        """The transport lines of one m-line. Where there are candidates, they are all, so the list
+        is closed. In an answer it stands once in a bundle, because some peers read only 8 KiB."""
+        if with_candidates and self.candidates:
             for candidate in self.candidates:
                 yield Attribute("candidate", candidate.to_sdp())
             yield Attribute("end-of-candidates")
@@ -81,27 +85,32 @@ def offer_transport(description: SessionDescription) -> PeerTransport:
 
     Raises BadOffer for what cannot be read and Unprocessable for what is missing or not done here.
     """
-    sections = _sections(description)
-    if "ice-lite" in description.attributes:
+    peer = _transport(description, "offer")
+    if peer.ice_lite:
         raise Unprocessable(
             "Both sides would be ICE-lite (a=ice-lite), so neither would send a check."
         )
-    ufrag, pwd = _credentials(sections)
-    return PeerTransport(
-        ufrag,
-        pwd,
-        _fingerprints(sections),
-        _setup(sections),
-        tuple(_candidates(sections)),
-        any(
-            "trickle" in (item.value or "").split()
-            for section in sections
-            for item in section.every("ice-options")
-        ),
-    )
+    return peer
+
+
+def answer_transport(description: SessionDescription, our_setup: Setup) -> PeerTransport:
+    """The one transport of an answer to an offer that said ``a=setup:`` ``our_setup``.
+
+    Raises BadOffer and Unprocessable as :func:`offer_transport` does. An answer takes one of the
+    two DTLS roles, and not the one that the offer took (RFC 8842 §5.3).
+    """
+    peer = _transport(description, "answer")
+    if peer.setup == "actpass" or peer.setup == our_setup:
+        raise Unprocessable(
+            "The answer takes no DTLS role that the offer left to it "
+            "(a=setup:active or a=setup:passive)."
+        )
+    return peer
 
 
 # Private -----------------------------------------------------------------------------------------
+
+_Which = Literal["offer", "answer"]
 
 _UFRAG = re.compile(r"[A-Za-z0-9+/=_-]{4,256}")  # RFC 8839 §5.4, and base64url as some write it
 _PWD = re.compile(r"[A-Za-z0-9+/=_-]{22,256}")
@@ -116,7 +125,25 @@ def _sections(description: SessionDescription) -> list[Attributes]:
     return [*usable, description.attributes, *others]
 
 
-def _credentials(sections: Sequence[Attributes]) -> tuple[str, str]:
+def _transport(description: SessionDescription, which: _Which) -> PeerTransport:
+    sections = _sections(description)
+    ufrag, pwd = _credentials(sections, which)
+    return PeerTransport(
+        ufrag,
+        pwd,
+        _fingerprints(sections, which),
+        _setup(sections),
+        tuple(_candidates(sections)),
+        any(
+            "trickle" in (item.value or "").split()
+            for section in sections
+            for item in section.every("ice-options")
+        ),
+        "ice-lite" in description.attributes,
+    )
+
+
+def _credentials(sections: Sequence[Attributes], which: _Which) -> tuple[str, str]:
     for section in sections:
         ufrag, pwd = section.first("ice-ufrag"), section.first("ice-pwd")
         if ufrag is None and pwd is None:
@@ -128,10 +155,10 @@ def _credentials(sections: Sequence[Attributes]) -> tuple[str, str]:
         if not _PWD.fullmatch(pwd.value or ""):
             raise BadOffer("a=ice-pwd is not 22 to 256 ice-chars", pwd.line)
         return ufrag.value or "", pwd.value or ""
-    raise Unprocessable("The offer has no ICE credentials (a=ice-ufrag and a=ice-pwd).")
+    raise Unprocessable(f"The {which} has no ICE credentials (a=ice-ufrag and a=ice-pwd).")
 
 
-def _fingerprints(sections: Sequence[Attributes]) -> tuple[tuple[str, bytes], ...]:
+def _fingerprints(sections: Sequence[Attributes], which: _Which) -> tuple[tuple[str, bytes], ...]:
     for section in sections:
         lines = section.every("fingerprint")
         if not lines:
@@ -142,7 +169,7 @@ def _fingerprints(sections: Sequence[Attributes]) -> tuple[tuple[str, bytes], ..
             break
         return known
     raise Unprocessable(
-        "The offer has no certificate fingerprint (a=fingerprint) by "
+        f"The {which} has no certificate fingerprint (a=fingerprint) by "
         + ", ".join(DIGEST_BYTES)
         + "."
     )
@@ -159,7 +186,7 @@ def _fingerprint(attribute: Attribute) -> tuple[str, bytes] | None:
     return algorithm, bytes.fromhex(text.replace(":", ""))
 
 
-def _setup(sections: Sequence[Attributes]) -> Literal["actpass", "active", "passive"]:
+def _setup(sections: Sequence[Attributes]) -> Setup:
     for section in sections:
         attribute = section.first("setup")
         if attribute is None:
@@ -173,10 +200,10 @@ def _setup(sections: Sequence[Attributes]) -> Literal["actpass", "active", "pass
                 return "passive"
             case other:
                 raise BadOffer(
-                    f"a=setup:{other[:20]} in an offer; actpass, active or passive can be answered",
+                    f"a=setup:{other[:20]} is none of actpass, active and passive",
                     attribute.line,
                 )
-    return "actpass"  # RFC 8842 §5.2 wants it in offers; who leaves it out takes either role
+    return "actpass"  # RFC 8842 §5.2 wants it; an offer that leaves it out takes either role
 
 
 def _candidates(sections: Sequence[Attributes]) -> Iterator[str]:

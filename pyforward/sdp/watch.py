@@ -7,7 +7,6 @@ transport-cc nor goog-remb is accepted: there is no estimator that would read th
 
 from __future__ import annotations
 
-import re
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -33,6 +32,7 @@ from pyforward.sdp.sections import (
     peer_receives,
 )
 from pyforward.sdp.transport import LocalTransport
+from pyforward.sdp.written import WrittenFormat, msid_token, new_ssrc
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ def answer_watch(
     ``msid_stream`` names the MediaStream that both tracks belong to in the browser.
     """
     by_kind = {track.kind: track for track in live}
-    stream = _msid_token(msid_stream)
+    stream = msid_token(msid_stream)
     cname = secrets.token_urlsafe(12)
     tracks: list[SubscribeTrack] = []
     accepted: list[answer.AnsweredMedia] = []
@@ -87,9 +87,6 @@ def answer_watch(
 
 # Private -----------------------------------------------------------------------------------------
 
-_MSID = re.compile(r"[^!#$%&'*+\-.0-9A-Za-z^_`{|}~]")
-_MSID_CHARS = 64
-
 
 def _first_of_each_kind(description: SessionDescription) -> list[Media]:
     """The m-lines that can be accepted, in the order of the offer; all others are refused. One
@@ -108,7 +105,7 @@ def _first_of_each_kind(description: SessionDescription) -> list[Media]:
 
 def _choose_formats(
     media: Media, track: LiveTrack | None, live: Sequence[LiveTrack]
-) -> list[answer.AnsweredFormat]:
+) -> list[WrittenFormat]:
     """One format a codec, the stream's first, then in the viewer's order."""
     offered = formats(media)
     current = best_match(offered, track.codec, track.fmtp) if track is not None else None
@@ -126,13 +123,13 @@ def _choose_formats(
     return [_answered(item) for item in chosen]
 
 
-def _answered(item: OfferedFormat) -> answer.AnsweredFormat:
+def _answered(item: OfferedFormat) -> WrittenFormat:
     feedback = [name for name in ("ccm fir", "nack", "nack pli") if name in item.feedback]
     if item.codec in _AUDIO:
         feedback = [name for name in feedback if name == "nack"]
     fmtp = opus_fmtp(item.fmtp) if item.codec == "opus" else without_sprop(item.fmtp)
     rtx = item.rtx_payload_type if "nack" in feedback else None
-    return answer.AnsweredFormat(item, fmtp, feedback, rtx)
+    return WrittenFormat(item, fmtp, feedback, rtx)
 
 
 _AUDIO: frozenset[Codec] = frozenset(("opus", "pcmu", "pcma"))
@@ -142,19 +139,19 @@ def _subscribe(
     media: Media,
     kind: Kind,
     description: SessionDescription,
-    chosen: Sequence[answer.AnsweredFormat],
+    chosen: Sequence[WrittenFormat],
     extmaps: Sequence[extensions.Extmap],
     others: Sequence[SubscribeTrack],
 ) -> SubscribeTrack:
     taken = {ssrc for track in others for ssrc in (track.ssrc, track.rtx_ssrc)}
-    ssrc = answer.new_ssrc(taken)
+    ssrc = new_ssrc(taken)
     has_rtx = any(item.rtx_payload_type is not None for item in chosen)
     return SubscribeTrack(
         kind=kind,
         mid=media.mid,
         clock_rate=chosen[0].offered.clock_rate,
         ssrc=ssrc,
-        rtx_ssrc=answer.new_ssrc(taken | {ssrc}) if has_rtx else None,
+        rtx_ssrc=new_ssrc(taken | {ssrc}) if has_rtx else None,
         formats=tuple(
             Format(item.offered.codec, item.offered.payload_type, item.rtx_payload_type)
             for item in chosen
@@ -187,9 +184,3 @@ def _trailer(track: SubscribeTrack, cname: str, stream: str) -> list[Attribute]:
     if track.rtx_ssrc is not None:
         lines.append(Attribute("ssrc", f"{track.rtx_ssrc} cname:{cname}"))
     return lines
-
-
-def _msid_token(text: str) -> str:
-    """A stream's name as an msid identifier (RFC 8830 §2)."""
-    token = _MSID.sub("-", text)[:_MSID_CHARS]
-    return token if token.strip("-") else "pyforward"

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from pyforward import ice, sdp
+from pyforward.sdp.transport import Setup
 
 VECTORS = Path(__file__).parents[1] / "vectors"
 
@@ -36,7 +37,7 @@ def changed(name: str, *changes: tuple[str, str]) -> sdp.SessionDescription:
     return sdp.parse(text)
 
 
-def local(setup: str = "passive") -> sdp.LocalTransport:
+def local(setup: Setup = "passive") -> sdp.LocalTransport:
     """Our side with three candidates."""
     ufrag, pwd = ice.new_credentials("00")
     addresses = [("192.0.2.1", 8189), ("127.0.0.1", 8189), ("2001:db8::1", 8189)]
@@ -44,7 +45,7 @@ def local(setup: str = "passive") -> sdp.LocalTransport:
         ufrag,
         pwd,
         ("sha-256", bytes(range(32))),
-        "active" if setup == "active" else "passive",
+        setup,
         ice.host_candidates(addresses),
     )
 

@@ -218,3 +218,28 @@ def test_mutated_fragments() -> None:
             assert 0 <= candidate.port <= 65535
     assert read > 10
     assert refused > 10
+
+
+# Writing ------------------------------------------------------------------------------------------
+
+
+def test_a_fragment_of_ours_reads_back() -> None:
+    candidates = tuple(ice.host_candidates([("192.0.2.1", 5000), ("2001:db8::1", 5000)]))
+    ours = ice.Fragment("ufra", "p" * 24, candidates, True, "video", "1")
+    text = ours.write()
+    assert text.startswith("m=video 9 UDP/TLS/RTP/SAVPF 0\r\na=mid:1\r\na=ice-ufrag:ufra\r\n")
+    assert text.endswith("a=end-of-candidates\r\n")
+    read = ice.parse_fragment(text)
+    assert read.write() == text
+    assert (read.ufrag, read.pwd, read.kind, read.mid) == ("ufra", "p" * 24, "video", "1")
+    assert ice.Fragment(None, None, (), False).write() == ""
+
+
+@pytest.mark.parametrize("name", ["rfc8840.sdpfrag", "chromium.sdpfrag"])
+def test_fragments_of_others_survive_the_round_trip(name: str) -> None:
+    read = ice.parse_fragment(_fragment(name))
+    again = ice.parse_fragment(read.write())
+    assert again.write() == read.write()
+    assert [item.to_sdp() for item in again.candidates] == [
+        item.to_sdp() for item in read.candidates
+    ]
