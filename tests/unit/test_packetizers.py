@@ -13,7 +13,7 @@ from aiortc.codecs.h264 import H264PayloadDescriptor
 from aiortc.codecs.vpx import VpxPayloadDescriptor
 
 from pyforward.errors import MediaError
-from pyforward.media.demo import VIDEO_PAYLOAD_TYPE, Demo
+from pyforward.media.demo import Demo
 from pyforward.media.packetizers import opus
 from tests import twins
 
@@ -272,7 +272,7 @@ def test_the_demo_s_frames_become_its_packets_again(h264: ModuleType) -> None:
     """Its packets were judged by browsers; STAP-A, FU-A and sizes are as there."""
     frames = 0
     for burst in takewhile(lambda burst: burst.due_s < 4, Demo.load().bursts()):
-        if burst.packets[0][1] & 0x7F == VIDEO_PAYLOAD_TYPE:
+        if burst.kind == "video":
             payloads = [packet[12:] for packet in burst.packets]
             assert h264.packetize(received(payloads), 1_180) == payloads
             frames += 1
