@@ -25,6 +25,8 @@ TIMED := sh scripts/timed
 PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
 NATIVE_SOURCES := $(wildcard native/Cargo.* native/*/Cargo.toml native/*/src/*.rs \
 	native/*/src/*/*.rs native/*/src/*/*/*.rs)
+# Their compiled twins lie beside them and would hide what was changed.
+CYTHON_SOURCES := $(wildcard pyforward/media/packetizers/*.py)
 SH_FILES := .ci/run scripts/preflight scripts/timed scripts/test-tools scripts/wheel-check scripts/shell-check
 
 .DEFAULT_GOAL := help
@@ -53,7 +55,8 @@ $(VENV)/build-tools: $(VENV)/python pyproject.toml
 	@$(PIP) install --group build
 	@touch $@
 
-$(VENV)/package: $(VENV)/build-tools setup.py MANIFEST.in $(NATIVE_SOURCES)
+$(VENV)/package: $(VENV)/build-tools setup.py MANIFEST.in $(NATIVE_SOURCES) \
+		$(CYTHON_SOURCES)
 	@sh scripts/preflight build
 	@echo "building the native engine (a few minutes) and installing the package"
 	@$(PIP) install --no-build-isolation --editable .
@@ -110,6 +113,6 @@ demo-media: $(VENV)/dev
 	@$(BIN)/python scripts/make_demo.py
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info pyforward/*.so .mypy_cache .ruff_cache .pytest_cache \
+	rm -rf $(VENV) build dist *.egg-info pyforward/*.so pyforward/media/packetizers/*.so .mypy_cache .ruff_cache .pytest_cache \
 		.hypothesis .import_linter_cache native/target
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -27,8 +27,12 @@ ROOT = Path(__file__).resolve().parent
 NATIVE = "pyforward._native"
 EXIT_ENVIRONMENT = 3
 
-# Modules in Cython's pure-Python mode: each also runs uncompiled, as PYFORWARD_PURE=1 asks.
-CYTHON_MODULES: tuple[str, ...] = ()
+# Modules in Cython's pure-Python mode: each also runs uncompiled, as PYFORWARD_PURE=1 asks; their
+# package says how that is obeyed.
+CYTHON_MODULES: tuple[str, ...] = (
+    "pyforward.media.packetizers.h264",
+    "pyforward.media.packetizers.vp8",
+)
 
 
 def extensions() -> list[Extension]:

@@ -39,6 +39,13 @@ class HostError(PyforwardError):
     exit_code = 3
 
 
+class MediaError(PyforwardError):
+    """A media file, or a frame in it, cannot be sent as it is. The message says what is wrong and,
+    where a conversion helps, the command that converts."""
+
+    exit_code = 2
+
+
 # What answers a request --------------------------------------------------------------------------
 
 

@@ -30,7 +30,8 @@ from av.video.frame import PictureType, VideoFrame
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from pyforward.media import demo, rtpdump
+from pyforward.media import demo, rtp, rtpdump, source
+from pyforward.media.packetizers import h264
 
 TARGET = Path(__file__).resolve().parents[1] / "pyforward" / "media" / "demo.rtp"
 LARGEST_FILE_BYTES = 2_000_000
@@ -302,75 +303,31 @@ def encode_audio() -> list[bytes]:
 # Packetizing -------------------------------------------------------------------------------------
 
 
-def nal_units(annex_b: bytes) -> list[bytes]:
-    """RFC 6184 §5.3 counts them by type; delimiters and SEI are of no use to a viewer."""
-    parts = annex_b.replace(b"\0\0\0\1", b"\0\0\1").split(b"\0\0\1")
-    return [part for part in parts if part and part[0] & 0x1F in (1, 5, 7, 8)]
+def payloads(frame: bytes) -> list[bytes]:
+    """Without delimiters and SEI, which are of no use to a viewer: parameter sets as one STAP-A,
+    large slices as FU-As of even sizes."""
+    units = [unit for unit in h264.nal_units(frame) if unit[0] & 0x1F in (1, 5, 7, 8)]
+    return h264.packetize(h264.annex_b(units), LARGEST_PAYLOAD_BYTES)
 
 
-def payloads(units: list[bytes]) -> list[bytes]:
-    """Packetization mode 1: parameter sets as one STAP-A, large units as FU-A of even sizes."""
-    out: list[bytes] = []
-    parameter_sets = [unit for unit in units if unit[0] & 0x1F in (7, 8)]
-    if parameter_sets:  # RFC 6184 §5.7.1
-        importance = max(unit[0] & 0x60 for unit in parameter_sets)
-        sized = b"".join(len(unit).to_bytes(2, "big") + unit for unit in parameter_sets)
-        out.append(bytes([importance | 24]) + sized)
-    for unit in units:
-        if unit[0] & 0x1F in (1, 5):
-            out.extend([unit] if len(unit) <= LARGEST_PAYLOAD_BYTES else _fragments(unit))
-    return out
-
-
-def _fragments(unit: bytes) -> list[bytes]:
-    """RFC 6184 §5.8. Equal sizes, the last ones shorter by one byte: they make one train."""
-    body = unit[1:]
-    count = math.ceil(len(body) / (LARGEST_PAYLOAD_BYTES - 2))
-    small, longer = divmod(len(body), count)
-    out: list[bytes] = []
-    position = 0
-    for number in range(count):
-        size = small + (number < longer)
-        start, end = number == 0, number == count - 1
-        indicator = unit[0] & 0xE0 | 28
-        header = start << 7 | end << 6 | unit[0] & 0x1F
-        out.append(bytes([indicator, header]) + body[position : position + size])
-        position += size
-    return out
-
-
-class Track:
-    """Puts RTP headers before payloads (RFC 3550 §5.1)."""
-
-    def __init__(self, payload_type: int, clock_hz: int, ssrc: int) -> None:
-        self._payload_type, self._clock_hz, self._ssrc = payload_type, clock_hz, ssrc
-        self._sequence = 0
-
-    def record(self, timestamp: int, payload: bytes, *, marker: bool) -> rtpdump.Record:
-        header = b"".join(
-            (
-                bytes([0x80, marker << 7 | self._payload_type]),
-                self._sequence.to_bytes(2, "big"),
-                timestamp.to_bytes(4, "big"),
-                self._ssrc.to_bytes(4, "big"),
-            )
-        )
-        self._sequence += 1
-        return rtpdump.Record(timestamp * 1000 // self._clock_hz, header + payload)
+def record(packet: bytes, clock_hz: int) -> rtpdump.Record:
+    timestamp = int.from_bytes(packet[4:8], "big")
+    return rtpdump.Record(timestamp * 1000 // clock_hz, packet)
 
 
 def make() -> bytes:
     """The whole file."""
     records: list[rtpdump.Record] = []
-    video = Track(demo.VIDEO_PAYLOAD_TYPE, demo.VIDEO_CLOCK_HZ, VIDEO_SSRC)
+    video = rtp.Writer(source.VIDEO_PAYLOAD_TYPE, VIDEO_SSRC)
     for number, frame in enumerate(encode_video()):
-        timestamp = number * demo.VIDEO_CLOCK_HZ // FRAMES_PER_S
-        parts = payloads(nal_units(frame))
-        records.extend(video.record(timestamp, part, marker=part is parts[-1]) for part in parts)
-    audio = Track(demo.AUDIO_PAYLOAD_TYPE, demo.AUDIO_CLOCK_HZ, AUDIO_SSRC)
-    for number, packet in enumerate(encode_audio()):
+        timestamp = number * source.VIDEO_CLOCK_HZ // FRAMES_PER_S
+        packets = video.packets(payloads(frame), timestamp, marker=True)
+        records.extend(record(packet, source.VIDEO_CLOCK_HZ) for packet in packets)
+    audio = rtp.Writer(source.AUDIO_PAYLOAD_TYPE, AUDIO_SSRC)
+    for number, frame in enumerate(encode_audio()):
         # The marker opens a talkspurt (RFC 3551 §4.1), and this one never ends.
-        records.append(audio.record(number * SAMPLES_PER_PACKET, packet, marker=False))
+        packets = audio.packets([frame], number * SAMPLES_PER_PACKET, marker=False)
+        records.extend(record(packet, source.AUDIO_CLOCK_HZ) for packet in packets)
     records.sort(key=lambda record: record.offset_ms)
     return rtpdump.write(records)
 

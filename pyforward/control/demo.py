@@ -12,7 +12,8 @@ from typing import Protocol
 
 from pyforward.commands import PublishTrack
 from pyforward.ids import SessionId
-from pyforward.media.demo import AUDIO_FMTP, VIDEO_FMTP, Burst, Demo
+from pyforward.media.demo import AUDIO_FMTP, VIDEO_FMTP, Demo
+from pyforward.media.source import Burst
 from pyforward.sdp import LiveTrack
 
 STREAM_NAME = "demo"

@@ -13,31 +13,23 @@ from dataclasses import dataclass
 from importlib import resources
 from itertools import pairwise
 
-from pyforward.commands import Codec, Kind, PublishTrack
+from pyforward.commands import Kind, PublishTrack
 from pyforward.errors import HostError
 from pyforward.media import rtpdump
-
-VIDEO_PAYLOAD_TYPE = 96
-VIDEO_CLOCK_HZ = 90_000
-AUDIO_PAYLOAD_TYPE = 111
-AUDIO_CLOCK_HZ = 48_000
+from pyforward.media.source import (
+    AUDIO_CLOCK_HZ,
+    AUDIO_PAYLOAD_TYPE,
+    VIDEO_CLOCK_HZ,
+    VIDEO_PAYLOAD_TYPE,
+    Burst,
+    publish_track,
+)
 
 VIDEO_FMTP = "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01e"
 AUDIO_FMTP = "minptime=10;useinbandfec=1;stereo=1;sprop-stereo=1"
 
 _CLOCKS_HZ = {VIDEO_PAYLOAD_TYPE: VIDEO_CLOCK_HZ, AUDIO_PAYLOAD_TYPE: AUDIO_CLOCK_HZ}
 _PATCH = struct.Struct("!HI")  # sequence number and timestamp, from the packet's third byte on
-
-
-@dataclass(frozen=True, slots=True)
-class Burst:
-    """Packets of one timestamp: a video frame or an audio packet.
-
-    ``due_s`` counts seconds from the start of the demo.
-    """
-
-    due_s: float
-    packets: tuple[bytes, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +68,8 @@ class Demo:
         if len(seconds) != 1:
             raise HostError("The tracks of the demo's recording differ in duration.")
         self.duration_s: float = seconds.pop()
+        video_bytes = sum(len(record.packet) for record in tracks[VIDEO_PAYLOAD_TYPE])
+        self.video_bits_per_s: float = 8 * video_bytes / self.duration_s
         self._ssrcs = {payload_type: track[0].ssrc for payload_type, track in tracks.items()}
         self._moments = sorted(
             (
@@ -96,12 +90,15 @@ class Demo:
             raise HostError(f"The demo's recording cannot be read: {error}") from error
 
     def tracks(self) -> tuple[PublishTrack, ...]:
-        """The tracks as a publisher would have negotiated them; nothing is asked of it, because
-        it loses no packet and its keyframes come by themselves every two seconds."""
+        """The tracks as a publisher would have negotiated them."""
         return (
-            self._track("video", "0", "h264", VIDEO_PAYLOAD_TYPE),
-            self._track("audio", "1", "opus", AUDIO_PAYLOAD_TYPE),
+            publish_track("video", "0", "h264", self._ssrcs[VIDEO_PAYLOAD_TYPE]),
+            publish_track("audio", "1", "opus", self._ssrcs[AUDIO_PAYLOAD_TYPE]),
         )
+
+    def fmtp(self, kind: Kind) -> str:
+        """The parameters of the track's format."""
+        return VIDEO_FMTP if kind == "video" else AUDIO_FMTP
 
     def bursts(self) -> Iterator[Burst]:
         """All bursts in the order of their time, without end; sequence numbers and timestamps run
@@ -111,28 +108,9 @@ class Demo:
             for moment in self._moments:
                 lap = self._laps[moment.payload_type]
                 packets = tuple(_at_turn(packet, lap, turn) for packet in moment.packets)
-                yield Burst(turn * self.duration_s + moment.due_s, packets)
+                kind: Kind = "video" if moment.payload_type == VIDEO_PAYLOAD_TYPE else "audio"
+                yield Burst(turn * self.duration_s + moment.due_s, kind, packets)
             turn += 1
-
-    def _track(self, kind: Kind, mid: str, codec: Codec, payload_type: int) -> PublishTrack:
-        return PublishTrack(
-            kind=kind,
-            mid=mid,
-            codec=codec,
-            payload_type=payload_type,
-            rtx_payload_type=None,
-            clock_rate=_CLOCKS_HZ[payload_type],
-            ssrcs=(self._ssrcs[payload_type],),
-            rtx_ssrcs=(),
-            rids=(),
-            extensions=(),
-            feedback_ssrc=1,
-            nack=False,
-            pli=False,
-            fir=False,
-            transport_cc=False,
-            remb=False,
-        )
 
 
 def _lap(track: Sequence[rtpdump.Record]) -> _Lap:

@@ -13,8 +13,9 @@ from pyforward.commands import PublishTrack
 from pyforward.control.demo import DemoPublisher
 from pyforward.errors import HostError
 from pyforward.ids import SessionId
-from pyforward.media.demo import AUDIO_PAYLOAD_TYPE, VIDEO_PAYLOAD_TYPE, Burst, Demo
+from pyforward.media.demo import Demo
 from pyforward.media.rtpdump import Record
+from pyforward.media.source import AUDIO_PAYLOAD_TYPE, VIDEO_PAYLOAD_TYPE, Burst
 from pyforward.sdp import LiveTrack
 
 LOOP_S = 20

@@ -1,0 +1,69 @@
+"""Small media files, made with PyAV when a test asks for them."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+import av
+from av.audio.frame import AudioFrame
+from av.audio.stream import AudioStream
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+FRAMES_PER_S = 30
+X264 = {"preset": "ultrafast", "profile": "baseline", "bf": "0", "g": "15"}
+B_FRAMES = {"preset": "medium", "bf": "2", "g": "15", "x264-params": "b-adapt=0:scenecut=0"}
+VP8 = {"deadline": "realtime", "cpu-used": "8", "g": "15"}
+
+
+def make(
+    path: Path,
+    *,
+    video: str | None = "libx264",
+    video_options: dict[str, str] | None = None,
+    pix_fmt: str = "yuv420p",
+    audio: str | None = "libopus",
+    layout: str = "stereo",
+    seconds: float = 1.0,
+) -> Path:
+    """A file whose container is named by its suffix; the picture moves, the sound is silence."""
+    with av.open(str(path), "w") as out:
+        streams: list[VideoStream | AudioStream] = []
+        if video is not None:
+            options = X264 if video_options is None else video_options
+            picture = out.add_stream(video, rate=FRAMES_PER_S, options=options)
+            assert isinstance(picture, VideoStream)
+            picture.width, picture.height, picture.pix_fmt = 64, 48, pix_fmt
+            picture.time_base = picture.codec_context.time_base = Fraction(1, FRAMES_PER_S)
+            streams.append(picture)
+        if audio is not None:
+            sound = out.add_stream(audio, rate=48_000, layout=layout)
+            assert isinstance(sound, AudioStream)
+            streams.append(sound)
+        for stream in streams:
+            if isinstance(stream, VideoStream):
+                for number in range(round(seconds * FRAMES_PER_S)):
+                    out.mux(stream.encode(_picture(number)))
+            else:
+                for number in range(round(seconds * 50)):
+                    out.mux(stream.encode(_silence(number, layout, stream.format.name)))
+            out.mux(stream.encode(None))
+    return path
+
+
+def _picture(number: int) -> VideoFrame:
+    frame = VideoFrame(64, 48, "yuv420p")
+    for plane in frame.planes:
+        row = bytes((x * 3 + number * 11) & 0xFF for x in range(plane.line_size))
+        plane.update(row * (plane.buffer_size // plane.line_size))
+    frame.pts, frame.time_base = number, Fraction(1, FRAMES_PER_S)
+    return frame
+
+
+def _silence(number: int, layout: str, sample_format: str) -> AudioFrame:
+    frame = AudioFrame(sample_format, layout, 960)
+    for plane in frame.planes:
+        plane.update(bytes(plane.buffer_size))
+    frame.sample_rate, frame.pts, frame.time_base = 48_000, number * 960, Fraction(1, 48_000)
+    return frame
