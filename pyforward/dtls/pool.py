@@ -43,13 +43,20 @@ STALLED_S: Final = 0.5
 """A handshake that nothing was heard of for so long makes room when others wait. libwebrtc repeats
 its flights after 50 ms; and somebody new gets in within this time, however many have stalled."""
 
+PATIENCE_WHEN_BEHIND: Final = 4
+"""So many times longer while datagrams that have come are yet to be read: the peer's answer may be
+among them. Not for ever, because a flood could keep us behind."""
+
+ROOM_EVERY_S: Final = 0.02
+"""Room is made so often at most."""
+
 LINGER_UNDER_PRESSURE_S: Final = 0.5
 """The same for a connection that has its keys already."""
 
 MAX_INBOX_DATAGRAMS: Final = 32
 """Datagrams of one session that wait for a thread."""
 
-JOBS_PER_THREAD: Final = 4
+JOBS_PER_THREAD: Final = 16
 """Steps that are handed to the threads before the next ClientHello is. What waits there is served
 in turn; what waits here is served by who was heard of last."""
 
@@ -98,6 +105,8 @@ class Pool:
     - ``on_failed(session, reason)``: the session is forgotten here.
     - ``on_farewell(session, record)``: the connection is freed and the session forgotten;
       ``record`` is the sealed close_notify to send when the session ends.
+
+    ``is_behind`` says whether there are datagrams that :meth:`receive` has not been given yet.
     """
 
     def __init__(
@@ -108,6 +117,7 @@ class Pool:
         on_keys: Callable[[SessionId, Keys], None],
         on_failed: Callable[[SessionId, PoolFailure], None],
         on_farewell: Callable[[SessionId, bytes], None],
+        is_behind: Callable[[], bool],
     ) -> None:
         self._context = new_context(certificate)
         self._limits = limits
@@ -115,6 +125,7 @@ class Pool:
         self._on_keys = on_keys
         self._on_failed = on_failed
         self._on_farewell = on_farewell
+        self._is_behind = is_behind
         self._loop = asyncio.get_running_loop()
         self._threads = ThreadPoolExecutor(limits.threads, thread_name_prefix="dtls")
         self._jobs: set[asyncio.Future[_Outcome]] = set()
@@ -253,7 +264,8 @@ class Pool:
                 if order
             ]
             if due:  # otherwise the threads are what is short, and they come back by themselves
-                self._room_timer = self._loop.call_at(min(due), self._make_room)
+                soon = self._loop.time() + ROOM_EVERY_S
+                self._room_timer = self._loop.call_at(max(soon, min(due)), self._make_room)
 
     def _who_makes_room(self) -> list[tuple[OrderedDict[SessionId, _Association], float]]:
         """In whose places others may come, and after what silence."""
@@ -272,10 +284,11 @@ class Pool:
         self._room_timer = None
         now = self._loop.time()
         places_wanted = len(self._waiting)
+        times = PATIENCE_WHEN_BEHIND if self._is_behind() else 1
         for order, patience in self._who_makes_room():
             while order and places_wanted > 0:
                 longest_silent = next(iter(order.values()))
-                if longest_silent.heard_at + patience > now:
+                if longest_silent.heard_at + times * patience > now:
                     break
                 if longest_silent.busy:
                     self._touch(longest_silent)  # it waits for our threads, not we for it

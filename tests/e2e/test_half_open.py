@@ -18,8 +18,9 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -36,6 +37,8 @@ ALLOWED_BYTES = 150 * 1024 * 1024
 JOIN_WITHIN_S = 2.0
 CLIENTS = 4
 AT_A_TIME = 100
+PAUSE_S = 0.2
+"""Between two good viewers, while the crowd posts or checks."""
 
 
 @dataclass(frozen=True)
@@ -84,13 +87,13 @@ def crowd() -> Iterator[Crowd]:
     ):
         crowd = Crowd(server, good, server.rss_bytes())
         posting = beside.submit(open_sessions, server, SESSIONS)
-        crowd.join_while("posts", lambda: not posting.done())
+        crowd.join_while("posts", lambda: is_running(posting))
         opened = posting.result()
         crowd.checked = [
             sockets.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) for _ in opened
         ]
         checking = beside.submit(check_all, server, crowd.checked, opened)
-        crowd.join_while("checks", lambda: not checking.done())
+        crowd.join_while("checks", lambda: is_running(checking))
         checking.result()
         yield crowd
 
@@ -139,6 +142,11 @@ def join_s(server: Server) -> float:
     took_s = time.monotonic() - since
     newcomer.drop()
     return took_s
+
+
+def is_running(crowd: Future[Any]) -> bool:
+    """Looks for a while, so that who joins leaves this process to the crowd."""
+    return bool(wait([crowd], PAUSE_S).not_done)
 
 
 def is_worked_off(server: Server) -> bool:

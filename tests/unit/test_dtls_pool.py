@@ -41,6 +41,7 @@ class Network:
         self.farewells: dict[int, bytes] = {}
         self.flights: dict[int, int] = {}
         self.told: list[tuple[str, int]] = []
+        self.is_behind = False
         self.lost: set[int] = set()  # which of our flights to each peer are lost, from 1
         self._news = asyncio.Event()
         self.pool = Pool(
@@ -50,6 +51,7 @@ class Network:
             self._on_keys,
             self._on_failed,
             self._on_farewell,
+            lambda: self.is_behind,
         )
 
     def start(self, number: int) -> Handshake:
@@ -332,7 +334,7 @@ async def test_more_than_a_thousand_half_open_sessions_keep_nobody_out(
         for datagram in hello:
             network.pool.receive(SessionId(number), datagram)
     stats = network.pool.stats()
-    assert stats.handshaking == Limits.threads * pool_module.JOBS_PER_THREAD
+    assert stats.handshaking == 25
     assert stats.handshaking + stats.waiting == len(crowd)
     network.join(5000)
     await network.until(("keys", 5000))
@@ -398,6 +400,22 @@ async def test_who_waits_for_our_threads_is_not_silent() -> None:
     await network.pool.close()
 
 
+async def test_who_may_have_answered_is_not_silent() -> None:
+    """While we are behind with reading, we wait longer, but not for ever."""
+    network = Network(Limits(max_handshakes=1))
+    network.stall(1)
+    await network.until(("flight", 1))
+    network.stall(2)
+    network.is_behind = True
+    network.pool._associations[SessionId(1)].heard_at -= 2 * pool_module.STALLED_S
+    network.pool._make_room()
+    assert network.failures == {}
+    network.pool._associations[SessionId(1)].heard_at -= 2 * pool_module.STALLED_S
+    network.pool._make_room()
+    assert network.failures == {1: "overload"}
+    await network.pool.close()
+
+
 async def test_lingering_makes_room_under_pressure(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pool_module, "LINGER_UNDER_PRESSURE_S", 0.05)
     network = Network(Limits(max_handshakes=1))
@@ -422,10 +440,12 @@ async def test_half_a_clienthello_holds_no_connection(network: Network) -> None:
 
 
 async def test_clienthellos_are_bounded_together(
-    network: Network, monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Whole or in parts; the oldest have to be repeated."""
     monkeypatch.setattr(pool_module, "HELLO_BYTES", 5000)
+    monkeypatch.setattr(pool_module, "STALLED_S", 0.05)
+    network = Network(Limits(max_handshakes=1))
     (hello,) = new_client().take_flight()
     whole, (part, _) = 100, split_hello(hello, 100)
     for number in range(1, 1001):
@@ -442,6 +462,7 @@ async def test_clienthellos_are_bounded_together(
     for number in range(1, 1001):
         network.pool.drop(SessionId(number))
     assert network.pool._hello_bytes == 0
+    await network.pool.close()
 
 
 async def test_a_flood_for_one_session_is_bounded(network: Network) -> None:
