@@ -120,6 +120,8 @@ class Engine:
         self._loop = loop
         self._readable = asyncio.Event()
         self._closed = False
+        self.is_behind = False
+        """Whether more events wait than :meth:`events` could take at the last time."""
         self._event_fd = native.event_fd()
         self.addresses: tuple[tuple[str, int], ...] = tuple(native.addresses())
         """Where media is bound, with the port that was taken; a wildcard stays one."""
@@ -160,6 +162,7 @@ class Engine:
         while not self._closed:
             self._readable.clear()
             taken = self._native.take_events(EVENTS_PER_TURN)
+            self.is_behind = len(taken) == EVENTS_PER_TURN
             for name, values in taken:
                 yield _decoded(name, values)
             if taken:

@@ -167,7 +167,12 @@ class Dtls(Section):
     )
     key_file: str = setting("", "Private key of the DTLS certificate, PEM.", unit="path")
     max_handshakes: int = setting(
-        1000, "Handshakes at one time; later ones wait.", unit="handshakes", ge=1, le=100_000
+        1000,
+        "Handshakes at one time, at most half of them with peers that have only said hello; "
+        "later ones wait.",
+        unit="handshakes",
+        ge=1,
+        le=100_000,
     )
     handshake_timeout_s: float = setting(
         10.0, "A handshake that takes longer is given up.", unit="s", ge=1, le=120

@@ -38,6 +38,10 @@ class EnginePort(Protocol):
     def addresses(self) -> Sequence[tuple[str, int]]:
         """Where media is bound."""
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether events wait that :meth:`events` has not told yet."""
+
     def submit(self, *commands: Command) -> None:
         """Hands commands over in order; never blocks."""
 

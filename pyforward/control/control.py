@@ -51,6 +51,7 @@ class MakePool(Protocol):
         on_keys: Callable[[SessionId, dtls.Keys], None],
         on_failed: Callable[[SessionId, dtls.PoolFailure], None],
         on_farewell: Callable[[SessionId, bytes], None],
+        is_behind: Callable[[], bool],
     ) -> PoolPort:
         """A pool that calls back in the loop's thread, and never before this has returned."""
 
@@ -99,6 +100,7 @@ class Control:
             on_keys=lambda session, keys: self._events.on_keys(session, keys),
             on_failed=lambda session, reason: self._events.on_failed(session, reason),
             on_farewell=lambda session, record: self._events.on_farewell(session, record),
+            is_behind=lambda: engine.is_behind,
         )
         self._context = Context(
             config=config,

@@ -76,6 +76,12 @@ class Handshake:
         else:
             self._connection.set_accept_state()
 
+    @property
+    def is_verified(self) -> bool:
+        """Whether the peer has shown the certificate that its SDP named. With it comes the proof,
+        in the same flight, that the key is its own; before :attr:`result` that is not judged."""
+        return self._verified
+
     def receive(self, datagram_untrusted: bytes) -> None:
         """A datagram from the peer. Garbage is ignored, as DTLS wants it."""
         admissible = records.admissible(datagram_untrusted)

@@ -4,14 +4,16 @@ The books are kept in the loop's thread; a thread of the pool only ever works on
 :class:`~pyforward.dtls.handshake.Handshake` with the datagrams it was given, so datagrams stay in
 order and nothing is locked. What a session costs grows with what its peer has shown:
 
-- known: an entry here;
-- a part of a ClientHello: its bytes, at most ``records.MAX_HELLO_BYTES``;
+- known: an entry here, without a timer of its own;
+- a part of a ClientHello: its bytes, at most ``records.MAX_HELLO_BYTES``, and of all of them
+  together :data:`HELLO_BYTES`;
 - a whole one: a connection object (93 KiB), of which there are at most ``max_handshakes``; who
-  finds no place waits with its ClientHello.
+  finds no place waits with its ClientHello;
+- its certificate: a place that a crowd which only says hello cannot take. Those are at most a half.
 
-When all places are taken the newest waits the shortest, because the oldest has most likely given
-up, and who has been silent longest makes room. This file never touches a socket and never decides
-what becomes of a session: the four callbacks tell.
+While places are short, who was heard of last waits the shortest, because the oldest has most likely
+given up, and who has been silent longest makes room. This file never touches a socket and never
+decides what becomes of a session: the four callbacks tell.
 """
 
 from __future__ import annotations
@@ -41,15 +43,26 @@ STALLED_S: Final = 0.5
 """A handshake that nothing was heard of for so long makes room when others wait. libwebrtc repeats
 its flights after 50 ms; and somebody new gets in within this time, however many have stalled."""
 
+PATIENCE_WHEN_BEHIND: Final = 4
+"""So many times longer while datagrams that have come are yet to be read: the peer's answer may be
+among them. Not for ever, because a flood could keep us behind."""
+
+ROOM_EVERY_S: Final = 0.02
+"""Room is made so often at most."""
+
 LINGER_UNDER_PRESSURE_S: Final = 0.5
 """The same for a connection that has its keys already."""
 
 MAX_INBOX_DATAGRAMS: Final = 32
 """Datagrams of one session that wait for a thread."""
 
-WAITING_PER_PLACE: Final = 10
-"""Sessions that may wait with their ClientHello, for each place; beyond, the oldest is forgotten
-and has to repeat its ClientHello."""
+JOBS_PER_THREAD: Final = 16
+"""Steps that are handed to the threads before the next ClientHello is. What waits there is served
+in turn; what waits here is served by who was heard of last."""
+
+HELLO_BYTES: Final = 4 * 1024 * 1024
+"""What is kept of ClientHellos, whole or in parts, of all sessions together: 3,000 of Chromium's,
+or two seconds of work. Beyond, the oldest is forgotten and has to be repeated."""
 
 _log = logging.getLogger(__name__)
 
@@ -73,8 +86,8 @@ class Limits(Protocol):
 @dataclass(frozen=True, slots=True)
 class PoolStats:
     """A snapshot. ``sessions`` are all that are known: from ``start`` to ``on_failed``,
-    ``on_farewell`` or ``drop``; ``handshaking`` and ``lingering`` have a connection object, the
-    latter with keys; ``waiting`` have their whole ClientHello here and no place yet."""
+    ``on_farewell`` or ``drop``; ``handshaking`` and ``lingering`` have a place, the latter with
+    keys; ``waiting`` have their whole ClientHello here and no place yet."""
 
     sessions: int
     handshaking: int
@@ -92,6 +105,8 @@ class Pool:
     - ``on_failed(session, reason)``: the session is forgotten here.
     - ``on_farewell(session, record)``: the connection is freed and the session forgotten;
       ``record`` is the sealed close_notify to send when the session ends.
+
+    ``is_behind`` says whether there are datagrams that :meth:`receive` has not been given yet.
     """
 
     def __init__(
@@ -102,6 +117,7 @@ class Pool:
         on_keys: Callable[[SessionId, Keys], None],
         on_failed: Callable[[SessionId, PoolFailure], None],
         on_farewell: Callable[[SessionId, bytes], None],
+        is_behind: Callable[[], bool],
     ) -> None:
         self._context = new_context(certificate)
         self._limits = limits
@@ -109,14 +125,22 @@ class Pool:
         self._on_keys = on_keys
         self._on_failed = on_failed
         self._on_farewell = on_farewell
+        self._is_behind = is_behind
         self._loop = asyncio.get_running_loop()
         self._threads = ThreadPoolExecutor(limits.threads, thread_name_prefix="dtls")
         self._jobs: set[asyncio.Future[_Outcome]] = set()
         self._associations: dict[SessionId, _Association] = {}
-        # Each in order of the last sign of life, the longest silent first.
-        self._handshaking: OrderedDict[SessionId, _Association] = OrderedDict()
+        # Without keys, in order of their start: one timer serves the deadlines of all.
+        self._unfinished: OrderedDict[SessionId, _Association] = OrderedDict()
+        self._deadline_timer: asyncio.TimerHandle | None = None
+        # Each in order of the last sign of life, the longest silent first. Who has a place is in
+        # one of the three: it has said hello, has shown its certificate, or has keys.
+        self._greeting: OrderedDict[SessionId, _Association] = OrderedDict()
+        self._proven: OrderedDict[SessionId, _Association] = OrderedDict()
         self._lingering: OrderedDict[SessionId, _Association] = OrderedDict()
         self._waiting: OrderedDict[SessionId, _Association] = OrderedDict()
+        self._hellos: OrderedDict[SessionId, _Association] = OrderedDict()
+        self._hello_bytes = 0
         self._room_timer: asyncio.TimerHandle | None = None
         self._completed = 0
         self._failed = 0
@@ -129,11 +153,11 @@ class Pool:
         we begin at once, as a server nothing is held until a ClientHello is here."""
         if self._closed or session in self._associations:
             return
-        association = _Association(session, role, tuple(fingerprints))
+        association = _Association(session, role, tuple(fingerprints), self._loop.time())
         self._associations[session] = association
-        association.deadline = self._loop.call_later(
-            self._limits.handshake_timeout_s, self._fail, association, "timeout"
-        )
+        self._unfinished[session] = association
+        if self._deadline_timer is None:
+            self._end_overdue()
         if role == "client":
             self._admit(association)
 
@@ -150,8 +174,13 @@ class Pool:
             if len(association.inbox) < MAX_INBOX_DATAGRAMS:
                 association.inbox.append(admissible)
                 self._work(association)
-        elif association.role == "server" and session not in self._waiting:
-            association.hello.add(admissible)
+        elif session in self._waiting:
+            # It still wants to come in: a crowd that said hello once is not served before it.
+            self._waiting.move_to_end(session)
+            if session in self._hellos:
+                self._hellos.move_to_end(session)
+        elif association.role == "server":
+            self._keep_hello(association, admissible)
             if association.hello.is_complete():
                 self._admit(association)
 
@@ -177,7 +206,7 @@ class Pool:
         """A snapshot."""
         return PoolStats(
             sessions=len(self._associations),
-            handshaking=len(self._handshaking),
+            handshaking=len(self._greeting) + len(self._proven),
             lingering=len(self._lingering),
             waiting=len(self._waiting),
             completed=self._completed,
@@ -193,54 +222,73 @@ class Pool:
                 self._free(association)
             else:
                 self._forget(association)
-        if self._room_timer is not None:
-            self._room_timer.cancel()
+        for timer in (self._room_timer, self._deadline_timer):
+            if timer is not None:
+                timer.cancel()
         self._threads.shutdown(wait=False, cancel_futures=True)
         if self._jobs:
             await asyncio.wait(self._jobs)
 
     # Places: who has a connection object, who waits for one, who makes room.
 
+    def _is_crowded(self) -> bool:
+        """Whether those who have only said hello have all of their half. A place is theirs for our
+        answer's way there and back: half of them are as good as all for who means it, and a crowd
+        that stalls costs half the memory."""
+        return len(self._greeting) >= (self._limits.max_handshakes + 1) // 2
+
+    def _is_full(self) -> bool:
+        placed = len(self._greeting) + len(self._proven) + len(self._lingering)
+        return placed >= self._limits.max_handshakes
+
+    def _may_admit(self) -> bool:
+        busy = len(self._jobs) >= JOBS_PER_THREAD * self._limits.threads
+        return not (busy or self._is_crowded() or self._is_full())
+
     def _admit(self, association: _Association) -> None:
-        if len(self._handshaking) + len(self._lingering) >= self._limits.max_handshakes:
-            self._waiting[association.session] = association
-            if len(self._waiting) > WAITING_PER_PLACE * self._limits.max_handshakes:
-                _, oldest = self._waiting.popitem(last=False)
-                oldest.hello.take()
-                if oldest.role == "client":  # it has nobody who would repeat anything
-                    self._fail(oldest, "overload")
-            self._make_room()
-            return
-        association.placed = True
-        association.inbox.extend(association.hello.take())
-        self._handshaking[association.session] = association
-        self._touch(association)
-        self._work(association)
+        self._waiting[association.session] = association
+        self._fill_places()
 
     def _fill_places(self) -> None:
-        while self._waiting and (
-            len(self._handshaking) + len(self._lingering) < self._limits.max_handshakes
-        ):
+        while self._waiting and self._may_admit():
             _, newest = self._waiting.popitem()
-            self._admit(newest)
+            newest.placed = True
+            newest.inbox.extend(self._take_hello(newest))
+            self._greeting[newest.session] = newest
+            self._touch(newest)
+            self._work(newest)
+        if self._waiting and self._room_timer is None and not self._closed:
+            due = [
+                next(iter(order.values())).heard_at + patience
+                for order, patience in self._who_makes_room()
+                if order
+            ]
+            if due:  # otherwise the threads are what is short, and they come back by themselves
+                soon = self._loop.time() + ROOM_EVERY_S
+                self._room_timer = self._loop.call_at(max(soon, min(due)), self._make_room)
+
+    def _who_makes_room(self) -> list[tuple[OrderedDict[SessionId, _Association], float]]:
+        """In whose places others may come, and after what silence."""
+        if self._is_crowded():
+            return [(self._greeting, STALLED_S)]
+        if not self._is_full():
+            return []
+        return [
+            (self._lingering, LINGER_UNDER_PRESSURE_S),
+            (self._greeting, STALLED_S),
+            (self._proven, STALLED_S),
+        ]
 
     def _make_room(self) -> None:
-        """Frees who has been silent too long while others wait, and comes again when the next one
-        will have been."""
-        if self._room_timer is not None:
-            self._room_timer.cancel()
-            self._room_timer = None
+        """Frees who has been silent too long while others wait."""
+        self._room_timer = None
         now = self._loop.time()
         places_wanted = len(self._waiting)
-        due = [now + STALLED_S]
-        for order, patience in (
-            (self._lingering, LINGER_UNDER_PRESSURE_S),
-            (self._handshaking, STALLED_S),
-        ):
+        times = PATIENCE_WHEN_BEHIND if self._is_behind() else 1
+        for order, patience in self._who_makes_room():
             while order and places_wanted > 0:
                 longest_silent = next(iter(order.values()))
-                if longest_silent.heard_at + patience > now:
-                    due.append(longest_silent.heard_at + patience)
+                if longest_silent.heard_at + times * patience > now:
                     break
                 if longest_silent.busy:
                     self._touch(longest_silent)  # it waits for our threads, not we for it
@@ -251,14 +299,28 @@ class Pool:
                 else:
                     self._fail(longest_silent, "overload", refill=False)
         self._fill_places()
-        if self._waiting and not self._closed:
-            self._room_timer = self._loop.call_at(min(due), self._make_room)
 
     def _touch(self, association: _Association) -> None:
         association.heard_at = self._loop.time()
-        for order in (self._handshaking, self._lingering):
+        for order in (self._greeting, self._proven, self._lingering):
             if association.session in order:
                 order.move_to_end(association.session)
+
+    def _keep_hello(self, association: _Association, datagram: bytes) -> None:
+        self._hello_bytes -= association.hello.held_bytes
+        association.hello.add(datagram)
+        self._hello_bytes += association.hello.held_bytes
+        self._hellos[association.session] = association
+        self._hellos.move_to_end(association.session)
+        while self._hello_bytes > HELLO_BYTES:
+            oldest = next(iter(self._hellos.values()))
+            self._take_hello(oldest)
+            self._waiting.pop(oldest.session, None)
+
+    def _take_hello(self, association: _Association) -> list[bytes]:
+        self._hello_bytes -= association.hello.held_bytes
+        self._hellos.pop(association.session, None)
+        return association.hello.take()
 
     # Work: from the loop's thread to a thread of the pool and back.
 
@@ -280,6 +342,7 @@ class Pool:
     ) -> None:
         self._jobs.discard(job)
         association.busy = False
+        self._fill_places()
         if job.cancelled() or self._associations.get(association.session) is not association:
             association.handshake = None
             return
@@ -295,6 +358,9 @@ class Pool:
     def _take_outcome(self, association: _Association, outcome: _Outcome) -> None:
         if outcome.flight:
             self._on_flight(association.session, outcome.flight)
+        if outcome.is_proven and self._greeting.pop(association.session, None) is not None:
+            self._proven[association.session] = association
+            self._fill_places()
         if outcome.keys is not None:
             self._completed += 1
             self._linger(association, outcome.farewell)
@@ -322,11 +388,22 @@ class Pool:
 
     def _linger(self, association: _Association, farewell: bytes) -> None:
         association.farewell = farewell
-        association.cancel_deadline()
-        del self._handshaking[association.session]
+        del self._unfinished[association.session]
+        del self._proven[association.session]
         self._lingering[association.session] = association
         self._touch(association)
-        association.deadline = self._loop.call_later(LINGER_S, self.secured, association.session)
+        association.lingering = self._loop.call_later(LINGER_S, self.secured, association.session)
+
+    def _end_overdue(self) -> None:
+        """Fails who has come to its deadline, and comes again at that of the next."""
+        self._deadline_timer = None
+        while self._unfinished and not self._closed:
+            oldest = next(iter(self._unfinished.values()))
+            due_at = oldest.started_at + self._limits.handshake_timeout_s
+            if due_at > self._loop.time():
+                self._deadline_timer = self._loop.call_at(due_at, self._end_overdue)
+                return
+            self._fail(oldest, "timeout")
 
     def _free(self, association: _Association) -> None:
         self._forget(association)
@@ -340,13 +417,19 @@ class Pool:
             self._fill_places()
 
     def _forget(self, association: _Association) -> None:
-        association.cancel_deadline()
-        association.cancel_retransmission()
+        association.cancel_timers()
         association.inbox.clear()
-        association.hello.take()
+        self._take_hello(association)
         if not association.busy:
             association.handshake = None  # else the thread is in it; `_worked` lets it go
-        for book in (self._associations, self._handshaking, self._lingering, self._waiting):
+        for book in (
+            self._associations,
+            self._unfinished,
+            self._greeting,
+            self._proven,
+            self._lingering,
+            self._waiting,
+        ):
             book.pop(association.session, None)
 
 
@@ -358,21 +441,26 @@ class _Association:
 
     __slots__ = (
         "busy",
-        "deadline",
         "farewell",
         "fingerprints",
         "handshake",
         "heard_at",
         "hello",
         "inbox",
+        "lingering",
         "placed",
         "retransmission",
         "role",
         "session",
+        "started_at",
     )
 
     def __init__(
-        self, session: SessionId, role: Role, fingerprints: tuple[tuple[str, bytes], ...]
+        self,
+        session: SessionId,
+        role: Role,
+        fingerprints: tuple[tuple[str, bytes], ...],
+        started_at: float,
     ) -> None:
         self.session = session
         self.role: Role = role
@@ -383,15 +471,17 @@ class _Association:
         self.placed = False
         self.busy = False
         self.farewell = b""
+        self.started_at = started_at
         self.heard_at = 0.0
-        self.deadline: asyncio.TimerHandle | None = None
+        self.lingering: asyncio.TimerHandle | None = None
         self.retransmission: asyncio.TimerHandle | None = None
 
-    def cancel_deadline(self) -> None:
-        """The handshake's deadline, later the end of lingering."""
-        if self.deadline is not None:
-            self.deadline.cancel()
-            self.deadline = None
+    def cancel_timers(self) -> None:
+        """Both."""
+        self.cancel_retransmission()
+        if self.lingering is not None:
+            self.lingering.cancel()
+            self.lingering = None
 
     def cancel_retransmission(self) -> None:
         """The library's timer."""
@@ -405,6 +495,7 @@ class _Outcome:
     """What a thread found out. ``keys`` are told once."""
 
     flight: list[bytes]
+    is_proven: bool
     keys: Keys | None
     farewell: bytes
     failure: Failure | None
@@ -426,6 +517,7 @@ def _compute(
         handshake.receive(datagram)
     return _Outcome(
         flight=handshake.take_flight(),
+        is_proven=handshake.is_verified,
         keys=None if had_keys else handshake.result,
         farewell=handshake.farewell(),
         failure=handshake.failure,

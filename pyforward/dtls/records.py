@@ -99,14 +99,15 @@ class HelloAssembly:
     __slots__ = ("_covered", "_datagrams", "_length", "_sequence")
 
     def __init__(self) -> None:
-        self._datagrams: list[bytes] = []
-        self._covered: list[tuple[int, int]] = []
+        # Empty tuples are shared by all the thousands of these that stay empty.
+        self._datagrams: tuple[bytes, ...] = ()
+        self._covered: tuple[tuple[int, int], ...] = ()
         self._length = 0
         self._sequence = 0
 
     def is_complete(self) -> bool:
         """Whether every byte of the message is here."""
-        return self._length > 0 and self._covered == [(0, self._length)]
+        return self._length > 0 and self._covered == ((0, self._length),)
 
     @property
     def held_bytes(self) -> int:
@@ -121,7 +122,7 @@ class HelloAssembly:
             if (fragment.length, fragment.sequence) != (self._length, self._sequence):
                 self._clear()
                 self._length, self._sequence = fragment.length, fragment.sequence
-            covered = _merge([*self._covered, (fragment.offset, fragment.end)])
+            covered = _merge(*self._covered, (fragment.offset, fragment.end))
             if len(covered) > MAX_HELLO_PARTS:
                 self._clear()
                 return
@@ -129,19 +130,19 @@ class HelloAssembly:
             self._covered = covered
         if not grew:
             return
-        self._datagrams.append(admissible_datagram)
+        self._datagrams += (admissible_datagram,)
         if len(self._datagrams) > MAX_HELLO_DATAGRAMS or self.held_bytes > MAX_HELLO_BYTES:
             self._clear()
 
     def take(self) -> list[bytes]:
         """The datagrams in the order of their arrival; nothing is kept."""
-        out = self._datagrams
+        out = list(self._datagrams)
         self._clear()
         return out
 
     def _clear(self) -> None:
-        self._datagrams = []
-        self._covered = []
+        self._datagrams = ()
+        self._covered = ()
         self._length = 0
         self._sequence = 0
 
@@ -191,11 +192,11 @@ def _hello_fragments(datagram: bytes) -> Iterator[_Fragment]:
                     yield fragment
 
 
-def _merge(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
+def _merge(*spans: tuple[int, int]) -> tuple[tuple[int, int], ...]:
     merged: list[tuple[int, int]] = []
     for start, end in sorted(spans):
         if merged and start <= merged[-1][1]:
             merged[-1] = (merged[-1][0], max(merged[-1][1], end))
         else:
             merged.append((start, end))
-    return merged
+    return tuple(merged)

@@ -41,6 +41,7 @@ class Network:
         self.farewells: dict[int, bytes] = {}
         self.flights: dict[int, int] = {}
         self.told: list[tuple[str, int]] = []
+        self.is_behind = False
         self.lost: set[int] = set()  # which of our flights to each peer are lost, from 1
         self._news = asyncio.Event()
         self.pool = Pool(
@@ -50,6 +51,7 @@ class Network:
             self._on_keys,
             self._on_failed,
             self._on_farewell,
+            lambda: self.is_behind,
         )
 
     def start(self, number: int) -> Handshake:
@@ -302,7 +304,7 @@ async def test_no_more_connections_than_places_and_all_get_one() -> None:
     numbers = range(1, 56)
     for number in numbers:
         network.join(number)
-    assert network.pool.stats().waiting == 50
+    assert network.pool.stats().waiting == 52  # three of the five for who has only said hello
     async with asyncio.timeout(PATIENCE_S):
         while len(network.farewells) < len(numbers):
             stats = network.pool.stats()
@@ -332,13 +334,46 @@ async def test_more_than_a_thousand_half_open_sessions_keep_nobody_out(
         for datagram in hello:
             network.pool.receive(SessionId(number), datagram)
     stats = network.pool.stats()
-    assert stats.handshaking == 50
-    assert stats.waiting <= 50 * pool_module.WAITING_PER_PLACE
+    assert stats.handshaking == 25
+    assert stats.handshaking + stats.waiting == len(crowd)
     network.join(5000)
     await network.until(("keys", 5000))
     assert set(network.failures.values()) <= {"overload"}
     # Nearly all of the crowd is still there: they did not have to go first.
     assert network.pool.stats().sessions > 900
+    await network.pool.close()
+
+
+async def test_a_crowd_that_only_says_hello_gets_half_of_the_places() -> None:
+    network = Network(Limits(max_handshakes=10))
+    for number in range(1, 5):
+        network.join(number)
+    await network.until(*(("keys", number) for number in range(1, 5)))
+    crowd = range(11, 41)
+    for number in crowd:
+        network.stall(number)
+    async with asyncio.timeout(PATIENCE_S):
+        while sum(number in network.flights for number in crowd) < 5:
+            network._news.clear()
+            await network._news.wait()
+    stats = network.pool.stats()
+    assert (stats.handshaking, stats.lingering, stats.waiting) == (5, 4, 25)
+    await network.pool.close()
+
+
+async def test_who_repeats_its_clienthello_is_served_before_who_came_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(pool_module, "STALLED_S", 0.05)
+    network = Network(Limits(max_handshakes=1))
+    network.stall(1)
+    (hello,) = network.start(2).take_flight()
+    network.pool.receive(SessionId(2), hello)
+    for number in range(3, 10):
+        network.stall(number)
+    network.pool.receive(SessionId(2), hello)
+    await network.until(("keys", 2))
+    assert set(network.flights) == {1, 2}
     await network.pool.close()
 
 
@@ -365,6 +400,22 @@ async def test_who_waits_for_our_threads_is_not_silent() -> None:
     await network.pool.close()
 
 
+async def test_who_may_have_answered_is_not_silent() -> None:
+    """While we are behind with reading, we wait longer, but not for ever."""
+    network = Network(Limits(max_handshakes=1))
+    network.stall(1)
+    await network.until(("flight", 1))
+    network.stall(2)
+    network.is_behind = True
+    network.pool._associations[SessionId(1)].heard_at -= 2 * pool_module.STALLED_S
+    network.pool._make_room()
+    assert network.failures == {}
+    network.pool._associations[SessionId(1)].heard_at -= 2 * pool_module.STALLED_S
+    network.pool._make_room()
+    assert network.failures == {1: "overload"}
+    await network.pool.close()
+
+
 async def test_lingering_makes_room_under_pressure(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pool_module, "LINGER_UNDER_PRESSURE_S", 0.05)
     network = Network(Limits(max_handshakes=1))
@@ -386,6 +437,32 @@ async def test_half_a_clienthello_holds_no_connection(network: Network) -> None:
     assert network.pool.stats().handshaking == 0
     held = [a.hello.held_bytes for a in network.pool._associations.values()]
     assert max(held) == len(first)
+
+
+async def test_clienthellos_are_bounded_together(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whole or in parts; the oldest have to be repeated."""
+    monkeypatch.setattr(pool_module, "HELLO_BYTES", 5000)
+    monkeypatch.setattr(pool_module, "STALLED_S", 0.05)
+    network = Network(Limits(max_handshakes=1))
+    (hello,) = new_client().take_flight()
+    whole, (part, _) = 100, split_hello(hello, 100)
+    for number in range(1, 1001):
+        network.pool.start(SessionId(number), "server", [])
+        network.pool.receive(SessionId(number), hello if number % whole == 0 else part)
+        held = [a.hello.held_bytes for a in network.pool._associations.values()]
+        assert sum(held) == network.pool._hello_bytes <= 5000
+    assert held[0] == 0 < held[-1]
+    peer = network.start(2001)
+    (hello,) = peer.take_flight()
+    for datagram in split_hello(hello, 100):
+        network.pool.receive(SessionId(2001), datagram)
+    await network.until(("keys", 2001))
+    for number in range(1, 1001):
+        network.pool.drop(SessionId(number))
+    assert network.pool._hello_bytes == 0
+    await network.pool.close()
 
 
 async def test_a_flood_for_one_session_is_bounded(network: Network) -> None:

@@ -58,6 +58,7 @@ class FakeEngine:
         self.submitted: list[Command] = []
         self.rows: dict[SessionId, SessionReport] = {}
         self.silent_shards: set[int] = set()
+        self.is_behind = False
         self._shards = shards
         self._queue: asyncio.Queue[Event | None] = asyncio.Queue()
 
@@ -194,7 +195,9 @@ class World:
         on_keys: Callable[[SessionId, dtls.Keys], None],
         on_failed: Callable[[SessionId, dtls.PoolFailure], None],
         on_farewell: Callable[[SessionId, bytes], None],
+        is_behind: Callable[[], bool],
     ) -> FakePool:
+        assert not is_behind()
         self.pools.append(FakePool(certificate, limits, on_flight, on_keys, on_failed, on_farewell))
         return self.pools[-1]
 
