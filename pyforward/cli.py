@@ -15,7 +15,7 @@ import typer
 
 import pyforward
 from pyforward.config import Loaded, Setting, load, settings, to_toml
-from pyforward.errors import PyforwardError
+from pyforward.errors import ConfigError, PyforwardError
 
 app = typer.Typer(
     name="pyforward",
@@ -85,12 +85,113 @@ def _run(loaded: Loaded, ready_file: Path | None, *, demo: bool) -> int:
     return serve(loaded.config, ready_file=ready_file, demo=demo, on_ready=tell if demo else None)
 
 
+Url = Annotated[str, typer.Argument(metavar="URL", help="The server's WHIP or WHEP address.")]
+Duration = Annotated[
+    float | None, typer.Option("--duration", metavar="SECONDS", help="End after so long.")
+]
+Token = Annotated[
+    str | None,
+    typer.Option(
+        "--token", metavar="TOKEN", envvar="PYFORWARD_TOKEN", help="Bearer token of the server."
+    ),
+]
+Header = Annotated[
+    list[str] | None,
+    typer.Option("--header", metavar="'NAME: VALUE'", help="With each request."),
+]
+CaFile = Annotated[
+    Path | None, typer.Option("--ca-file", metavar="PATH", help="PEM file of authorities to trust.")
+]
+Insecure = Annotated[
+    bool, typer.Option("--insecure", help="Trust whatever certificate the server has.")
+]
+Patience = Annotated[
+    float,
+    typer.Option("--patience", metavar="SECONDS", help="Wait so long for a stream to begin."),
+]
+
+
+def _watch(
+    loaded: Loaded,
+    url: Url,
+    count: Annotated[int, typer.Option("--count", min=1, help="How many viewers.")] = 1,
+    duration: Duration = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON at the end.")] = False,
+    token: Token = None,
+    header: Header = None,
+    ca_file: CaFile = None,
+    insecure: Insecure = False,
+    patience: Patience = 30.0,
+) -> int:
+    """Watch a stream of any WHEP server, with one viewer or many."""
+    from pyforward.client import Target, run
+
+    target = Target(url, token, _headers(header), ca_file, insecure, patience)
+    return run.watch(
+        loaded.config, target, count=count, duration_s=duration, as_json=as_json, say=_say
+    )
+
+
+def _publish(
+    loaded: Loaded,
+    source: Annotated[
+        str, typer.Argument(metavar="FILE|test", help="A media file, or the built-in recording.")
+    ],
+    url: Url,
+    loop: Annotated[bool, typer.Option("--loop", help="Begin again at the end of FILE.")] = False,
+    bursty: Annotated[
+        bool, typer.Option("--bursty", help="Send each frame at once instead of pacing it.")
+    ] = False,
+    duration: Duration = None,
+    token: Token = None,
+    header: Header = None,
+    ca_file: CaFile = None,
+    insecure: Insecure = False,
+    patience: Patience = 30.0,
+) -> int:
+    """Publish a media file, as it is, to any WHIP server."""
+    from pyforward.client import Target, run
+    from pyforward.media import open_source
+
+    target = Target(url, token, _headers(header), ca_file, insecure, patience)
+    return run.publish(
+        loaded.config,
+        target,
+        open_source(source, loop=loop),
+        bursty=bursty,
+        duration_s=duration,
+        say=_say,
+    )
+
+
+def _say(message: str, /, *, err: bool = False) -> None:
+    typer.echo(message, err=err)
+
+
+def _headers(lines: list[str] | None) -> dict[str, str]:
+    headers = {}
+    for line in lines or []:
+        name, colon, value = line.partition(":")
+        if not colon or not name.strip():
+            raise ConfigError(f"--header {line!r}: write it as 'Name: value'.")
+        headers[name.strip()] = value.strip()
+    return headers
+
+
 # Options derived from the settings ---------------------------------------------------------------
 
 
-def _command(body: Callable[..., int]) -> Callable[..., None]:
-    """The body as a command with ``--config`` and every setting before its own options."""
-    names = {f"{s.section}_{s.key}": s.name for s in settings()}
+# The settings that mean something to a process which serves nobody.
+_CLIENT_SECTIONS = ("ice", "dtls", "engine", "log")
+
+
+def _command(
+    body: Callable[..., int], sections: Sequence[str] | None = None
+) -> Callable[..., None]:
+    """The body as a command with ``--config`` and every setting of these sections, or of all,
+    beside its own options."""
+    ours = [s for s in settings() if sections is None or s.section in sections]
+    names = {f"{s.section}_{s.key}": s.name for s in ours}
 
     def command(config: Path | None, **options: Any) -> None:
         asked = {name: options.pop(parameter) for parameter, name in names.items()}
@@ -107,7 +208,7 @@ def _command(body: Callable[..., int]) -> Callable[..., None]:
     parameters = [
         _parameter("config", ConfigFile, None),
         *(_parameter(p.name, p.annotation, p.default) for p in own),
-        *(_parameter(f"{s.section}_{s.key}", _option(s), None) for s in settings()),
+        *(_parameter(f"{s.section}_{s.key}", _option(s), None) for s in ours),
     ]
     # Typer reads a command's options from these two.
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
@@ -156,3 +257,5 @@ def _switches(arguments: Sequence[str]) -> list[str]:
 
 app.command("serve")(_command(_serve))
 app.command("demo")(_command(_demo))
+app.command("watch")(_command(_watch, sections=_CLIENT_SECTIONS))
+app.command("publish")(_command(_publish, sections=_CLIENT_SECTIONS))

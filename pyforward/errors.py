@@ -214,6 +214,26 @@ class Unreachable(RemoteError):
     """No connection, no trust in its certificate, or no answer in time."""
 
 
+class SessionFailed(RemoteError):
+    """Signalling was done, and yet the session never connected. ``reason`` is the engine's."""
+
+    _SENTENCES: ClassVar[dict[str, str]] = {
+        "never_connected": (
+            "No check was answered: UDP does not get from here to the server's candidates, or not "
+            "back."
+        ),
+        "handshake": "The DTLS handshake came to no end{failure}.",
+        "no_socket": "This process has no socket left; raise its limit of open files (ulimit -n).",
+    }
+
+    def __init__(self, reason: str, failure: str = "") -> None:
+        default = "The session ended before it was connected ({reason})."
+        sentence = self._SENTENCES.get(reason, default)
+        told = f": {failure.replace('_', ' ')}" if failure else ""
+        super().__init__(sentence.format(reason=reason, failure=told))
+        self.reason = reason
+
+
 class BadAnswer(RemoteError):
     """It answered what cannot be read or cannot be used."""
 

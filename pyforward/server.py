@@ -13,12 +13,10 @@ import faulthandler
 import ipaddress
 import json
 import os
-import resource
-import signal
 import socket
 import ssl
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
 
 import structlog
@@ -26,17 +24,19 @@ import uvloop
 from aiohttp import web
 
 import pyforward
-from pyforward import api, log
+from pyforward import api, client, log, process
 from pyforward.config import Config
 from pyforward.control import Control
-from pyforward.control.demo import DemoPublisher
 from pyforward.dtls import Certificate
 from pyforward.engine import Engine
 from pyforward.errors import ConfigError, HostError, RunError
+from pyforward.media import Demo
 from pyforward.metrics import Exporter
 
 STOP_LIMIT_S = 1.9
 """From the first signal to the end of the process, whatever hangs."""
+
+DEMO_STREAM = "demo"
 
 _BACKLOG = 1024
 
@@ -71,8 +71,8 @@ async def _run(
     demo: bool,
     on_ready: Callable[[str], None] | None,
 ) -> None:
-    stop = _stop_on_signals()
-    _raise_descriptor_limit()
+    stop = process.stop_on_signals(STOP_LIMIT_S)
+    process.raise_descriptor_limit()
     tls = _tls(config)
     certificate = _certificate(config)
     # Everything that was entered is left in the opposite order, on errors too.
@@ -92,9 +92,7 @@ async def _run(
         rooms.push_async_callback(control.close)
         http_url = await _listen(config, runner, tls)
         if demo:
-            publisher = DemoPublisher(control)
-            await publisher.start()
-            rooms.callback(publisher.close)
+            await rooms.enter_async_context(_demo(config, http_url, engine.addresses))
         rooms.enter_context(_announced(ready_file, http_url, engine.addresses))
         _log.info(
             "ready", version=pyforward.__version__, http=http_url, media=list(engine.addresses)
@@ -106,24 +104,6 @@ async def _run(
 
 
 # The end -----------------------------------------------------------------------------------------
-
-
-def _stop_on_signals() -> asyncio.Event:
-    """An event that the first SIGTERM or SIGINT sets; the second ends the process at once."""
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-
-    def asked(number: signal.Signals) -> None:
-        if stop.is_set():
-            signal.signal(number, signal.SIG_DFL)
-            os.kill(os.getpid(), number)
-        stop.set()
-        # Not even a thread that hangs keeps the process: its stack is told and the exit code is 1.
-        faulthandler.dump_traceback_later(STOP_LIMIT_S, exit=True)
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, asked, number)
-    return stop
 
 
 async def _until(stop: asyncio.Event, events: asyncio.Task[None]) -> None:
@@ -142,12 +122,36 @@ async def _until(stop: asyncio.Event, events: asyncio.Task[None]) -> None:
 # The beginning -----------------------------------------------------------------------------------
 
 
-def _raise_descriptor_limit() -> None:
-    """Viewers keep HTTP connections; the usual soft limit of 1,024 is for programs that select."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        with contextlib.suppress(ValueError, OSError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+@contextlib.asynccontextmanager
+async def _demo(
+    config: Config, http_url: str, media: Sequence[tuple[str, int]]
+) -> AsyncIterator[None]:
+    """Publishes the demo to this server as any other WHIP client would, until it is left or until
+    somebody else takes the stream."""
+    token = config.auth.publish_token.get_secret_value() or None
+    # Whatever its certificate says: it is our own server, at the address where it listens.
+    target = client.Target(f"{http_url}/whip/{DEMO_STREAM}", token=token, insecure=True)
+    # And whatever addresses it advertises: those are for others.
+    near = [(_reached_by(ipaddress.ip_address(address)), port) for address, port in media]
+    async with client.open_rooms(config, target, connections=2) as rooms:
+        publication = client.Publication(rooms.sessions, Demo.load())
+        await publication.begin(rooms.signalling, target.url, also=near)
+        over = asyncio.create_task(_end_when_over(publication), name="demo")
+        yield
+        over.cancel()
+        await publication.end()
+
+
+async def _end_when_over(publication: client.Publication) -> None:
+    await publication.wait()
+    await publication.end()
+
+
+def _reached_by(bound: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str:
+    """An address of this machine by which what is bound there is reached from here."""
+    if not bound.is_unspecified:
+        return str(bound)
+    return "127.0.0.1" if bound.version == 4 else "::1"
 
 
 def _certificate(config: Config) -> Certificate:
@@ -180,10 +184,8 @@ async def _listen(config: Config, runner: web.AppRunner, tls: ssl.SSLContext | N
         await _site(config, runner, tls).start()
     except OSError as error:
         raise HostError(_http_refusal(config, error)) from None
-    bound = ipaddress.ip_address(config.http.address)
-    if bound.is_unspecified:
-        bound = ipaddress.ip_address("127.0.0.1" if bound.version == 4 else "::1")
-    host = f"[{bound}]" if bound.version == 6 else str(bound)
+    near = _reached_by(ipaddress.ip_address(config.http.address))
+    host = f"[{near}]" if ":" in near else near
     return f"{'https' if tls else 'http'}://{host}:{runner.addresses[0][1]}"
 
 

@@ -2,6 +2,19 @@
 the server that this package is, nor does that server know this."""
 
 from pyforward.client.exchange import trust
+from pyforward.client.publication import Publication
+from pyforward.client.rooms import Rooms, Target, open_rooms
+from pyforward.client.sessions import Session, Sessions
 from pyforward.client.signalling import Resource, Signalling
 
-__all__ = ["Resource", "Signalling", "trust"]
+__all__ = [
+    "Publication",
+    "Resource",
+    "Rooms",
+    "Session",
+    "Sessions",
+    "Signalling",
+    "Target",
+    "open_rooms",
+    "trust",
+]

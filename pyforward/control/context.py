@@ -17,9 +17,9 @@ from pyforward.commands import Command, Event, IceCredentials, KeepFarewell, Rem
 from pyforward.config import Config
 from pyforward.control.access import Claims
 from pyforward.control.joins import Joins, jittered
-from pyforward.control.reports import Reports
 from pyforward.errors import Overloaded
 from pyforward.ids import SessionId, new_etag, new_secret, new_session_id
+from pyforward.reports import Reports
 from pyforward.state import Books, DtlsRole, Peer
 
 

@@ -9,15 +9,15 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
 import structlog
 
-from pyforward import dtls, ice, sdp
-from pyforward.commands import InjectRtp, PublishTrack, Stop
+from pyforward import dtls, ice
+from pyforward.commands import Stop
 from pyforward.config import Config
 from pyforward.config.models import Dtls
 from pyforward.control import figures
@@ -26,13 +26,13 @@ from pyforward.control.context import Context, EnginePort, PoolPort
 from pyforward.control.events import Events
 from pyforward.control.figures import Page, StreamFigures, ViewerFigures
 from pyforward.control.joins import JoinKey, Joins
-from pyforward.control.publish import Accepted, publish, publish_local
-from pyforward.control.reports import Reports
+from pyforward.control.publish import Accepted, publish
 from pyforward.control.trickle import Patched, patch
 from pyforward.control.watch import watch
 from pyforward.errors import SessionNotFound
 from pyforward.ids import SessionId
-from pyforward.state import Books, Phase, Role, Session, Timing
+from pyforward.reports import Reports
+from pyforward.state import Books, Role, Session, Timing
 
 # How long the engine may take over its farewells; SIGTERM allows 2 s for everything.
 STOP_TIME_LIMIT_S = 1.5
@@ -132,20 +132,6 @@ class Control:
     async def watch(self, name: str, offer: str, claims: Claims) -> Accepted:
         """An offer becomes a viewer of a stream."""
         return watch(self._context, name, offer, claims)
-
-    async def publish_local(
-        self, name: str, tracks: Sequence[PublishTrack], live: Sequence[sdp.LiveTrack]
-    ) -> SessionId:
-        """A publisher inside this process; its packets come by :meth:`inject`."""
-        return publish_local(self._context, name, tracks, live)
-
-    def inject(self, session: SessionId, packets: Sequence[bytes]) -> bool:
-        """Whole RTP packets of a local publisher. False when it has been replaced or ended."""
-        found = self._context.books.session(session)
-        if found is None or found.phase is Phase.CLOSING:
-            return False
-        self._context.engine.submit(InjectRtp(session, tuple(packets)))
-        return True
 
     # Sessions by their URL -----------------------------------------------------------------------
 

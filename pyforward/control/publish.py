@@ -3,16 +3,14 @@ no other request runs, and a request that fails has changed nothing."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from pyforward import sdp
-from pyforward.commands import PublishTrack
 from pyforward.control.access import Claims
 from pyforward.control.context import Context, begin
 from pyforward.errors import Overloaded, StreamInUse
-from pyforward.ids import SessionId, new_etag, new_secret, new_session_id
-from pyforward.state import Peer, check_name
+from pyforward.ids import SessionId
+from pyforward.state import check_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,20 +43,6 @@ def publish(
         context.books.publish(name, peer, tuple(answer.tracks), tuple(answer.live), context.clock())
     )
     return Accepted(peer.session, peer.secret, peer.etag, answer.text)
-
-
-def publish_local(
-    context: Context,
-    name_untrusted: str,
-    tracks: Sequence[PublishTrack],
-    live: Sequence[sdp.LiveTrack],
-) -> SessionId:
-    """A publisher inside this process, whose packets come by ``InjectRtp``."""
-    name = check_name(name_untrusted)
-    _require_place(context, name)
-    peer = Peer(new_session_id(), new_secret(), new_etag())
-    context.commit(context.books.publish(name, peer, tuple(tracks), tuple(live), context.clock()))
-    return peer.session
 
 
 def _require_place(context: Context, name: str) -> None:

@@ -1,7 +1,7 @@
 """DTLS-SRTP handshakes (RFC 5764) over pyOpenSSL: bytes to bytes, on a few threads."""
 
 from pyforward.dtls.certificate import Certificate
-from pyforward.dtls.handshake import Handshake, Keys
+from pyforward.dtls.handshake import Handshake, Keys, Role
 from pyforward.dtls.pool import Pool, PoolFailure, PoolStats
 
-__all__ = ["Certificate", "Handshake", "Keys", "Pool", "PoolFailure", "PoolStats"]
+__all__ = ["Certificate", "Handshake", "Keys", "Pool", "PoolFailure", "PoolStats", "Role"]

@@ -27,8 +27,9 @@ LAUNCH = """
 import sys, threading
 from tests.unit.fake_native import FakeNativeEngine, FakeNativeModule
 from pyforward import commands
-sys.modules["pyforward._native"] = FakeNativeModule()
 how = sys.argv.pop(1)
+if how != "real":
+    sys.modules["pyforward._native"] = FakeNativeModule()
 if how == "deaf":
     FakeNativeEngine.submit = lambda self, asked: None
 if how == "stuck":
@@ -162,7 +163,7 @@ def test_a_second_signal_ends_it_at_once(tmp_path: Path, start: Start) -> None:
 
 
 def test_the_demo_prints_its_page_and_is_live(tmp_path: Path, start: Start) -> None:
-    process = start(*serve(tmp_path, command="demo"))
+    process = start(*serve(tmp_path, command="demo"), engine="real")
     url = str(ready(process, tmp_path / "ready")["http_url"])
     with urllib.request.urlopen(f"{url}/api/streams", timeout=5) as response:
         (item,) = json.load(response)["items"]

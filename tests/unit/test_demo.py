@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 from importlib import resources
 from itertools import islice, pairwise, takewhile
 
 import pytest
 
-from pyforward.commands import PublishTrack
-from pyforward.control.demo import DemoPublisher
-from pyforward.errors import HostError
-from pyforward.ids import SessionId
+from pyforward.client.playing import Playing
+from pyforward.errors import HostError, MediaError
 from pyforward.media.demo import Demo
 from pyforward.media.rtpdump import Record
 from pyforward.media.source import AUDIO_PAYLOAD_TYPE, VIDEO_PAYLOAD_TYPE, Burst
-from pyforward.sdp import LiveTrack
 
 LOOP_S = 20
 
@@ -194,33 +191,20 @@ class Timers:
         callback()
 
 
-class Control:
-    """Takes what a control takes."""
+class Player:
+    """What a run through the bursts did."""
 
     def __init__(self) -> None:
-        self.alive = True
         self.packets: list[bytes] = []
-        self.published: list[tuple[str, tuple[str, ...]]] = []
+        self.ends: list[Exception | None] = []
 
-    async def publish_local(
-        self, name: str, tracks: Sequence[PublishTrack], live: Sequence[LiveTrack]
-    ) -> SessionId:
-        assert [t.kind for t in tracks] == [t.kind for t in live]
-        assert [t.codec for t in tracks] == [t.codec for t in live]
-        self.published.append((name, tuple(t.codec for t in tracks)))
-        return SessionId(7)
-
-    def inject(self, session: SessionId, packets: Sequence[bytes]) -> bool:
-        assert session == SessionId(7)
-        self.packets.extend(packets)
-        return self.alive
+    def play(self, bursts: Iterator[Burst], timers: Timers) -> Playing:
+        return Playing(bursts, timers, self.packets.extend, self.ends.append)
 
 
 async def test_bursts_leave_at_their_time_and_lateness_does_not_add_up(demo: Demo) -> None:
-    control, timers = Control(), Timers()
-    publisher = DemoPublisher(control, demo=demo, timers=timers)
-    await publisher.start()
-    assert control.published == [("demo", ("h264", "opus"))]
+    player, timers = Player(), Timers()
+    player.play(demo.bursts(), timers)
     while timers.due[0][0] < 1_002.0:
         timers.fire(late_s=0.004)
     expected = [
@@ -228,36 +212,50 @@ async def test_bursts_leave_at_their_time_and_lateness_does_not_add_up(demo: Dem
         for burst in takewhile(lambda burst: burst.due_s < 2.0, demo.bursts())
         for packet in burst.packets
     ]
-    assert control.packets == expected
+    assert player.packets == expected
     assert timers.due[0][0] == 1_002.0
 
 
 async def test_after_a_long_halt_it_goes_on_from_where_it_was(demo: Demo) -> None:
-    control, timers = Control(), Timers()
-    await DemoPublisher(control, demo=demo, timers=timers).start()
+    player, timers = Player(), Timers()
+    player.play(demo.bursts(), timers)
     timers.fire()
-    sent = len(control.packets)
+    sent = len(player.packets)
     timers.fire(late_s=60.0)
-    assert len(control.packets) - sent <= 2
+    assert len(player.packets) - sent <= 2
     assert timers.due[0][0] - timers.now < 0.05
 
 
-async def test_it_ends_with_its_session(demo: Demo) -> None:
-    control, timers = Control(), Timers()
-    publisher = DemoPublisher(control, demo=demo, timers=timers)
-    await publisher.start()
-    control.alive = False
-    timers.fire()
-    assert not publisher.playing
-    assert not timers.due
+async def test_the_end_is_told_once_everything_was_sent(demo: Demo) -> None:
+    player, timers = Player(), Timers()
+    bursts = list(islice(demo.bursts(), 3))
+    player.play(iter(bursts), timers)
+    while timers.due:
+        timers.fire()
+    await asyncio.sleep(0)
+    assert player.packets == [packet for burst in bursts for packet in burst.packets]
+    assert player.ends == [None]
 
 
-async def test_close_stops_the_timer(demo: Demo) -> None:
-    control = Control()
-    publisher = DemoPublisher(control, demo=demo)
-    await publisher.start()
-    publisher.close()
-    sent = len(control.packets)
+async def test_a_source_that_fails_on_the_way_is_told() -> None:
+    def bursts() -> Iterator[Burst]:
+        yield Burst(0.0, "audio", (b"one",))
+        raise MediaError("The file ends in the middle of a frame.")
+
+    player = Player()
+    player.play(bursts(), Timers())
+    await asyncio.sleep(0)
+    assert player.packets == [b"one"]
+    assert [str(end) for end in player.ends] == ["The file ends in the middle of a frame."]
+
+
+async def test_stopping_ends_the_timer_and_tells_nobody(demo: Demo) -> None:
+    player = Player()
+    playing = Playing(
+        demo.bursts(), asyncio.get_running_loop(), player.packets.extend, player.ends.append
+    )
+    playing.stop()
+    sent = len(player.packets)
     await asyncio.sleep(0.05)
-    assert len(control.packets) == sent
-    assert not publisher.playing
+    assert len(player.packets) == sent
+    assert player.ends == []

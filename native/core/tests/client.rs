@@ -62,6 +62,21 @@ fn watch(pair: &mut Pair, session: SessionId) {
     pair.install_keys(session);
 }
 
+/// A film at the client's end, published to the server.
+fn publishing(pair: &mut Pair) -> Film {
+    let local = StreamId(5);
+    let film = Film::new(pair, End::Client, FILM, local);
+    let Media::Subscribe { tracks, cname, .. } = Viewer::subscription(WATCHING, true) else {
+        unreachable!()
+    };
+    let begins = Media::Subscribe { stream: local, tracks, cname };
+    let Media::Publish { tracks, .. } = watched(WATCHING) else { unreachable!() };
+    pair.join(WATCHING, Media::Publish { stream: STREAM, tracks }, begins, &[(server(), BEST)]);
+    pair.run_for(Duration::from_millis(60));
+    pair.install_keys(WATCHING);
+    film
+}
+
 /// The binding requests that left the client: when, where to, and whether they nominate.
 fn checks(pair: &Pair) -> Vec<(u64, SocketAddr, bool)> {
     let requests = pair.sent.iter().filter(|(_, _, bytes)| bytes.starts_with(&[0, 1]));
@@ -109,16 +124,7 @@ fn what_is_lost_on_the_way_is_asked_for_and_comes() {
 #[test]
 fn a_stream_is_published_from_the_other_end() {
     let mut pair = Pair::new(2);
-    let local = StreamId(5);
-    let mut film = Film::new(&mut pair, End::Client, FILM, local);
-    let Media::Subscribe { tracks, cname, .. } = Viewer::subscription(WATCHING, true) else {
-        unreachable!()
-    };
-    let begins = Media::Subscribe { stream: local, tracks, cname };
-    let Media::Publish { tracks, .. } = watched(WATCHING) else { unreachable!() };
-    pair.join(WATCHING, Media::Publish { stream: STREAM, tracks }, begins, &[(server(), BEST)]);
-    pair.run_for(Duration::from_millis(60));
-    pair.install_keys(WATCHING);
+    let mut film = publishing(&mut pair);
     pair.loss = 50;
     film.play(&mut pair, End::Client, Duration::from_secs(10));
     pair.loss = 0;
@@ -131,6 +137,22 @@ fn a_stream_is_published_from_the_other_end() {
     }
     pair.remove(End::Client, WATCHING);
     assert_eq!(pair.client.open, 0);
+}
+
+#[test]
+fn who_is_told_bye_goes_at_once_whichever_way_media_went() {
+    let (mut pair, mut film) = watching(1);
+    film.play(&mut pair, End::Server, Duration::from_secs(1));
+    pair.remove(End::Server, WATCHING);
+    pair.run_for(Duration::from_millis(25));
+    assert_eq!(pair.client.closed(WATCHING), Some(CloseReason::Bye));
+
+    let mut pair = Pair::new(1);
+    let mut film = publishing(&mut pair);
+    film.play(&mut pair, End::Client, Duration::from_secs(1));
+    pair.remove(End::Server, WATCHING);
+    pair.run_for(Duration::from_millis(25));
+    assert_eq!(pair.client.closed(WATCHING), Some(CloseReason::Bye));
 }
 
 #[test]

@@ -149,7 +149,7 @@ async def test_second_publisher_replaces(world: World) -> None:
     await world.close(one.session, "replaced")
     figures = await world.control.stream("show")
     assert (figures.state, figures.viewers) == ("live", 1)
-    assert world.control.inject(viewer.session, ()) is True
+    world.control.require_session("watch", "show", viewer.secret)
 
 
 async def test_second_publisher_is_rejected_where_asked_for() -> None:

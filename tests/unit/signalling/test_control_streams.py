@@ -8,7 +8,6 @@ from pyforward.commands import (
     Claimed,
     Closed,
     Flowing,
-    InjectRtp,
     KeepFarewell,
     RemoveSession,
     RemoveStream,
@@ -31,7 +30,6 @@ from pyforward.errors import (
 )
 from pyforward.ice import parse_fragment
 from pyforward.ids import format_session
-from pyforward.sdp import LiveTrack
 from tests.unit.signalling.offers import fragment, offer
 from tests.unit.signalling.world import ADDRESS, World, report_row
 
@@ -54,7 +52,7 @@ async def test_delete_ends_once(world: World) -> None:
     await world.close(viewer.session)
     with pytest.raises(SessionNotFound):
         await world.control.delete("watch", "show", viewer.secret)
-    assert world.control.inject(publisher.session, ()) is True
+    world.control.require_session("publish", "show", publisher.secret)
 
 
 async def test_url_serves_one_role_and_one_stream(world: World) -> None:
@@ -203,20 +201,6 @@ async def test_operator_ends_a_stream_and_a_session(world: World) -> None:
     await world.close_removed()
     assert world.control.view().sessions == 0
     assert isinstance(world.engine.submitted[-1], RemoveStream)
-
-
-async def test_local_publisher_needs_no_handshake(world: World) -> None:
-    session = await world.control.publish_local("demo", (), (LiveTrack("audio", "opus"),))
-    assert world.added()[-1].ice is None
-    world.pass_time(1000.0)
-    assert world.engine.taken(RemoveSession) == []
-    assert world.control.inject(session, [b"packet"]) is True
-    assert world.engine.submitted[-1] == InjectRtp(session, (b"packet",))
-    await world.publish("demo", PUBLISH)
-    assert world.control.inject(session, [b"packet"]) is False
-    await world.close(session, "replaced")
-    assert world.control.inject(session, [b"packet"]) is False
-    assert ("publish", "failed", "replaced") not in world.control.view().joins
 
 
 # Figures -----------------------------------------------------------------------------------------

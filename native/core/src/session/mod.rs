@@ -156,7 +156,9 @@ impl Association {
             return Time::NEVER;
         }
         let by_silence = self.last_heard + silence;
-        self.bye_at.map_or(by_silence, |at| by_silence.min(at + BYE_SILENCE))
+        // A server does not change its tracks: when it says BYE it is done with us.
+        let hint = if self.checks.is_some() { Duration::ZERO } else { BYE_SILENCE };
+        self.bye_at.map_or(by_silence, |at| by_silence.min(at + hint))
     }
 
     /// True if one more DTLS datagram may go to control.

@@ -339,9 +339,15 @@ impl Shard {
         }
         let path = association.paths.current();
         match association.part {
-            Part::Publisher { stream, .. } => {
+            Part::Publisher { stream, source } => {
                 self.broadcast(&Exchange::SourceDown { stream, publisher: id });
                 self.lose_publisher(stream, id);
+                if let (Some(path), Some(mut sealer)) = (path, association.sealer) {
+                    let mut compound = Vec::new();
+                    source.write_bye(&mut compound);
+                    sealer.seal_rtcp(&mut compound);
+                    self.egress.datagram(path, u32::MAX, &compound);
+                }
             }
             Part::Viewer { stream: stream_id, slot: Some(slot) } => {
                 if let Some(stream) = self.streams.get_mut(&stream_id) {

@@ -211,6 +211,14 @@ pub(super) fn poll_rtcp(source: &mut Source, now: Time, out: &mut Vec<u8>) -> bo
     }
 }
 
+/// See [`Source::write_bye`].
+pub(super) fn write_bye(source: &Source, out: &mut Vec<u8>) {
+    let feedback = &source.feedback;
+    let ours: ArrayVec<Ssrc, 2> =
+        source.tracks.iter().map(|track| track.config.feedback_ssrc).take(2).collect();
+    feedback.open(feedback.sender, out).bye(&ours);
+}
+
 /// Receiver reports of all tracks, our reference time, the answers to the publisher's, REMB.
 fn write_report(source: &mut Source, now: Time, out: &mut Vec<u8>) {
     let Source { tracks, feedback, config, .. } = source;

@@ -226,6 +226,11 @@ impl Source {
         feedback::poll_rtcp(self, now, out)
     }
 
+    /// Appends what we say when we listen no more (RFC 3550 §6.6).
+    pub fn write_bye(&self, out: &mut Vec<u8>) {
+        feedback::write_bye(self, out);
+    }
+
     /// What its tracks carry.
     #[must_use]
     pub fn codecs(&self) -> Vec<(Kind, Codec)> {
