@@ -1,1 +1,1 @@
-"""Media that pyforward itself plays: recordings as RTP, and the demo that loops one."""
+"""Media that pyforward itself plays: the demo's recording, and files, as RTP packets in time."""
