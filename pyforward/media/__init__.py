@@ -1,4 +1,4 @@
-"""Media that pyforward itself plays: files and recordings as RTP, and the demo that loops one."""
+"""Media that pyforward itself plays: the demo's recording, and files, as RTP packets in time."""
 
 from __future__ import annotations
 

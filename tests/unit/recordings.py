@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from fractions import Fraction
 from pathlib import Path
 
 import av
 from av.audio.frame import AudioFrame
 from av.audio.stream import AudioStream
+from av.stream import Disposition
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
@@ -26,16 +28,23 @@ def make(
     audio: str | None = "libopus",
     layout: str = "stereo",
     seconds: float = 1.0,
+    rate: int = FRAMES_PER_S,
+    cover: bool = False,
 ) -> Path:
-    """A file whose container is named by its suffix; the picture moves, the sound is silence."""
+    """A file whose container is named by its suffix; the picture moves, the sound is silence.
+
+    ``cover`` makes the video the picture of a music file.
+    """
     with av.open(str(path), "w") as out:
         streams: list[VideoStream | AudioStream] = []
         if video is not None:
             options = X264 if video_options is None else video_options
-            picture = out.add_stream(video, rate=FRAMES_PER_S, options=options)
+            picture = out.add_stream(video, rate=rate, options=options)
             assert isinstance(picture, VideoStream)
             picture.width, picture.height, picture.pix_fmt = 64, 48, pix_fmt
-            picture.time_base = picture.codec_context.time_base = Fraction(1, FRAMES_PER_S)
+            picture.time_base = picture.codec_context.time_base = Fraction(1, rate)
+            if cover:
+                picture.disposition = Disposition.attached_pic
             streams.append(picture)
         if audio is not None:
             sound = out.add_stream(audio, rate=48_000, layout=layout)
@@ -43,8 +52,8 @@ def make(
             streams.append(sound)
         for stream in streams:
             if isinstance(stream, VideoStream):
-                for number in range(round(seconds * FRAMES_PER_S)):
-                    out.mux(stream.encode(_picture(number)))
+                for number in range(math.ceil(seconds * rate)):
+                    out.mux(stream.encode(_picture(number, rate)))
             else:
                 for number in range(round(seconds * 50)):
                     out.mux(stream.encode(_silence(number, layout, stream.format.name)))
@@ -52,12 +61,12 @@ def make(
     return path
 
 
-def _picture(number: int) -> VideoFrame:
+def _picture(number: int, rate: int) -> VideoFrame:
     frame = VideoFrame(64, 48, "yuv420p")
     for plane in frame.planes:
         row = bytes((x * 3 + number * 11) & 0xFF for x in range(plane.line_size))
         plane.update(row * (plane.buffer_size // plane.line_size))
-    frame.pts, frame.time_base = number, Fraction(1, FRAMES_PER_S)
+    frame.pts, frame.time_base = number, Fraction(1, rate)
     return frame
 
 

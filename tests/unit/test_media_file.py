@@ -5,7 +5,8 @@ from __future__ import annotations
 import builtins
 import random
 import shlex
-from collections.abc import Callable
+from dataclasses import replace
+from fractions import Fraction
 from itertools import islice, pairwise
 from pathlib import Path
 
@@ -16,14 +17,12 @@ from aiortc.codecs.vpx import VpxPayloadDescriptor
 from av.video.codeccontext import VideoCodecContext
 
 from pyforward.errors import HostError, MediaError
-from pyforward.media import avc, conversion
+from pyforward.media import avc, container, conversion
 from pyforward.media.demo import Demo
 from pyforward.media.file import Frame, MediaFile
 from pyforward.media.packetizers import h264
 from pyforward.media.source import Burst, Source
 from tests.unit import recordings
-
-Make = Callable[..., Path]
 
 
 @pytest.fixture(scope="module")
@@ -49,8 +48,8 @@ def of(kind: str, found: list[Frame]) -> list[Frame]:
 
 def samples_within(path: Path, kind: str) -> list[bytes]:
     """What PyAV itself reads."""
-    with av.open(str(path)) as container:
-        packets = container.demux(container.streams.best(kind))  # type: ignore[arg-type]
+    with av.open(str(path)) as file:
+        packets = file.demux(file.streams.best(kind))  # type: ignore[arg-type]
         return [bytes(packet) for packet in packets if packet.size]
 
 
@@ -132,6 +131,91 @@ def test_a_loop_runs_on_without_going_back(mp4: Path, webm: Path, name: str) -> 
         assert all(step - 90 <= seam <= step + 0.05 * 90_000 for seam in seams)
     lap_s = (looped[2 * len(once)].time_s - looped[len(once)].time_s, looped[len(once)].time_s)
     assert lap_s[0] == pytest.approx(lap_s[1], abs=1e-6), "every turn takes as long"
+
+
+def test_a_turn_lasts_until_its_longest_track_has_ended(folder: Path) -> None:
+    """One picture for a second, and sound for half of it."""
+    path = recordings.make(folder / "slide.mp4", rate=1, seconds=0.5)
+    pictures = (frame for frame in MediaFile(path, loop=True).frames() if frame.kind == "video")
+    times = [frame.timestamp for frame in islice(pictures, 4)]
+    # The sound begins 6.5 ms before, with what its decoder skips.
+    assert {b - a for a, b in pairwise(times)} == {90_000 + 585}
+
+
+@pytest.fixture
+def samples(monkeypatch: pytest.MonkeyPatch) -> list[container.Sample]:
+    """What the file "film.webm" holds, instead of a file: VP8 alone."""
+    track = container.Track("video", "vp8", 0, b"", 0)
+    held: list[container.Sample] = []
+    monkeypatch.setattr(container, "contents", lambda path: container.Contents((track,), None))
+    monkeypatch.setattr(container, "samples", lambda path, track: iter(held))
+    return held
+
+
+def sample(time_ms: int, duration_ms: int = 0, data: bytes = b"\x10\0\0") -> container.Sample:
+    time = Fraction(time_ms, 1_000)
+    return container.Sample(time, time, Fraction(duration_ms, 1_000), data)
+
+
+def test_frames_of_one_time_get_timestamps_of_their_own(samples: list[container.Sample]) -> None:
+    samples += [sample(500), sample(533), sample(533), sample(566)]
+    assert [f.timestamp for f in MediaFile(Path("film.webm")).frames()] == [0, 2_970, 2_971, 5_940]
+
+
+@pytest.mark.parametrize(("duration_ms", "next_ms"), [(100, 140), (0, 80)])
+def test_the_last_frame_lasts_as_the_file_says_or_as_the_one_before(
+    samples: list[container.Sample], duration_ms: int, next_ms: int
+) -> None:
+    samples += [sample(0), sample(40, duration_ms)]
+    frames = islice(MediaFile(Path("film.webm"), loop=True).frames(), 3)
+    assert [frame.timestamp // 90 for frame in frames] == [0, 40, next_ms]
+
+
+def test_a_loop_ends_when_nothing_is_left(samples: list[container.Sample]) -> None:
+    samples += [sample(0), sample(40)]
+    frames = MediaFile(Path("film.webm"), loop=True).frames()
+    next(frames)
+    samples.clear()
+    with pytest.raises(MediaError, match="no frames any more"):
+        list(frames)
+
+
+def test_video_without_a_keyframe_is_refused(samples: list[container.Sample]) -> None:
+    samples += [sample(0, data=b"\x11\0\0"), sample(40, data=b"\x11\0\0")]
+    assert "have no keyframe" in refusal(Path("film.webm"))[0]
+
+
+def test_times_that_go_back_are_refused(samples: list[container.Sample]) -> None:
+    samples += [sample(0), sample(40), sample(20)]
+    with pytest.raises(MediaError, match=r"the times of its video go back to 0\.020 s"):
+        MediaFile(Path("film.webm"))
+
+
+def test_a_track_without_a_frame_is_refused(samples: list[container.Sample]) -> None:
+    with pytest.raises(MediaError, match="has video, but not one frame of it"):
+        MediaFile(Path("film.webm"))
+
+
+def test_parameter_sets_may_be_in_band_alone(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = recordings.make(folder / "in-band.ts", audio=None)
+    contents = container.contents(path)
+    bare = tuple(replace(track, extradata=b"") for track in contents.tracks)
+    monkeypatch.setattr(container, "contents", lambda path: replace(contents, tracks=bare))
+    file = MediaFile(path)
+    assert [unit[0] & 0x1F for unit in file.tracks()[0].parameter_sets] == [7, 8]
+    assert "profile-level-id=42" in file.fmtp("video")
+
+
+def test_the_cover_of_a_music_file_is_no_video(folder: Path) -> None:
+    path = recordings.make(
+        folder / "music.mp4",
+        video="mjpeg",
+        video_options={},
+        pix_fmt="yuvj420p",
+        rate=1,
+        cover=True,
+    )
+    assert MediaFile(path).codecs == {"audio": "opus"}
 
 
 def test_a_loop_ends_when_the_file_is_gone(folder: Path) -> None:
@@ -394,11 +478,11 @@ def test_a_cut_configuration_record_is_refused() -> None:
 def test_only_a_keyframe_without_an_sps_gets_the_configured_ones() -> None:
     given = avc.Configuration(4, (SPS, PPS))
 
-    def sample(*units: bytes) -> bytes:
+    def prefixed(*units: bytes) -> bytes:
         return b"".join(len(unit).to_bytes(4, "big") + unit for unit in units)
 
     def kinds(*units: bytes) -> list[int]:
-        data = avc.access_unit(sample(*units), given).data
+        data = avc.access_unit(prefixed(*units), given).data
         return [unit[0] & 0x1F for unit in h264.nal_units(data)]
 
     assert kinds(b"\x65a") == [7, 8, 5]

@@ -46,6 +46,12 @@ def test_what_five_milliseconds_hold_leaves_together() -> None:
     assert [len(burst.packets) for burst in out] == [1] * 4, "two would last 5.6 ms"
 
 
+def test_a_packet_that_lasts_longer_leaves_alone() -> None:
+    out = list(paced([video(0, 3)], RATE / 10))
+    assert [len(burst.packets) for burst in out] == [1] * 3
+    assert due_ms(out) == [0, 40, 80]
+
+
 def test_a_frame_waits_for_the_one_before_it() -> None:
     out = list(paced([video(0, 10), video(0.033, 1)], RATE))
     assert due_ms(out) == [0, 4, 8, 12, 16, 20, 24, 28, 32, 36, 40]

@@ -178,6 +178,7 @@ def test_what_no_receiver_needs_is_left_out(h264: ModuleType) -> None:
         b"\x18a",
         b"\x1ca",
         b"\x1fa",
+        b"\x0b",
     ]
     for each in left_out:
         assert h264.packetize(LONG + each, LIMIT) == []

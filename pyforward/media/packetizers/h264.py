@@ -48,8 +48,6 @@ def packetize(access_unit: bytes, max_payload: int) -> list[bytes]:
             together, together_bytes = [], 1
         if size > limit:
             _fragment(unit, limit, payloads)
-        elif 3 + size > limit:
-            payloads.append(unit)
         else:
             together.append(unit)
             together_bytes += 2 + size
