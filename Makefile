@@ -2,6 +2,7 @@
 # make test           set everything up and run every test
 # make check          lint, types, contracts and units: a few minutes
 # make bench-ceiling  the bare sender: what any forwarder on this machine can reach at most
+# make soak           minutes of load: 200 viewers, 10,000 joins, a storm of requests
 # make wheel          the wheel, imported on each Python here, and audited
 # make demo-media     make pyforward/media/demo.rtp anew
 # make clean          remove what was made
@@ -30,11 +31,11 @@ CYTHON_SOURCES := $(wildcard pyforward/media/packetizers/*.py)
 SH_FILES := .ci/run scripts/preflight scripts/timed scripts/test-tools scripts/wheel-check scripts/shell-check
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check lint types contracts units native-lint native-test bench-ceiling wheel \
+.PHONY: help run test check lint types contracts units native-lint native-test bench-ceiling soak wheel \
 	demo-media tools clean
 
 help:
-	@head -n 9 Makefile | cut -c3-
+	@head -n 10 Makefile | cut -c3-
 
 run: $(VENV)/package
 	@$(BIN)/pyforward demo $(ARGS)
@@ -105,6 +106,13 @@ test: tools lint types native-lint native-test $(VENV)/dev
 
 bench-ceiling: $(VENV)/python
 	@$(CARGO) run $(MANIFEST) --release --locked --quiet --package pyforward-ceiling -- $(ARGS)
+
+# What takes minutes or measures time, so that no other test has to. docs/measurements.md keeps the
+# figures of one run.
+soak: $(VENV)/dev
+	@$(TIMED) storm $(CARGO) test $(MANIFEST) --release --locked --quiet --package pyforward-core \
+		--test loss -- --nocapture --ignored
+	@$(TIMED) swarm $(BIN)/python -m pytest -q -s tests/soak
 
 wheel: $(VENV)/dev
 	@$(TIMED) wheel sh scripts/wheel-check $(BIN)/python

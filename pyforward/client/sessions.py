@@ -97,6 +97,8 @@ class Session:
         self.id = session
         self.begun_s = begun_s
         self.added_s = begun_s
+        self.port: int | None = None
+        """The local port of its socket, once it has one."""
         self.connected: asyncio.Future[SrtpProfile] = loop.create_future()
         self.closed: asyncio.Future[CloseReason] = loop.create_future()
         # Whoever does not look need not be told that nobody looked.
@@ -251,7 +253,10 @@ class Sessions:
 
     def _opened(self, event: Opened) -> None:
         entry = self._entries.get(event.session)
-        if entry is None or entry.transport.ice_lite or not entry.transport.trickle:
+        if entry is None:
+            return
+        entry.session.port = event.port
+        if entry.transport.ice_lite or not entry.transport.trickle:
             return  # it does not check, or learns by our checks where we are (RFC 8445 §7.3.1.3)
         candidates = ice.host_candidates([("::", event.port)])
         fragment = ice.Fragment(

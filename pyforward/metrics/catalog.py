@@ -178,6 +178,13 @@ COUNTED = (
         feeds=(Feed("checks_sent"),),
     ),
     Metric(
+        "pyforward_shard_sessions_total",
+        "counter",
+        "Sessions that shards were told of, and those that they hold no more; each shard counts.",
+        labels=("change",),
+        feeds=(Feed("sessions_added", ("added",)), Feed("sessions_removed", ("removed",))),
+    ),
+    Metric(
         "pyforward_received_datagrams_total",
         "counter",
         "Datagrams of any protocol that arrived.",

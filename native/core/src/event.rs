@@ -116,7 +116,7 @@ pub struct TrackReport {
     pub packets_expected: u64,
     /// Of these so many are here, each counted once, however it came.
     pub packets_received: u64,
-    /// Of these so many came because they were asked for.
+    /// Of these so many came as retransmissions, or because they were asked for.
     pub packets_repaired: u64,
     /// Packets that are given up.
     pub packets_lost: u64,

@@ -11,16 +11,24 @@ use crate::stats::Stats;
 use crate::stream::Round;
 use crate::time::Time;
 
+/// Sessions that the shard has to see to afterwards.
+#[derive(Debug, Default)]
+pub struct Afterwards {
+    /// They got their first packet.
+    pub flowing: Vec<SessionId>,
+    /// They got something over a lossy way; see [`crate::subscriber::Subscriber::tail_due`].
+    pub lossy: Vec<SessionId>,
+}
+
 /// Sends a stream's batches to all of its subscribers on this shard, and what has come since the
-/// last keyframe to those that wait for one and may start there. Sessions that got their first
-/// packet are pushed into `flowing`.
+/// last keyframe to those that wait for one and may start there.
 pub fn fan_out(
     now: Time,
     round: Round<'_>,
     egress: &mut Egress,
     transmit: &mut impl Transmit,
     stats: &mut Stats,
-    flowing: &mut Vec<SessionId>,
+    afterwards: &mut Afterwards,
 ) {
     let Round { batches, video, subscribers, turn } = round;
     let start = LazyCell::new(|| video.start(now));
@@ -46,7 +54,10 @@ pub fn fan_out(
             first_packet |= subscriber.start(now, start, video.cache(), egress, stats);
         }
         if first_packet {
-            flowing.push(subscriber.session);
+            afterwards.flowing.push(subscriber.session);
+        }
+        if subscriber.is_lossy(now) {
+            afterwards.lossy.push(subscriber.session);
         }
     }
 }

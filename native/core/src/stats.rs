@@ -76,6 +76,10 @@ counters! {
     ChecksAnswered = "checks_answered",
     /// Binding requests of our own that were sent.
     ChecksSent = "checks_sent",
+    /// Sessions that this shard was told of.
+    SessionsAdded = "sessions_added",
+    /// Those of them that it holds no more.
+    SessionsRemoved = "sessions_removed",
     /// Packets of publishers given up as lost.
     PacketsLost = "packets_lost",
     /// Messages to other shards.

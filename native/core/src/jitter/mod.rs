@@ -31,6 +31,8 @@ const GIVE_UP_AFTER: Duration = Duration::from_secs(1);
 const REORDERING: Duration = Duration::from_millis(100);
 /// Shortest time between two requests for one packet, whatever the round trip.
 const MIN_RETRY: Duration = Duration::from_millis(20);
+/// Where packets get lost so do requests: the first one is made twice, so far apart.
+const REPEAT_AFTER: Duration = Duration::from_millis(10);
 /// Extended sequence numbers start here, so that packets older than the first have one as well.
 const FIRST_CYCLE: u64 = 1 << 16;
 
@@ -103,6 +105,8 @@ pub struct Jitter {
     nack: bool,
     /// Gaps are listed; off for layers that nobody gets.
     wanted: bool,
+    /// Packets get lost on the way.
+    lossy: bool,
     state: Option<State>,
     missing: VecDeque<Missing>,
     /// No later than the earliest [`Missing::due`].
@@ -145,6 +149,8 @@ struct Missing {
     asked_at: Time,
     due: Time,
     tries: u8,
+    /// The last request is still to be made a second time.
+    repeat: bool,
 }
 
 impl Jitter {
@@ -155,6 +161,7 @@ impl Jitter {
             clock_rate,
             nack,
             wanted: false,
+            lossy: false,
             state: None,
             missing: VecDeque::new(),
             due: Time::NEVER,
@@ -170,6 +177,11 @@ impl Jitter {
         if !wanted {
             self.give_up_all();
         }
+    }
+
+    /// Whether packets get lost on the way: then requests are made twice.
+    pub fn set_lossy(&mut self, lossy: bool) {
+        self.lossy = lossy;
     }
 
     /// Something was received.
@@ -267,9 +279,16 @@ impl Jitter {
                     outcome.lost += 1;
                     return false;
                 }
-                missing.tries += 1;
-                missing.asked_at = now;
-                missing.due = (now + retry).min(missing.since + GIVE_UP_AFTER);
+                let again = (missing.asked_at + retry).min(missing.since + GIVE_UP_AFTER);
+                if std::mem::take(&mut missing.repeat) {
+                    missing.due = again.max(now);
+                } else {
+                    missing.tries += 1;
+                    missing.asked_at = now;
+                    missing.repeat = self.lossy && retry > REPEAT_AFTER;
+                    let wait = if missing.repeat { REPEAT_AFTER } else { retry };
+                    missing.due = (now + wait).min(missing.since + GIVE_UP_AFTER);
+                }
                 outcome.asked += 1;
                 wants.push(missing.sequence as u16);
             }
@@ -323,7 +342,9 @@ impl Jitter {
                 self.missing.pop_front();
                 self.lost += 1;
             }
-            self.missing.push_back(Missing { sequence, since: now, asked_at: now, due, tries: 0 });
+            let (since, asked_at) = (now, now);
+            let missing = Missing { sequence, since, asked_at, due, tries: 0, repeat: false };
+            self.missing.push_back(missing);
             self.due = self.due.min(due);
         }
         Order::Newest { gap }

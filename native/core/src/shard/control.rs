@@ -11,6 +11,7 @@ use crate::rtp;
 use crate::session::{Association, Part, Session};
 use crate::source::Source;
 use crate::srtp::{KeyMaterial, Limits, Opener, Profile, Sealer};
+use crate::stats::Counter;
 use crate::stream::{Publisher, Stream};
 use crate::subscriber::{Beginning, Subscriber};
 use crate::time::Time;
@@ -61,8 +62,7 @@ impl Shard {
         if let Some(ice) = added.ice.clone().filter(|_| !candidates.is_empty()) {
             if self.is_home_of(added.session) {
                 let id = added.session;
-                let slot = self.sessions.insert(Session::new(added));
-                self.by_id.insert(id, slot);
+                let slot = self.insert(id, Session::new(added));
                 self.begin_client(now, slot, &ice, &candidates);
             }
             return;
@@ -71,12 +71,18 @@ impl Shard {
         let (id, local) = (session.id, session.ice.is_none());
         let ufrags: Vec<Box<str>> =
             session.ice.iter().flat_map(|ice| ice.ufrags()).map(Box::from).collect();
-        let slot = self.sessions.insert(session);
-        self.by_id.insert(id, slot);
+        let slot = self.insert(id, session);
         self.by_ufrag.extend(ufrags.into_iter().map(|ufrag| (ufrag, slot)));
         if local && self.config.index.0 == 0 && self.claim(now, slot) == Some(Claimed::Taken) {
             self.source_up(slot);
         }
+    }
+
+    fn insert(&mut self, id: SessionId, session: Session) -> usize {
+        let slot = self.sessions.insert(session);
+        self.by_id.insert(id, slot);
+        self.stats.add(Counter::SessionsAdded, 1);
+        slot
     }
 
     /// Two more names lead to the session for a while: RFC 8445 §9 lets the old ones hold until the
@@ -158,6 +164,7 @@ impl Shard {
                 self.subscribe(now, slot, stream, sealer);
             }
         }
+        self.take_early(now, slot);
     }
 
     /// A viewer has keys: it joins the stream's subscribers on this shard.
@@ -310,6 +317,7 @@ impl Shard {
     /// owns, the first shard to get here does.
     pub(super) fn close(&mut self, slot: usize, reason: CloseReason) {
         let Some(mut session) = self.sessions.try_remove(slot) else { return };
+        self.stats.add(Counter::SessionsRemoved, 1);
         self.by_id.remove(&session.id);
         for ufrag in session.ice.iter().flat_map(|ice| ice.ufrags()) {
             self.by_ufrag.remove(ufrag);

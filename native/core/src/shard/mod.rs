@@ -22,7 +22,7 @@ use crate::discard::Discard;
 use crate::egress::{Budget, Egress, Transmit};
 use crate::event::Event;
 use crate::exchange::{Departure, Exchange};
-use crate::fanout::fan_out;
+use crate::fanout::{Afterwards, fan_out};
 use crate::ids::{SessionId, ShardIndex, StreamId};
 use crate::path::{Path, SocketRequest};
 use crate::session::{Part, Session};
@@ -185,20 +185,23 @@ impl Shard {
         for slot in std::mem::take(&mut self.sources_ready) {
             self.drain_source(now, slot);
         }
-        let mut flowing = Vec::new();
+        let mut afterwards = Afterwards::default();
         for id in std::mem::take(&mut self.streams_ready) {
             let Some(stream) = self.streams.get_mut(&id) else { continue };
             stream.queued = false;
             let round = stream.take_round();
             // A wish alone is no reason to walk all subscribers.
             if !round.batches.is_empty() {
-                fan_out(now, round, &mut self.egress, transmit, &mut self.stats, &mut flowing);
+                fan_out(now, round, &mut self.egress, transmit, &mut self.stats, &mut afterwards);
             }
         }
         self.egress.flush(transmit, &mut self.stats);
         self.tell_outcomes(now);
-        for session in flowing {
+        for session in afterwards.flowing {
             self.begin_reports(now, session);
+        }
+        for session in afterwards.lossy {
+            self.watch_tail(session);
         }
     }
 

@@ -264,7 +264,7 @@ impl Shard {
         let view = rtp::View::parse(datagram)?;
         let session = self.sessions.get_mut(slot).ok_or(Discard::UnknownSession)?;
         let association = session.association.as_deref_mut().ok_or(Discard::UnknownSession)?;
-        let opener = association.opener.as_mut().ok_or(Discard::SrtpNoKeys)?;
+        let Some(opener) = association.opener.as_mut() else { return association.hold(datagram) };
         let wire_len = datagram.len();
         let opened = opener.open_rtp(datagram, view.header_len, view.ssrc, view.sequence)?;
         let taken = match &mut association.part {
@@ -282,7 +282,7 @@ impl Shard {
     fn take_rtcp(&mut self, now: Time, slot: usize, datagram: &mut [u8]) -> Result<(), Discard> {
         let session = self.sessions.get_mut(slot).ok_or(Discard::UnknownSession)?;
         let association = session.association.as_deref_mut().ok_or(Discard::UnknownSession)?;
-        let opener = association.opener.as_mut().ok_or(Discard::SrtpNoKeys)?;
+        let Some(opener) = association.opener.as_mut() else { return association.hold(datagram) };
         let len = opener.open_rtcp(datagram)?;
         self.heard_srtp(now, slot);
         let items = rtcp::parse(datagram.get(..len).unwrap_or(&[]))?;

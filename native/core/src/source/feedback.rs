@@ -20,6 +20,8 @@ use crate::time::{Ntp, Time};
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 /// Sequence numbers in one NACK: at worst an entry of four bytes each.
 const MAX_NACKS: usize = 200;
+/// From this fraction on the way counts as lossy.
+const LOSSY: f64 = 0.01;
 /// Report blocks of one report (RFC 3550 §6.4.1), and within 1,200 bytes for two tracks.
 const MAX_BLOCKS: usize = 16;
 /// Receiver reference times that wait for an answer.
@@ -235,6 +237,9 @@ fn write_report(source: &mut Source, now: Time, out: &mut Vec<u8>) {
         writer.receiver_report(track.config.feedback_ssrc, &blocks);
     }
     feedback.loss = f64::from(worst) / 256.0;
+    for encoding in tracks.iter_mut().flat_map(|track| &mut track.encodings) {
+        encoding.jitter.set_lossy(feedback.loss >= LOSSY);
+    }
     writer.sdes_cname(&[sender], &feedback.cname);
     writer.receiver_reference_time(sender, config.wall_clock.ntp(now));
     let answers: ArrayVec<_, MAX_REFERENCES> = feedback

@@ -122,9 +122,10 @@ fn accept(
         Verdict::Forward => {}
     }
     track.counts.packet(now, incoming.timestamp, !late, incoming.wire_len);
+    let asked_for = matches!(arrival.order, Order::Late { repaired: true, .. });
+    track.counts.repaired += u64::from(asked_for || incoming.retransmitted);
     if let Order::Late { repaired, answered_in } = arrival.order {
         source.counts.repaired += u64::from(repaired);
-        track.counts.repaired += u64::from(repaired);
         // A plain packet may have crossed the request: that tells nothing of the round trip.
         if let Some(answered_in) = answered_in.filter(|_| incoming.retransmitted) {
             source.feedback.answered(answered_in);

@@ -26,7 +26,7 @@ use crate::stats::{Counter, Stats};
 use crate::time::Time;
 use crate::track::{Batch, Start};
 
-use repair::Resent;
+use repair::{Resent, Tails};
 use reports::ReferenceTime;
 
 const _: () = assert!(MAX_HEADER + 16 + 2 + 16 <= MAX_ADDED);
@@ -92,6 +92,8 @@ pub struct Subscriber {
     /// What the last mile may take a second; unlimited until a rate is set.
     pacing: Budget,
     resent: Resent,
+    tails: Tails,
+    lossy_until: Time,
     round_trip: Option<Duration>,
     reference_time: Option<ReferenceTime>,
     answers_reference_time: bool,
@@ -152,6 +154,8 @@ impl Subscriber {
             repair_budget: repair::budget(now),
             pacing: Budget::UNLIMITED,
             resent: Resent::default(),
+            tails: Tails::default(),
+            lossy_until: Time(0),
             round_trip: None,
             reference_time: None,
             answers_reference_time: beginning.tracks.iter().any(|track| track.rrtr),
@@ -231,6 +235,9 @@ impl Subscriber {
             sent += way.send(track, arrival, train.iter());
         }
         track.count(sent);
+        if let Some(newest) = batch.entries.last().filter(|entry| entry.late_at.is_none()) {
+            self.remember_tail(now, batch.kind, newest.sequence);
+        }
         self.count(now, sent, stats)
     }
 

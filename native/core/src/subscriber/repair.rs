@@ -10,6 +10,7 @@ use super::{Numbers, Subscriber, Track, seal};
 use crate::cache::{Cache, Entry};
 use crate::egress::{Budget, Content, Egress};
 use crate::ids::Ssrc;
+use crate::media::Kind;
 use crate::packet::MAX_ADDED;
 use crate::srtp::Sealer;
 use crate::stats::{Counter, Stats};
@@ -26,6 +27,15 @@ const ROUND_TRIP_UNKNOWN: Duration = Duration::from_millis(10);
 const ROUND_TRIP_SHARE: (u32, u32) = (4, 5);
 /// Whatever a viewer's reports tell.
 const ROUND_TRIP_MOST: Duration = Duration::from_secs(1);
+
+/// A viewer whose reports tell this fraction of loss is on a lossy way. More is congestion, which
+/// sending more would feed.
+const LOSSY: std::ops::RangeInclusive<f64> = 0.01..=0.15;
+/// What a report tells holds for so long.
+const LOSSY_FOR: Duration = Duration::from_secs(10);
+/// On a lossy way the last packet goes out once more when nothing has followed it for so long:
+/// nothing else would tell the viewer that it, or what came just before it, is missing.
+const TAIL_WAIT: Duration = Duration::from_millis(10);
 
 /// Numbers that are remembered as sent again.
 const REMEMBERED: usize = 64;
@@ -61,7 +71,67 @@ impl Resent {
     }
 }
 
+/// The last packet of each track that was sent over a lossy way.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Tails([Option<Tail>; 2]);
+
+#[derive(Clone, Copy, Debug)]
+struct Tail {
+    sequence: u64,
+    due: Time,
+}
+
 impl Subscriber {
+    /// What a report tells of the way.
+    pub(super) fn judge_way(&mut self, now: Time) {
+        let loss = self.loss();
+        if LOSSY.contains(&loss) {
+            self.lossy_until = now + LOSSY_FOR;
+        } else if loss > *LOSSY.end() {
+            self.lossy_until = now;
+        }
+    }
+
+    /// True if packets get lost on the way to it.
+    #[must_use]
+    pub fn is_lossy(&self, now: Time) -> bool {
+        now < self.lossy_until
+    }
+
+    /// A packet was sent, the newest of its track.
+    pub(super) fn remember_tail(&mut self, now: Time, kind: Kind, sequence: u64) {
+        if self.is_lossy(now) {
+            self.tails.0[kind as usize] = Some(Tail { sequence, due: now + TAIL_WAIT });
+        }
+    }
+
+    /// When [`Subscriber::send_tail`] has something to do; [`Time::NEVER`] on a way without losses.
+    #[must_use]
+    pub fn tail_due(&self) -> Time {
+        self.tails.0.iter().flatten().map(|tail| tail.due).fold(Time::NEVER, Time::min)
+    }
+
+    /// Sends the last packet of a track again if nothing has followed it for long enough.
+    pub fn send_tail(
+        &mut self,
+        now: Time,
+        kind: Kind,
+        cache: &Cache,
+        shard_budget: &mut Budget,
+        egress: &mut Egress,
+        stats: &mut Stats,
+    ) {
+        let Some(tail) = self.tails.0[kind as usize].take_if(|tail| tail.due <= now) else {
+            return;
+        };
+        let track = self.tracks[kind as usize].as_ref().filter(|track| track.answers_nack);
+        let (Some(track), Some(entry)) = (track, cache.get(tail.sequence)) else { return };
+        let (media, bytes) = (track.ssrc, entry.packet.bytes.len() + MAX_ADDED);
+        if self.repair_budget.take(now, bytes) && shard_budget.take(now, bytes) {
+            self.resend(media, entry, egress, stats);
+        }
+    }
+
     /// Answers one generic NACK (RFC 4585 §6.2.1) about the track with this SSRC.
     #[allow(clippy::too_many_arguments)]
     pub fn handle_nack(
@@ -103,6 +173,10 @@ impl Subscriber {
             }
             self.resent.remember(now, media, number);
             self.resend(media, entry, egress, stats);
+            // A retransmission that gets lost costs the viewer a whole round trip more.
+            if self.is_lossy(now) && self.repair_budget.take(now, bytes) {
+                self.resend(media, entry, egress, stats);
+            }
         }
     }
 

@@ -74,6 +74,7 @@ impl Subscriber {
                 self.round_trip = Some(Duration::from_micros(micros));
             }
         }
+        self.judge_way(now);
     }
 
     /// Remembers a receiver reference time until the next report answers it, where that was

@@ -8,17 +8,20 @@ use std::time::Duration;
 
 use pyforward_core::claim::Claim;
 use pyforward_core::command::{
-    AddSession, CloseReason, Command, IceCredentials, Media, RemoteCandidate,
+    AddSession, CloseReason, Command, IceCredentials, Media, PublishTrack, RemoteCandidate,
 };
 use pyforward_core::egress::{Message, Outcome, Transmit};
 use pyforward_core::event::{Event, SessionReport};
 use pyforward_core::exchange::Exchange;
-use pyforward_core::ids::{SessionId, ShardIndex, StreamId, Ticket};
+use pyforward_core::ids::{PayloadType, SessionId, ShardIndex, Ssrc, StreamId, Ticket};
+use pyforward_core::media::{Extension, Kind};
 use pyforward_core::path::{Path, SocketId, SocketRequest};
 use pyforward_core::shard::{NoSocket, Shard, ShardConfig};
 use pyforward_core::srtp::Profile;
 use pyforward_core::time::Time;
 
+use super::publisher::Publisher;
+use super::viewer::Viewer;
 use super::{SERVER, config, keys};
 
 pub const SERVER_PORT: u16 = 8_189;
@@ -60,6 +63,8 @@ pub struct Pair {
     pub blocked: fn(End, &[u8]) -> bool,
     /// Every datagram that left the client: when, where to, what.
     pub sent: Vec<(Time, SocketAddr, Vec<u8>)>,
+    /// Every datagram that left the server: when, when it arrives if it does, what.
+    pub served: Vec<(Time, Option<Time>, Vec<u8>)>,
     pub profile: Profile,
     network: BinaryHeap<Reverse<(Time, u64)>>,
     flying: BTreeMap<u64, Flying>,
@@ -185,6 +190,7 @@ impl Pair {
             loss: 0,
             blocked: |_, _| false,
             sent: Vec::new(),
+            served: Vec::new(),
             profile: Profile::AeadAes128Gcm,
             network: BinaryHeap::new(),
             flying: BTreeMap::new(),
@@ -245,11 +251,19 @@ impl Pair {
 
     /// Installs keys on both sides, as a handshake would.
     pub fn install_keys(&mut self, session: SessionId) {
+        self.install_keys_at(End::Server, session);
+        self.install_keys_at(End::Client, session);
+    }
+
+    /// On one of them.
+    pub fn install_keys_at(&mut self, end: End, session: SessionId) {
         let profile = self.profile;
         let side = |side| keys(profile, session, side);
-        let keys = |local, remote| Command::InstallKeys { session, profile, local, remote };
-        self.command(End::Server, keys(side(1), side(2)));
-        self.command(End::Client, keys(side(2), side(1)));
+        let (local, remote) = match end {
+            End::Server => (side(1), side(2)),
+            End::Client => (side(2), side(1)),
+        };
+        self.command(end, Command::InstallKeys { session, profile, local, remote });
     }
 
     pub fn remove(&mut self, end: End, session: SessionId) {
@@ -333,11 +347,13 @@ impl Pair {
             CLIENT => End::Client,
             _ => return,
         };
-        if lost || (self.blocked)(end, &bytes) {
-            return;
+        let arrives = (!lost && !(self.blocked)(end, &bytes)).then_some(self.now + self.delay);
+        if end == End::Server {
+            self.served.push((self.now, arrives, bytes.clone()));
         }
+        let Some(arrives) = arrives else { return };
         self.serial += 1;
-        self.network.push(Reverse((self.now + self.delay, self.serial)));
+        self.network.push(Reverse((arrives, self.serial)));
         self.flying.insert(self.serial, Flying { to: to_end, from, port: to.port(), bytes });
     }
 }
@@ -360,6 +376,31 @@ pub fn turned(ice: IceCredentials) -> IceCredentials {
         remote_ufrag: ice.local_ufrag,
         remote_pwd: ice.local_pwd,
     }
+}
+
+/// What `Viewer::subscription` is from the other side.
+pub fn watched(session: SessionId) -> Media {
+    let Media::Publish { tracks, .. } = Publisher::media() else { unreachable!() };
+    let turned = |track: PublishTrack| {
+        let (payload_type, mid) = match track.kind {
+            Kind::Audio => (101, "a"),
+            Kind::Video => (102, "v"),
+        };
+        let rtx = track.kind == Kind::Video;
+        let ssrc = Viewer::ssrc(session, track.kind);
+        PublishTrack {
+            mid: mid.into(),
+            payload_type: PayloadType(payload_type),
+            rtx_payload_type: rtx.then_some(PayloadType(payload_type + 1)),
+            ssrcs: vec![ssrc],
+            rtx_ssrcs: if rtx { vec![(ssrc, Viewer::rtx_ssrc(session))] } else { Vec::new() },
+            extensions: vec![(9, Extension::Mid)],
+            feedback_ssrc: Ssrc(99),
+            ..track
+        }
+    };
+    let tracks = tracks.into_iter().map(turned).collect();
+    Media::Publish { stream: StreamId::NOWHERE, tracks }
 }
 
 pub fn server() -> SocketAddr {
@@ -404,9 +445,7 @@ pub struct Film {
 
 impl Film {
     pub fn new(pair: &mut Pair, end: End, session: SessionId, stream: StreamId) -> Film {
-        let Media::Publish { tracks, .. } = super::publisher::Publisher::media() else {
-            unreachable!()
-        };
+        let Media::Publish { tracks, .. } = Publisher::media() else { unreachable!() };
         pair.command(end, Command::AddStream { stream });
         let added = AddSession {
             session,
