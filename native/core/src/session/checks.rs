@@ -539,3 +539,6 @@ impl Pair {
         self.transaction().map_or(Time::NEVER, |transaction| transaction.due)
     }
 }
+
+#[cfg(test)]
+mod tests;
