@@ -439,6 +439,18 @@ fn a_name_that_a_session_here_and_one_on_the_shared_port_have_stays_with_the_lat
 }
 
 #[test]
+fn one_that_never_answers_is_not_kept_by_its_own_checks() {
+    let mut alone = Alone::checking();
+    while alone.told(OURS).last() != Some(&"closed") {
+        alone.check(peer(1), CONTROLLED);
+        alone.run(Duration::from_millis(500));
+        assert!(alone.now < Time(20_000_000));
+    }
+    let Some(Event::Closed { reason, .. }) = alone.events.last() else { panic!() };
+    assert_eq!(*reason, CloseReason::NeverConnected);
+}
+
+#[test]
 fn a_conflict_that_never_ends_ends_with_the_session() {
     let mut alone = Alone::checking();
     let key = IntegrityKey::new(&turned(credentials(OURS)).remote_pwd);

@@ -66,7 +66,7 @@ pub struct Checks {
     first_valid: Option<Time>,
     /// Of the nominated pair.
     consent: Option<Consent>,
-    /// Something authenticated came from the peer.
+    /// A check was answered, with success.
     connected: bool,
     transactions: u64,
 }
@@ -189,12 +189,12 @@ impl Checks {
         self.next_check != Time::NEVER
     }
 
-    /// True the first time it is called: the peer has shown who it is.
+    /// A check was answered, with success. True the first time it is called.
     pub fn connect(&mut self) -> bool {
         !std::mem::replace(&mut self.connected, true)
     }
 
-    /// The peer has shown who it is.
+    /// A check was ever answered.
     #[must_use]
     pub fn is_connected(&self) -> bool {
         self.connected

@@ -167,12 +167,9 @@ impl Shard {
         // Before anything of ours: a peer that is the DTLS client waits for this.
         self.stats.add(Counter::ChecksAnswered, 1);
         self.egress.datagram(path, u32::MAX, &answer);
-        match checked {
-            Some(PeersCheck::Proven { nominated }) => {
-                self.admit_path(now, slot, path, request.priority, nominated)?;
-            }
-            Some(PeersCheck::Unproven) => self.hear(now, slot),
-            None => {}
+        // One that nothing of ours ever reaches is not kept alive by its own checks.
+        if let Some(PeersCheck::Proven { nominated }) = checked {
+            self.admit_path(now, slot, path, request.priority, nominated)?;
         }
         self.arm_checks(slot);
         Ok(())
