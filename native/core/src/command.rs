@@ -109,7 +109,8 @@ pub struct RemoteCandidate {
 
 /// See [`Command::RestartIce`]. The new credentials lead to the session beside the old ones, until
 /// the first authenticated check with them retires the old ones on every shard. A restart that
-/// nobody has used yet is forgotten by the next one.
+/// nobody has used yet is forgotten by the next one. A session in the client role ignores it: there
+/// the restart would be ours to begin, with checks of our own.
 #[derive(Clone, Debug)]
 pub struct RestartIce {
     /// Whose.

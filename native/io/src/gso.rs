@@ -108,22 +108,30 @@ impl<W: Wire> Sender<W> {
     }
 
     fn send_gathered(&mut self, arena: &[u8], outcomes: &mut [Outcome]) {
-        let (units, owners) = (take(&mut self.units), take(&mut self.owners));
+        let (mut units, mut owners) = (take(&mut self.units), take(&mut self.owners));
         let mut next = 0;
-        while let (Some(first), Some(owner)) = (units.get(next), owners.get(next)) {
+        while let (Some(first), Some(owner)) = (units.get(next).copied(), owners.get(next).copied())
+        {
             let last = units.len().min(next + self.batch);
             self.calls += 1;
             match self.wire.send(arena, units.get(next..last).unwrap_or_default()) {
                 Ok(sent) => next += sent.max(1),
                 Err(errno) => {
-                    let outcome = self.settle(arena, first, errno);
-                    note(outcomes, *owner, outcome);
+                    let outcome = self.settle(arena, &first, errno);
+                    note(outcomes, owner, outcome);
                     next += 1;
                     if outcome == Outcome::Full {
-                        // The socket has no room; what else was gathered would not find any either.
-                        // The next batch tries again.
-                        owners.iter().skip(next).for_each(|owner| note(outcomes, *owner, outcome));
-                        next = units.len();
+                        // The socket has no room; what else was gathered for it would not find any
+                        // either. The next batch tries again.
+                        let rest = units.split_off(next).into_iter().zip(owners.split_off(next));
+                        for (unit, owner) in rest {
+                            if unit.path.socket == first.path.socket {
+                                note(outcomes, owner, outcome);
+                            } else {
+                                units.push(unit);
+                                owners.push(owner);
+                            }
+                        }
                     }
                 }
             }
@@ -393,6 +401,20 @@ mod tests {
         assert!(outcomes[..BATCH / 2].iter().all(|o| *o == Outcome::Sent));
         assert!(outcomes[BATCH / 2..BATCH].iter().all(|o| *o == Outcome::Full));
         assert_eq!(outcomes[BATCH], Outcome::Sent);
+    }
+
+    #[test]
+    fn a_full_socket_holds_back_no_other_socket() {
+        let by = |slot: usize, message: Message| Message {
+            path: Path { socket: SocketId::of_slot(slot), ..message.path },
+            ..message
+        };
+        let wire = Fake { ports: vec![(7, libc::EAGAIN, 1)], ..Fake::default() };
+        let mut sender = Sender::new(wire, Clock::start().0, true, true);
+        let messages =
+            [by(0, message(7, 1)), by(1, message(2, 1)), by(0, message(3, 1)), message(4, 1)];
+        let outcomes = send(&mut sender, &messages);
+        assert_eq!(outcomes, [Outcome::Full, Outcome::Sent, Outcome::Full, Outcome::Sent]);
     }
 
     #[test]

@@ -66,7 +66,7 @@ pub struct Checks {
     first_valid: Option<Time>,
     /// Of the nominated pair.
     consent: Option<Consent>,
-    /// Something authenticated came from the peer.
+    /// A check was answered, with success.
     connected: bool,
     transactions: u64,
 }
@@ -77,8 +77,8 @@ struct Pair {
     remote: SocketAddr,
     priority: u32,
     state: State,
-    /// It answered.
-    valid: bool,
+    /// When it answered last, with success.
+    answered: Option<Time>,
     /// The peer, in the controlling role, nominated it; that counts once it is valid.
     nominated: bool,
 }
@@ -108,7 +108,14 @@ struct Consent {
     remote: SocketAddr,
     answered: Time,
     next: Time,
-    asked: ArrayVec<TransactionId, MAX_ASKED>,
+    asked: ArrayVec<Asked, MAX_ASKED>,
+}
+
+/// A check of the nominated pair that may still be answered.
+#[derive(Clone, Copy, Debug)]
+struct Asked {
+    id: TransactionId,
+    controlling: bool,
 }
 
 /// What an answer showed.
@@ -125,6 +132,20 @@ pub enum Answer {
     Consent,
     /// Nothing that helps; the check failed or is repeated in the other role.
     Nothing,
+}
+
+/// Whether a peer that checks us may be sent more than the answer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PeersCheck {
+    /// Not before it has answered us there: what a check says of where it came from is not proven
+    /// by its password, and nobody is made to send to an address that did not consent
+    /// (RFC 7675 §5.1).
+    Unproven,
+    /// It has; and it says whether this is the pair to use.
+    Proven {
+        /// The peer has the controlling role and nominates it.
+        nominated: bool,
+    },
 }
 
 /// Both ends claim one role and the peer is to give way: it is answered 487.
@@ -162,12 +183,18 @@ impl Checks {
         self.next_check = now;
     }
 
-    /// True the first time it is called: the peer has shown who it is.
+    /// There is one.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.next_check != Time::NEVER
+    }
+
+    /// A check was answered, with success. True the first time it is called.
     pub fn connect(&mut self) -> bool {
         !std::mem::replace(&mut self.connected, true)
     }
 
-    /// The peer has shown who it is.
+    /// A check was ever answered.
     #[must_use]
     pub fn is_connected(&self) -> bool {
         self.connected
@@ -201,7 +228,7 @@ impl Checks {
     /// nothing is left to do.
     #[must_use]
     pub fn due(&self) -> Time {
-        if self.next_check == Time::NEVER {
+        if !self.is_open() {
             return Time::NEVER;
         }
         let retransmission =
@@ -223,15 +250,20 @@ impl Checks {
         let id = response.transaction;
         if let Some(consent) = &mut self.consent
             && consent.remote == remote
-            && let Some(at) = consent.asked.iter().position(|asked| *asked == id)
+            && let Some(at) = consent.asked.iter().position(|asked| asked.id == id)
         {
             response.verify(&self.key)?;
-            consent.asked.remove(at);
-            if response.error.is_some() {
-                return Ok(Answer::Nothing);
-            }
-            consent.answered = now;
-            return Ok(Answer::Consent);
+            let asked = consent.asked.remove(at);
+            return Ok(match response.error {
+                None => {
+                    consent.answered = now;
+                    Answer::Consent
+                }
+                Some(error) => {
+                    self.take_error(error, asked.controlling);
+                    Answer::Nothing
+                }
+            });
         }
         let asked = |pair: &&mut Pair| {
             pair.remote == remote && pair.transaction().is_some_and(|asked| asked.id == id)
@@ -239,33 +271,26 @@ impl Checks {
         let pair = self.pairs.iter_mut().find(asked).ok_or(Discard::StunUnexpected)?;
         response.verify(&self.key)?;
         let Some(transaction) = pair.transaction() else { return Err(Discard::StunUnexpected) };
-        match response.error {
-            None => {
-                pair.valid = true;
-                pair.state = State::Succeeded;
-                let priority = pair.priority;
-                let nominated = transaction.nominating || (!self.controlling && pair.nominated);
-                self.first_valid.get_or_insert(now);
-                if nominated {
-                    self.settle(now, remote);
-                }
-                Ok(Answer::Valid { priority, nominated })
+        let Some(error) = response.error else {
+            pair.answered = Some(now);
+            pair.state = State::Succeeded;
+            let priority = pair.priority;
+            let nominated = transaction.nominating || (!self.controlling && pair.nominated);
+            self.first_valid.get_or_insert(now);
+            if nominated {
+                self.settle(now, remote);
             }
-            Some(ROLE_CONFLICT) => {
-                pair.state = State::Waiting { triggered: true };
-                // The other role than the request had; another answer may have changed it already.
-                self.controlling = !transaction.controlling;
-                Ok(Answer::Nothing)
-            }
-            Some(_) => {
-                pair.state = State::Failed;
-                Ok(Answer::Nothing)
-            }
-        }
+            return Ok(Answer::Valid { priority, nominated });
+        };
+        pair.state = match error {
+            ROLE_CONFLICT => State::Waiting { triggered: true },
+            _ => State::Failed,
+        };
+        self.take_error(error, transaction.controlling);
+        Ok(Answer::Nothing)
     }
 
-    /// Takes a check of the peer's that was authenticated. True if it nominates its pair, which is
-    /// what a peer in the controlling role may do.
+    /// Takes a check of the peer's that was authenticated.
     ///
     /// # Errors
     /// [`PeerGivesWay`] when both have one role and ours stands (RFC 8445 §7.3.1.1).
@@ -274,7 +299,7 @@ impl Checks {
         now: Time,
         remote: SocketAddr,
         request: &BindingRequest<'_>,
-    ) -> Result<bool, PeerGivesWay> {
+    ) -> Result<PeersCheck, PeerGivesWay> {
         match (self.controlling, request.controlling, request.controlled) {
             (true, Some(theirs), _) if self.tie_breaker >= theirs => return Err(PeerGivesWay),
             (true, Some(_), _) => self.controlling = false,
@@ -283,42 +308,72 @@ impl Checks {
             _ => {}
         }
         let nominates = request.use_candidate && !self.controlling;
-        if self.consent.is_some() && !nominates {
-            return Ok(false);
+        if let Some(consent) = &self.consent {
+            // What is nominated stays so (RFC 8445 §8.1.1).
+            return Ok(match consent.remote == remote {
+                true => PeersCheck::Proven { nominated: nominates },
+                false => PeersCheck::Unproven,
+            });
         }
-        let valid = self.pair(remote, request.priority.unwrap_or(0)).is_some_and(|pair| {
-            pair.nominated |= nominates;
-            if let State::Waiting { triggered } = &mut pair.state {
-                *triggered = true;
-            }
-            pair.valid
-        });
-        if nominates && valid {
+        let Some(pair) = self.pair(remote, request.priority.unwrap_or(0)) else {
+            return Ok(PeersCheck::Unproven);
+        };
+        pair.nominated |= nominates;
+        pair.trigger(now);
+        if pair.answered.is_none() {
+            return Ok(PeersCheck::Unproven);
+        }
+        if nominates {
             self.settle(now, remote);
         }
-        Ok(nominates && valid)
+        Ok(PeersCheck::Proven { nominated: nominates })
     }
 
-    /// The pair with this candidate; a new one if there is room.
+    /// The pair with this candidate; a new one if there is room, or in the place of one that failed.
     fn pair(&mut self, remote: SocketAddr, priority: u32) -> Option<&mut Pair> {
         if self.pairs.iter().all(|pair| pair.remote != remote) {
+            let failed = |pair: &Pair| matches!(pair.state, State::Failed);
+            if self.pairs.is_full()
+                && let Some(at) = self.pairs.iter().position(failed)
+            {
+                self.pairs.remove(at);
+            }
             let _ = self.pairs.try_push(Pair::new(remote, priority, true));
         }
         self.pairs.iter_mut().find(|pair| pair.remote == remote)
     }
 
-    /// The first answer is consent as well, until a pair is nominated.
+    /// A check was answered with this error. In a conflict we take the other role than the check
+    /// had, which another answer may have done already, and a new tie-breaker (RFC 8445 §7.2.5.1).
+    fn take_error(&mut self, error: u16, controlling: bool) {
+        if error == ROLE_CONFLICT && self.controlling == controlling {
+            self.controlling = !controlling;
+            let [random @ .., _, _, _, _] = self.new_transaction();
+            self.tie_breaker = u64::from_be_bytes(random);
+        }
+    }
+
+    /// Any answer is consent as well, until a pair is nominated.
     fn expires_at(&self) -> Time {
-        let answered = self.consent.as_ref().map(|consent| consent.answered);
-        answered.or(self.first_valid).map_or(Time::NEVER, |answered| answered + CONSENT_LASTS)
+        let answered = match &self.consent {
+            Some(consent) => Some(consent.answered),
+            None => self.pairs.iter().filter_map(|pair| pair.answered).max(),
+        };
+        answered.map_or(Time::NEVER, |answered| answered + CONSENT_LASTS)
     }
 
     /// A pair is nominated: the others are left alone (RFC 8445 §8.1.2), and this one is asked for
     /// consent.
     fn settle(&mut self, now: Time, remote: SocketAddr) {
         self.pairs.retain(|pair| pair.remote == remote);
-        let next = now + self.spread(CONSENT_EVERY);
-        self.consent = Some(Consent { remote, answered: now, next, asked: ArrayVec::new() });
+        // Only an answer consents; the peer's nomination may come long after it.
+        let answered = self.pairs.first().and_then(|pair| pair.answered).unwrap_or(now);
+        if let Some(consent) = &mut self.consent {
+            consent.answered = answered;
+        } else {
+            let next = now + self.spread(CONSENT_EVERY);
+            self.consent = Some(Consent { remote, answered, next, asked: ArrayVec::new() });
+        }
     }
 
     /// Which pair a new check is for, and whether it nominates.
@@ -372,8 +427,7 @@ impl Checks {
     }
 
     fn best_valid(&self) -> Option<usize> {
-        let works =
-            |(_, pair): &(usize, &Pair)| pair.valid && matches!(pair.state, State::Succeeded);
+        let works = |(_, pair): &(usize, &Pair)| matches!(pair.state, State::Succeeded);
         let best = self.pairs.iter().enumerate().filter(works).max_by_key(|(_, p)| p.priority)?;
         Some(best.0)
     }
@@ -406,7 +460,7 @@ impl Checks {
         transaction.due = now
             + match transaction.sent {
                 MAX_SENT => RETRANSMIT_AFTER * LAST_WAIT,
-                sent => RETRANSMIT_AFTER * (1 << (sent - 1)),
+                sent => RETRANSMIT_AFTER * (1 << sent.saturating_sub(1)),
             };
         let (transaction, remote) = (*transaction, pair.remote);
         self.write(&transaction, out);
@@ -423,7 +477,7 @@ impl Checks {
         if consent.asked.is_full() {
             consent.asked.remove(0);
         }
-        consent.asked.push(id);
+        consent.asked.push(Asked { id, controlling });
         let remote = consent.remote;
         let due = Time::NEVER;
         self.write(&Transaction { id, controlling, nominating: controlling, sent: 1, due }, out);
@@ -457,7 +511,21 @@ impl Checks {
 impl Pair {
     fn new(remote: SocketAddr, priority: u32, triggered: bool) -> Pair {
         let state = State::Waiting { triggered };
-        Pair { remote, priority, state, valid: false, nominated: false }
+        Pair { remote, priority, state, answered: None, nominated: false }
+    }
+
+    /// The peer has checked it, so it may have become passable (RFC 8445 §7.3.1.4).
+    fn trigger(&mut self, now: Time) {
+        match &mut self.state {
+            State::Waiting { triggered } => *triggered = true,
+            State::InProgress(transaction) => {
+                // From the start, yet under its old id: what is on its way may still answer it.
+                transaction.sent = 0;
+                transaction.due = transaction.due.min(now + PACE);
+            }
+            State::Failed => self.state = State::Waiting { triggered: true },
+            State::Succeeded => {}
+        }
     }
 
     fn transaction(&self) -> Option<Transaction> {
@@ -471,3 +539,6 @@ impl Pair {
         self.transaction().map_or(Time::NEVER, |transaction| transaction.due)
     }
 }
+
+#[cfg(test)]
+mod tests;

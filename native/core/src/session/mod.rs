@@ -12,7 +12,7 @@ mod paths;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use checks::{Answer, Checks, PeerGivesWay};
+pub use checks::{Answer, Checks, PeerGivesWay, PeersCheck};
 pub use credentials::Credentials;
 pub use paths::{Changed, Paths};
 

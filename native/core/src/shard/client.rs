@@ -8,7 +8,7 @@ use crate::discard::Discard;
 use crate::event::Event;
 use crate::ids::SessionId;
 use crate::path::{Path, SocketId, SocketRequest};
-use crate::session::{Answer, Checks, PeerGivesWay};
+use crate::session::{Answer, Checks, PeersCheck};
 use crate::stats::Counter;
 use crate::stun::{self, ErrorCode};
 use crate::time::Time;
@@ -37,6 +37,16 @@ impl Shard {
             (Err(NoSocket), Some(_)) => self.close(slot, CloseReason::NoSocket),
             (_, None) => {}
         }
+    }
+
+    /// Nobody needs a session's socket any more. One that was not opened yet is not opened either:
+    /// what came of it would be told to the session that has the slot by then.
+    pub(super) fn close_socket(&mut self, slot: usize, opened: bool) {
+        let socket = SocketId::of_slot(slot);
+        if !opened {
+            self.sockets.retain(|request| *request != SocketRequest::Open(socket));
+        }
+        self.sockets.push_back(SocketRequest::Close(socket));
     }
 
     /// Which shard a session in the client role lives on. Nobody has to find it: what comes for it
@@ -151,34 +161,33 @@ impl Shard {
         let checks = session.association.as_deref_mut().and_then(|a| a.checks.as_deref_mut());
         let checks = checks.ok_or(Discard::UnknownSession)?;
         let mut answer = Vec::with_capacity(128);
-        let mut error = |code, unknown: &[u16]| {
-            stun::error(request.transaction, code, unknown, Some(key), &mut answer);
-        };
-        let nominated = if request.unknown.is_empty() {
-            let taken = checks.handle_request(now, path.remote, &request);
-            if taken == Err(PeerGivesWay) {
-                error(ErrorCode::RoleConflict, &[]);
-            }
-            taken.ok()
+        let checked = if request.unknown.is_empty() {
+            checks.handle_request(now, path.remote, &request).ok()
         } else {
-            error(ErrorCode::UnknownAttribute, &request.unknown);
             None
         };
-        if nominated.is_some() {
-            stun::success(request.transaction, path.remote, key, &mut answer);
+        match checked {
+            Some(_) => stun::success(request.transaction, path.remote, key, &mut answer),
+            None => {
+                let code = match request.unknown.is_empty() {
+                    true => ErrorCode::RoleConflict,
+                    false => ErrorCode::UnknownAttribute,
+                };
+                stun::error(request.transaction, code, &request.unknown, Some(key), &mut answer);
+            }
         }
         // Before anything of ours: a peer that is the DTLS client waits for this.
         self.stats.add(Counter::ChecksAnswered, 1);
         self.egress.datagram(path, u32::MAX, &answer);
-        if let Some(nominated) = nominated {
+        // One that nothing of ours ever reaches is not kept alive by its own checks.
+        if let Some(PeersCheck::Proven { nominated }) = checked {
             self.admit_path(now, slot, path, request.priority, nominated)?;
-            self.connect(slot, path);
         }
         self.arm_checks(slot);
         Ok(())
     }
 
-    /// The first sign of the peer: DTLS may begin.
+    /// The first answer: DTLS may begin.
     fn connect(&mut self, slot: usize, path: Path) {
         let first = self.checks(slot).is_some_and(Checks::connect);
         if first && let Some(session) = self.sessions.get(slot).map(|session| session.id) {

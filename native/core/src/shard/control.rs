@@ -6,7 +6,6 @@ use crate::command::{AddSession, CloseReason, Command, Media, RestartIce, Subscr
 use crate::event::{Event, SessionReport};
 use crate::exchange::Exchange;
 use crate::ids::{SessionId, StreamId, Ticket};
-use crate::path::{SocketId, SocketRequest};
 use crate::rtp;
 use crate::session::{Association, Part, Session};
 use crate::source::Source;
@@ -54,8 +53,8 @@ impl Shard {
     }
 
     fn add_session(&mut self, now: Time, mut added: AddSession) {
-        // A quicker shard has seen it come and go.
-        if added.claim.is_closed() {
+        // A quicker shard has seen it come and go; or it is here already.
+        if added.claim.is_closed() || self.by_id.contains_key(&added.session) {
             return;
         }
         let candidates = std::mem::take(&mut added.candidates);
@@ -89,8 +88,12 @@ impl Shard {
     /// peer has used the new ones.
     fn restart_ice(&mut self, RestartIce { session, ice, proven }: RestartIce) {
         let Some(slot) = self.by_id.get(&session).copied() else { return };
-        let session = self.sessions.get_mut(slot);
-        let Some(credentials) = session.and_then(|session| session.ice.as_mut()) else { return };
+        let Some(session) = self.sessions.get_mut(slot) else { return };
+        // Nothing on the shared port leads to a session in the client role.
+        if session.association.as_ref().is_some_and(|association| association.checks.is_some()) {
+            return;
+        }
+        let Some(credentials) = session.ice.as_mut() else { return };
         if let Some(retired) = credentials.restart(&ice, proven) {
             self.by_ufrag.remove(&retired);
         }
@@ -320,7 +323,10 @@ impl Shard {
         self.stats.add(Counter::SessionsRemoved, 1);
         self.by_id.remove(&session.id);
         for ufrag in session.ice.iter().flat_map(|ice| ice.ufrags()) {
-            self.by_ufrag.remove(ufrag);
+            // In the client role nothing here has its name; another session may.
+            if self.by_ufrag.get(ufrag) == Some(&slot) {
+                self.by_ufrag.remove(ufrag);
+            }
         }
         for path in session.stray_paths.drain(..) {
             self.by_path.remove(&path);
@@ -328,10 +334,10 @@ impl Shard {
         match session.association.take() {
             Some(association) => {
                 session.claim.close();
-                if association.checks.is_some() {
-                    self.sockets.push_back(SocketRequest::Close(SocketId::of_slot(slot)));
+                if let Some(checks) = &association.checks {
+                    self.close_socket(slot, checks.is_open());
                 }
-                self.say_farewell(session.id, *association);
+                self.say_farewell(session.id, *association, reason);
                 self.tell(Event::Closed { session: session.id, reason });
             }
             None if session.claim.close_unclaimed() => {
@@ -341,11 +347,13 @@ impl Shard {
         }
     }
 
-    fn say_farewell(&mut self, id: SessionId, association: Association) {
+    fn say_farewell(&mut self, id: SessionId, association: Association, reason: CloseReason) {
         for path in association.paths.iter() {
             self.by_path.remove(&path);
         }
-        let path = association.paths.current();
+        // Not even a farewell goes to a peer that consents no more (RFC 7675 §5.1).
+        let consents = reason != CloseReason::ConsentExpired;
+        let path = association.paths.current().filter(|_| consents);
         match association.part {
             Part::Publisher { stream, source } => {
                 self.broadcast(&Exchange::SourceDown { stream, publisher: id });
@@ -359,7 +367,9 @@ impl Shard {
             }
             Part::Viewer { stream: stream_id, slot: Some(slot) } => {
                 if let Some(stream) = self.streams.get_mut(&stream_id) {
-                    if let Some(mut subscriber) = stream.remove_subscriber(slot) {
+                    if let Some(mut subscriber) =
+                        stream.remove_subscriber(slot).filter(|_| consents)
+                    {
                         let mut compound = Vec::new();
                         subscriber.write_bye(&mut compound);
                         subscriber.send_rtcp(compound, &mut self.egress);

@@ -44,7 +44,10 @@ pub fn parse_response(message: &[u8]) -> Result<BindingResponse<'_>, Discard> {
             attribute::MESSAGE_INTEGRITY => {
                 integrity = Some(Integrity::read(message, attribute, offset)?);
             }
-            attribute::ERROR_CODE => error = Some(error_number(attribute.value)?),
+            attribute::ERROR_CODE => {
+                let number = error_number(attribute.value)?;
+                error.get_or_insert(number);
+            }
             _ => {}
         }
         Some(())
@@ -67,12 +70,10 @@ impl BindingResponse<'_> {
     }
 }
 
-/// Class and number of the code (RFC 8489 §14.8).
+/// Class and number of the code; the bits before them are reserved (RFC 8489 §14.8).
 fn error_number(value: &[u8]) -> Option<u16> {
-    match value {
-        [_, _, class @ 3..=6, number @ 0..=99, ..] => {
-            Some(u16::from(*class) * 100 + u16::from(*number))
-        }
-        _ => None,
-    }
+    let [_, _, class, number, ..] = *value else { return None };
+    let class = class & 7;
+    let right = (3..=6).contains(&class) && number <= 99;
+    right.then_some(u16::from(class) * 100 + u16::from(number))
 }

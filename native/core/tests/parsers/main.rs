@@ -6,6 +6,7 @@
 //! implementations.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod answers;
 mod codec;
 mod mutation;
 mod rtcp;

@@ -194,6 +194,37 @@ fn stun() {
     });
 }
 
+#[test]
+fn stun_answers() {
+    use stun_types::attribute::ErrorCode;
+    use stun_types::message::{Message, MessageClass, ShortTermCredentials};
+
+    let samples = super::answers::samples();
+    let key = IntegrityKey::new(super::stun::PASSWORD);
+    let credentials = ShortTermCredentials::new(super::stun::PASSWORD.to_owned()).into();
+    let answered = |message: &[u8]| {
+        let answer = stun::parse_response(message).ok()?;
+        Some((answer.transaction, answer.error, answer.verify(&key).is_ok()))
+    };
+    let signed: Vec<_> = samples.iter().filter_map(|sample| answered(sample)).collect();
+    fuzz("stun-answers", &samples, |message| {
+        let _ = stun::parse_response(message);
+        let mut message = message.to_vec();
+        super::stun::mend_fingerprint(&mut message);
+        let Some((transaction, error, verified)) = answered(&message) else { return };
+        assert!(stun::is_response(&message));
+        // Nobody without the password makes an answer say something new.
+        assert!(!verified || signed.contains(&(transaction, error, verified)));
+        // It judges the order of attributes more strictly and reads values that we pass over.
+        let Ok(theirs) = Message::from_bytes(&message) else { return };
+        assert_eq!(theirs.has_class(MessageClass::Error), error.is_some());
+        assert!(!verified || theirs.validate_integrity(&credentials).is_ok());
+        if let (true, Ok(code)) = (verified, theirs.attribute::<ErrorCode>()) {
+            assert!(error.is_none_or(|error| error == code.code()));
+        }
+    });
+}
+
 /// All that a request says, for comparison.
 fn said(message: &[u8]) -> String {
     let request = stun::parse(message).unwrap();
