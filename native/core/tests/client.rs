@@ -109,9 +109,9 @@ fn what_is_lost_on_the_way_is_asked_for_and_comes() {
     for track in &row.tracks {
         assert_eq!((track.packets_received, track.packets_lost), (track.packets_expected, 0));
     }
-    // 5 % of 50 packets of audio a second, and of 150 of video; half of the audio by itself.
+    // 5 % of 50 packets of audio a second, and of 150 of video; most of the audio came again unasked.
     let repaired: Vec<u64> = row.tracks.iter().map(|track| track.packets_repaired).collect();
-    assert!(repaired[0] > 5 && repaired[1] > 100, "{repaired:?}");
+    assert!(repaired[0] > 0 && repaired[1] > 100, "{repaired:?}");
 }
 
 #[test]

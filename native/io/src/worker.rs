@@ -84,7 +84,7 @@ impl Worker {
             // the command that makes its session was given before that.
             pace.more |= self.take_commands();
             self.take_datagrams(&mut inlets);
-            pace.more |= self.take_own_datagrams(&ready, &mut own)?;
+            pace.more |= self.take_own_datagrams(&ready, &mut own);
             pace.more |= self.take_exchanges();
             self.take_timeouts();
             self.shard.drain(self.clock.now(), &mut self.sender);
@@ -119,18 +119,25 @@ impl Worker {
     }
 
     /// One batch of each session's own socket that has something; true if more may wait.
-    fn take_own_datagrams(&mut self, ready: &Ready, batch: &mut Batch) -> io::Result<bool> {
+    fn take_own_datagrams(&mut self, ready: &Ready, batch: &mut Batch) -> bool {
         let mut more = false;
         for number in ready.iter().filter_map(|number| number.checked_sub(OWN)) {
             let (now, shard) = (self.clock.now(), &mut self.shard);
             let own = &mut self.sender.wire_mut().own;
-            let (full, dropped) = own.receive(number as usize, batch, |path, datagram| {
+            let slot = number as usize;
+            let taken = own.receive(slot, batch, |path, datagram| {
                 shard.handle_datagram(now, path, datagram);
-            })?;
-            more |= full;
-            self.shard.stats_mut().add(Counter::DatagramsDropped, dropped.into());
+            });
+            match taken {
+                Ok((full, dropped)) => {
+                    more |= full;
+                    self.shard.stats_mut().add(Counter::DatagramsDropped, dropped.into());
+                }
+                // A socket that is of no use ends its session, never the shard.
+                Err(_) => shard.handle_socket(now, SocketId::of_slot(slot), Err(NoSocket)),
+            }
         }
-        Ok(more)
+        more
     }
 
     /// Opens and closes what the shard asks for. What was to leave by a socket has left.

@@ -115,7 +115,7 @@ records! {
         remote_pwd: String,
     ) -> IceCredentials = IceCredentials { local_ufrag, local_pwd, remote_ufrag, remote_pwd };
     RemoteCandidate(address: IpAddr, port: Port, priority: u32) -> RemoteCandidate =
-        RemoteCandidate { address: (address, port.0).into(), priority };
+        RemoteCandidate { address: (address.to_canonical(), port.0).into(), priority };
     Format(
         codec: Codec,
         payload_type: PayloadType,
