@@ -67,7 +67,8 @@ class Format:
 
 @dataclass(frozen=True, slots=True)
 class PublishTrack:
-    """A track as the publisher negotiated it. ``extensions`` are (id, name) pairs."""
+    """A track as the publisher negotiated it. ``extensions`` are (id, name) pairs;
+    ``alternatives`` is what it may switch to at any packet, of the same clock rate."""
 
     kind: Kind
     mid: str
@@ -86,6 +87,7 @@ class PublishTrack:
     transport_cc: bool
     remb: bool
     parameter_sets: tuple[bytes, ...] = ()
+    alternatives: tuple[Format, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,14 +18,10 @@ from pyforward.sdp.written import new_ssrc
 
 @dataclass(frozen=True, slots=True)
 class WatchAccepted:
-    """What the peer will send: at most one track a kind, with the answer's first format.
-
-    ``formats`` has for each track all that the peer may switch to, the first one included, in the
-    answer's order; several may be of one codec.
-    """
+    """What the peer will send: at most one track a kind, with the answer's first format; what it
+    may switch to stands as the track's alternatives, and several may be of one codec."""
 
     tracks: tuple[PublishTrack, ...]
-    formats: tuple[tuple[Format, ...], ...]
     transport: PeerTransport
 
 
@@ -62,7 +58,7 @@ def accept_watch(offered: Offer, answer_text_untrusted: str) -> WatchAccepted:
     for item, source in zip(media, sources, strict=True):
         tracks.append(_track(item, source, new_ssrc(taken)))
         taken.add(tracks[-1].feedback_ssrc)
-    return WatchAccepted(tuple(tracks), tuple(_formats(item) for item in media), transport)
+    return WatchAccepted(tuple(tracks), transport)
 
 
 # Private -----------------------------------------------------------------------------------------
@@ -101,11 +97,8 @@ def _track(
         transport_cc=transport_cc,
         remb=not transport_cc and "goog-remb" in first.feedback,
         parameter_sets=parameter_sets(first.codec, first.fmtp),
-    )
-
-
-def _formats(item: accepted.AcceptedMedia) -> tuple[Format, ...]:
-    return tuple(
-        Format(format_.codec, format_.payload_type, format_.rtx_payload_type)
-        for format_ in item.formats
+        alternatives=tuple(
+            Format(format_.codec, format_.payload_type, format_.rtx_payload_type)
+            for format_ in item.formats[1:]
+        ),
     )

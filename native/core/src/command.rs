@@ -162,12 +162,15 @@ pub struct PublishTrack {
     pub kind: Kind,
     /// `a=mid`, empty if there is none.
     pub mid: String,
-    /// The one codec that was accepted.
+    /// The codec that was accepted, or that it begins with.
     pub codec: Codec,
     /// Its payload type.
     pub payload_type: PayloadType,
     /// The payload type of its retransmissions, if negotiated.
     pub rtx_payload_type: Option<PayloadType>,
+    /// What else it may switch to at any packet, of the same clock rate: a server that we watch
+    /// does when its publisher returns with another codec.
+    pub alternatives: Vec<Format>,
     /// RTP clock in Hz.
     pub clock_rate: u32,
     /// Announced by `a=ssrc`; empty when they are to be learned from MID, RID or payload type.

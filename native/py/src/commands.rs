@@ -139,6 +139,7 @@ records! {
         transport_cc: bool,
         remb: bool,
         parameter_sets: Vec<Vec<u8>>,
+        alternatives: Vec<Format>,
     ) -> PublishTrack = PublishTrack {
         kind,
         mid,
@@ -157,6 +158,7 @@ records! {
         transport_cc,
         remb,
         parameter_sets,
+        alternatives,
     };
     SubscribeTrack(
         kind: Kind,

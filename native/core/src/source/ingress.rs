@@ -6,6 +6,7 @@ use super::layers::Verdict;
 use super::routes::{Found, Role};
 use super::track::Track;
 use crate::discard::Discard;
+use crate::ids::PayloadType;
 use crate::jitter::{Arrival, Order};
 use crate::media::{Codec, Kind};
 use crate::packet::{ForwardedExtensions, Packet};
@@ -22,6 +23,7 @@ struct Incoming<'a> {
     packet: &'a [u8],
     header: &'a Header,
     payload: &'a [u8],
+    payload_type: PayloadType,
     sequence: u16,
     timestamp: u32,
     marker: bool,
@@ -51,6 +53,7 @@ pub(super) fn handle_rtp(
         packet,
         header: &header,
         payload,
+        payload_type: view.payload_type,
         sequence: view.sequence,
         timestamp: view.timestamp,
         marker: view.marker,
@@ -102,6 +105,9 @@ fn accept(
     let track = source.tracks.get_mut(track).ok_or(Discard::RtpUnknownSsrc)?;
     let arrival = receive(track, now, encoding, incoming)?;
     let late = matches!(arrival.order, Order::Late { .. });
+    if !late && !incoming.retransmitted {
+        track.adopt(incoming.payload_type);
+    }
     let shows = inspect(track.config.codec, incoming.payload);
     let starts = track.config.kind == Kind::Audio || shows.keyframe || shows.parameter_sets;
     let entry = !late && !incoming.payload.is_empty() && starts;

@@ -13,7 +13,7 @@ use super::header::Header;
 use super::track::Track;
 use crate::command::PublishTrack;
 use crate::discard::Discard;
-use crate::ids::Ssrc;
+use crate::ids::{PayloadType, Ssrc};
 use crate::rtp::View;
 use crate::time::Time;
 
@@ -125,13 +125,15 @@ fn is_foreign(role: Role, by_mid: Option<usize>, track: &Track) -> bool {
 }
 
 fn role(track: &Track, view: &View) -> Option<Role> {
-    if track.config.payload_type == view.payload_type {
-        Some(Role::Media)
-    } else if track.config.rtx_payload_type == Some(view.payload_type) {
-        Some(Role::Retransmission)
-    } else {
-        None
-    }
+    let wanted = view.payload_type;
+    let of = |media: PayloadType, rtx: Option<PayloadType>| match (media == wanted, rtx) {
+        (true, _) => Some(Role::Media),
+        (false, Some(rtx)) if rtx == wanted => Some(Role::Retransmission),
+        (false, _) => None,
+    };
+    let config = &track.config;
+    let other = || config.alternatives.iter().find_map(|f| of(f.payload_type, f.rtx_payload_type));
+    of(config.payload_type, config.rtx_payload_type).or_else(other)
 }
 
 fn media_encoding(

@@ -10,9 +10,9 @@ use super::parameter_sets::ParameterSets;
 use super::timeline::Timeline;
 use crate::command::PublishTrack;
 use crate::event::TrackReport;
-use crate::ids::Ssrc;
+use crate::ids::{PayloadType, Ssrc};
 use crate::jitter::{Jitter, MAX_MISSING};
-use crate::media::Kind;
+use crate::media::{Format, Kind};
 use crate::stats::{Counter, Stats};
 use crate::time::{Ntp, Time};
 
@@ -133,6 +133,21 @@ impl Track {
     /// The encoding that is forwarded.
     pub(super) fn forwarded(&self) -> Option<&Encoding> {
         self.encodings.get(self.layers.forwarded()?)
+    }
+
+    /// Its newest packet has this payload type: from here on it carries what that stands for.
+    pub(super) fn adopt(&mut self, payload_type: PayloadType) {
+        let config = &mut self.config;
+        if config.payload_type == payload_type {
+            return;
+        }
+        let named = |format: &&mut Format| format.payload_type == payload_type;
+        let Some(format) = config.alternatives.iter_mut().find(named) else { return };
+        std::mem::swap(&mut config.codec, &mut format.codec);
+        std::mem::swap(&mut config.payload_type, &mut format.payload_type);
+        std::mem::swap(&mut config.rtx_payload_type, &mut format.rtx_payload_type);
+        self.parameter_sets = ParameterSets::new(&[]);
+        self.keyframe_timestamp = None;
     }
 
     /// `encoding` is forwarded from its packet with this extended sequence number and timestamp

@@ -108,6 +108,7 @@ impl Publisher {
             transport_cc: false,
             remb: false,
             parameter_sets: Vec::new(),
+            alternatives: Vec::new(),
         };
         let tracks = vec![
             track(Kind::Audio, Codec::Opus, AUDIO_PT, AUDIO),

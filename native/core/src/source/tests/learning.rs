@@ -21,6 +21,32 @@ fn ssrcs_are_learned_by_payload_type() {
 }
 
 #[test]
+fn a_track_follows_its_peer_to_another_format() {
+    let other = Format {
+        codec: Codec::H264,
+        payload_type: PayloadType(102),
+        rtx_payload_type: Some(PayloadType(103)),
+    };
+    let mut rig = Rig::new(vec![PublishTrack { alternatives: vec![other], ..video() }]);
+    let h264 = |sequence, timestamp, nal: u8| Rtp {
+        payload_type: 102,
+        payload: vec![nal; 50],
+        ..vp8(sequence, timestamp)
+    };
+    rig.accept([vp8_key(1, 0).marked(), vp8(2, 3_000), h264(4, 6_000, 0x65).marked()]);
+    // What was overtaken by the change is late and changes nothing back.
+    rig.accept([vp8(3, 3_000).marked(), h264(5, 9_000, 0x41).marked()]);
+    let codecs: Vec<(u64, Codec)> = rig.packets().iter().map(|p| (p.sequence, p.codec)).collect();
+    let first = codecs[0].0;
+    let newest =
+        codecs.iter().filter(|(sequence, _)| *sequence >= first + 3).map(|(_, codec)| *codec);
+    assert_eq!(newest.collect::<Vec<_>>(), [Codec::H264, Codec::H264]);
+    assert_eq!(rig.source.codecs(), [(Kind::Video, Codec::H264)]);
+    let strange = Rtp { payload_type: 50, ..vp8(6, 0) };
+    assert_eq!(rig.send(strange), Err(Discard::RtpPayloadType));
+}
+
+#[test]
 fn what_nothing_explains_is_refused() {
     let mut rig = Rig::new(vec![audio(), video()]);
     let strange = Rtp { payload_type: 50, ..vp8(1, 0) };

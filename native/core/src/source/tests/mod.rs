@@ -14,7 +14,7 @@ use crate::command::PublishTrack;
 use crate::discard::Discard;
 use crate::exchange::Departure;
 use crate::ids::{PayloadType, SessionId, Ssrc, StreamId};
-use crate::media::{Codec, Extension, Kind};
+use crate::media::{Codec, Extension, Format, Kind};
 use crate::packet::SharedPacket;
 use crate::rtcp::{self, Item};
 use crate::rtp::View;
@@ -78,6 +78,7 @@ pub(super) fn video() -> PublishTrack {
         transport_cc: true,
         remb: false,
         parameter_sets: vec![],
+        alternatives: Vec::new(),
     }
 }
 
