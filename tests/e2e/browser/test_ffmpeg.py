@@ -23,9 +23,11 @@ from playwright.async_api import BrowserContext
 
 from tests.conftest import MISSING_TOOL
 from tests.e2e.browser.conftest import Serve
+from tests.e2e.browser.lossy import Namespace
 from tests.e2e.browser.rig import ROOT, START_S, Figures, Peer, Server, open_page, until, watch
 from tests.e2e.ffmpeg_publisher import MUXER, Counts
 from tests.e2e.peer import identity
+from tests.e2e.server import running
 from tests.unit import recordings
 
 pytestmark = [
@@ -44,6 +46,7 @@ SILENCE_S = 3
 WINDOW_S = 40
 """Of the file's sixty seconds: the pages need some time to come and to go."""
 TOKEN = "studio"
+REPAIRED = 'pyforward_packets_total{direction="in",transmission="retransmission"}'
 ROLES = ("passive", "active")
 
 
@@ -88,10 +91,10 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @contextlib.asynccontextmanager
-async def publishing(film: Path, server: Server, role: str, pem: Path) -> AsyncIterator[FFmpeg]:
+async def publishing(film: Path, url: str, role: str, pem: Path) -> AsyncIterator[FFmpeg]:
     """Its stream is named by its role; connected when it comes back."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "tests.e2e.ffmpeg_publisher", film, f"{server.url}/whip/{role}"),
+        *(sys.executable, "-m", "tests.e2e.ffmpeg_publisher", film, f"{url}/whip/{role}"),
         *(f"--token={TOKEN}", f"--certificate={pem}", f"--key={pem}"),
         *(["--active"] if role == "active" else []),
         cwd=ROOT,
@@ -118,7 +121,8 @@ async def test_both_roles_for_a_minute(
     control = await directly(chromium, server)
     async with contextlib.AsyncExitStack() as stack:
         ffmpegs = [
-            await stack.enter_async_context(publishing(film, server, role, pem)) for role in ROLES
+            await stack.enter_async_context(publishing(film, server.url, role, pem))
+            for role in ROLES
         ]
         pages = [await watch(chromium, server, role, name=role) for role in ROLES]
         ours = [await watched_by_us(server, role) for role in ROLES]
@@ -146,6 +150,8 @@ async def test_both_roles_for_a_minute(
         # Its offer takes no request for a keyframe.
         asked = 'pyforward_keyframe_requests_total{direction="out"}'
         assert server.metric(asked) == 0
+        # What it sends right behind its handshake, its first keyframe, has waited for the keys.
+        assert server.metric('pyforward_discards_total{reason="srtp_no_keys"}') == 0
 
         for ffmpeg in ffmpegs:
             whole = await ffmpeg.ended()
@@ -153,6 +159,24 @@ async def test_both_roles_for_a_minute(
             await until(lambda: has_left(server, ffmpeg.role), f"the end of {ffmpeg.role}")  # noqa: B023
     log = server.log.read_text()
     assert log.count("reason=deleted role=publish") == len(ROLES), log
+
+
+@pytest.mark.namespaces
+async def test_it_repairs_what_is_lost(film: Path, tmp_path: Path, lossy: Namespace) -> None:
+    """The server is where packets are lost on their way in: FFmpeg ends when it cannot send one."""
+    pem = certificate(tmp_path / "ffmpeg.pem")
+    within = ("ip", "netns", "exec", lossy.name)
+    open_to_all = ("--http-allow-open", "--auth-admin-token=operator")
+    with running(*open_to_all, within=within, http=f"{lossy.inside}:0") as started:
+        server = Server(started.process, started.url, started.media, started.log)
+        async with publishing(film, server.url, "passive", pem):
+
+            async def is_repaired() -> bool:
+                return server.metric(REPAIRED) >= 30 and lossy.lost("into") >= 30
+
+            await until(is_repaired, "thirty repairs")
+            # Given up after a second; sound has no retransmission, and is spared by the dice.
+            assert server.metric("pyforward_lost_packets_total") == 0
 
 
 def certificate(path: Path) -> Path:

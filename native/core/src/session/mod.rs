@@ -161,6 +161,12 @@ impl Association {
         self.bye_at.map_or(by_silence, |at| by_silence.min(at + hint))
     }
 
+    /// A DTLS datagram has come.
+    #[must_use]
+    pub fn has_begun_dtls(&self) -> bool {
+        self.dtls_left < MAX_DTLS_DATAGRAMS
+    }
+
     /// True if one more DTLS datagram may go to control.
     pub fn admit_dtls(&mut self) -> bool {
         let admitted = self.farewell.is_none() && self.dtls_left > 0;

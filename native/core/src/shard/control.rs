@@ -151,6 +151,7 @@ impl Shard {
                 association.opener = Some(Box::new(Opener::new(profile, remote, PUBLISHER_LIMITS)));
                 association.sealer = Some(Box::new(sealer));
                 self.source_up(slot);
+                self.take_early(now, slot, id);
             }
             Part::Viewer { stream, .. } => {
                 let stream = *stream;
@@ -311,6 +312,7 @@ impl Shard {
     pub(super) fn close(&mut self, slot: usize, reason: CloseReason) {
         let Some(mut session) = self.sessions.try_remove(slot) else { return };
         self.by_id.remove(&session.id);
+        self.forget_early(session.id);
         for ufrag in session.ice.iter().flat_map(|ice| ice.ufrags()) {
             self.by_ufrag.remove(ufrag);
         }
