@@ -84,6 +84,7 @@ class PublishTrack:
     nack: bool
     pli: bool
     fir: bool
+    reduced_size: bool
     transport_cc: bool
     remb: bool
     parameter_sets: tuple[bytes, ...] = ()

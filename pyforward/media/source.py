@@ -65,6 +65,7 @@ def publish_track(
         nack=False,
         pli=False,
         fir=False,
+        reduced_size=False,
         transport_cc=False,
         remb=False,
         parameter_sets=parameter_sets,

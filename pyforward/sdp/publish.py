@@ -109,6 +109,7 @@ def _negotiate(
         nack=nack,
         pli=kind == "video" and "nack pli" in format_.feedback,
         fir=kind == "video" and "ccm fir" in format_.feedback,
+        reduced_size="rtcp-rsize" in media.attributes,
         transport_cc=transport_cc,
         remb=remb,
         parameter_sets=parameter_sets(format_.codec, format_.fmtp),

@@ -94,6 +94,7 @@ def _track(
         nack="nack" in first.feedback,
         pli="nack pli" in first.feedback,
         fir="ccm fir" in first.feedback,
+        reduced_size="rtcp-rsize" in item.answered.attributes,
         transport_cc=transport_cc,
         remb=not transport_cc and "goog-remb" in first.feedback,
         parameter_sets=parameter_sets(first.codec, first.fmtp),

@@ -53,6 +53,7 @@ VIDEO = PublishTrack(
     nack=True,
     pli=True,
     fir=False,
+    reduced_size=True,
     transport_cc=True,
     remb=False,
     parameter_sets=(b"\x67\x42",),

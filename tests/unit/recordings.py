@@ -16,6 +16,12 @@ from av.video.stream import VideoStream
 FRAMES_PER_S = 30
 X264 = {"preset": "ultrafast", "profile": "baseline", "bf": "0", "g": "15"}
 B_FRAMES = {"preset": "medium", "bf": "2", "g": "15", "x264-params": "b-adapt=0:scenecut=0"}
+SAMPLES = 960
+# 400 Hz: eight whole waves, so that frames join without a click; 16 bit, two channels alternating.
+TONE = b"".join(
+    2 * round(8_000 * math.sin(2 * math.pi * 8 * n / SAMPLES)).to_bytes(2, "little", signed=True)
+    for n in range(SAMPLES)
+)
 VP8 = {"deadline": "realtime", "cpu-used": "8", "g": "15"}
 
 
@@ -29,9 +35,12 @@ def make(
     layout: str = "stereo",
     seconds: float = 1.0,
     rate: int = FRAMES_PER_S,
+    size: tuple[int, int] = (64, 48),
+    tone: bool = False,
     cover: bool = False,
 ) -> Path:
-    """A file whose container is named by its suffix; the picture moves, the sound is silence.
+    """A file whose container is named by its suffix; the picture moves, the sound is silence or, in
+    stereo as libopus takes it, a ``tone``.
 
     ``cover`` makes the video the picture of a music file.
     """
@@ -41,7 +50,7 @@ def make(
             options = X264 if video_options is None else video_options
             picture = out.add_stream(video, rate=rate, options=options)
             assert isinstance(picture, VideoStream)
-            picture.width, picture.height, picture.pix_fmt = 64, 48, pix_fmt
+            picture.width, picture.height, picture.pix_fmt = *size, pix_fmt
             picture.time_base = picture.codec_context.time_base = Fraction(1, rate)
             if cover:
                 picture.disposition = Disposition.attached_pic
@@ -53,16 +62,17 @@ def make(
         for stream in streams:
             if isinstance(stream, VideoStream):
                 for number in range(math.ceil(seconds * rate)):
-                    out.mux(stream.encode(_picture(number, rate)))
+                    out.mux(stream.encode(_picture(number, rate, size)))
             else:
                 for number in range(round(seconds * 50)):
-                    out.mux(stream.encode(_silence(number, layout, stream.format.name)))
+                    frame = _sound(number, layout, stream.format.name, tone=tone)
+                    out.mux(stream.encode(frame))
             out.mux(stream.encode(None))
     return path
 
 
-def _picture(number: int, rate: int) -> VideoFrame:
-    frame = VideoFrame(64, 48, "yuv420p")
+def _picture(number: int, rate: int, size: tuple[int, int]) -> VideoFrame:
+    frame = VideoFrame(*size, "yuv420p")
     for plane in frame.planes:
         row = bytes((x * 3 + number * 11) & 0xFF for x in range(plane.line_size))
         plane.update(row * (plane.buffer_size // plane.line_size))
@@ -70,9 +80,9 @@ def _picture(number: int, rate: int) -> VideoFrame:
     return frame
 
 
-def _silence(number: int, layout: str, sample_format: str) -> AudioFrame:
-    frame = AudioFrame(sample_format, layout, 960)
+def _sound(number: int, layout: str, sample_format: str, *, tone: bool) -> AudioFrame:
+    frame = AudioFrame(sample_format, layout, SAMPLES)
     for plane in frame.planes:
-        plane.update(bytes(plane.buffer_size))
-    frame.sample_rate, frame.pts, frame.time_base = 48_000, number * 960, Fraction(1, 48_000)
+        plane.update(TONE if tone else bytes(plane.buffer_size))
+    frame.sample_rate, frame.pts, frame.time_base = 48_000, number * SAMPLES, Fraction(1, 48_000)
     return frame

@@ -207,6 +207,25 @@ def test_bundle_that_names_an_absent_mid_and_passive_setup() -> None:
     assert answer.tracks[0].ssrcs == (3735928559,)
 
 
+def test_ffmpeg_asks_for_nack_alone() -> None:
+    """FFmpeg 8.1 repairs by RTX, but takes no request for a keyframe: none is promised to it."""
+    description = offer("ffmpeg-publish.sdp")
+    answer = sdp.answer_publish(description, local())
+    audio, video = answer.tracks
+    assert (audio.codec, audio.payload_type, len(audio.ssrcs)) == ("opus", 111, 1)
+    assert (video.codec, video.payload_type, video.rtx_payload_type) == ("h264", 106, 105)
+    ((ssrc, rtx_ssrc),) = video.rtx_ssrcs
+    assert video.ssrcs == (ssrc,)
+    assert rtx_ssrc == ssrc + 1
+    assert (video.nack, video.pli, video.fir) == (True, False, False)
+    assert (video.reduced_size, audio.reduced_size) == (True, False)
+    lines = sections(answer.text)
+    assert [line for line in lines[VIDEO] if "rtcp-fb" in line] == ["a=rtcp-fb:106 nack"]
+    # It goes where the first candidate line of the answer says, and knows no other.
+    first = next(line for section in lines for line in section if "a=candidate" in line)
+    assert " udp 2130706431 192.0.2.1 8189 typ host" in first
+
+
 def test_one_m_line_without_bundle_and_mid() -> None:
     answer = sdp.answer_publish(offer("encoder-publish-sprop.sdp"), local())
     (track,) = answer.tracks

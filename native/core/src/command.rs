@@ -189,6 +189,8 @@ pub struct PublishTrack {
     pub pli: bool,
     /// Full intra request was negotiated (RFC 5104 §4.3.1).
     pub fir: bool,
+    /// Feedback may come without a report before it (`a=rtcp-rsize`, RFC 5506).
+    pub reduced_size: bool,
     /// Transport-wide congestion control feedback was negotiated.
     pub transport_cc: bool,
     /// Receiver estimated maximum bitrate was negotiated.

@@ -91,6 +91,56 @@ fn media_alone_keeps_a_publisher_that_never_checks_again() {
     assert_eq!(rig.closed(PUBLISHER), None);
 }
 
+/// A publisher that has shaken hands and sends, and whose keys are not here yet.
+fn ahead_of_its_keys() -> Rig {
+    let mut rig = Rig::new(2);
+    rig.add_session(PUBLISHER, Publisher::media());
+    let mut publisher = Publisher::new(PUBLISHER, address(2_000), rig.now, 0);
+    publisher.on_air = false;
+    // No encoder that is asked would answer within the test.
+    publisher.frames_between_keyframes = 1_000;
+    rig.publishers.insert(PUBLISHER, publisher);
+    rig.add_session(VIEWER, Viewer::subscription(VIEWER, true));
+    rig.viewers.insert(VIEWER, Viewer::new(VIEWER, address(3_001), rig.now, GCM));
+    rig.run_for(Duration::from_millis(10));
+    rig.install_keys(VIEWER, GCM);
+    send(&mut rig, 2_000, vec![22; 60]);
+    rig.publishers.get_mut(&PUBLISHER).unwrap().on_air = true;
+    rig.run_for(Duration::from_millis(5));
+    rig
+}
+
+#[test]
+fn what_overtakes_the_keys_waits_for_them() {
+    // FFmpeg is the DTLS server: its keyframe follows its last flight, and it makes none on request.
+    let mut rig = ahead_of_its_keys();
+    assert_eq!(rig.discarded(Discard::SrtpNoKeys), 0);
+    rig.install_keys(PUBLISHER, GCM);
+    rig.run_for(Duration::from_millis(5));
+    let sent = &rig.publishers[&PUBLISHER].sent[Kind::Video as usize];
+    assert_eq!(sent.len(), 20, "a keyframe");
+    assert_eq!(&rig.viewers[&VIEWER].payloads(Kind::Video), sent);
+    assert_eq!(rig.told(PUBLISHER).iter().filter(|name| **name == "secured").count(), 1);
+}
+
+#[test]
+fn what_waits_for_keys_goes_with_its_session() {
+    let mut rig = ahead_of_its_keys();
+    let waiting = rig.publishers[&PUBLISHER].sent.iter().map(Vec::len).sum::<usize>() as u64;
+    rig.publishers.get_mut(&PUBLISHER).unwrap().on_air = false;
+    rig.remove(PUBLISHER);
+    assert_eq!(rig.discarded(Discard::SrtpNoKeys), waiting);
+}
+
+#[test]
+fn media_before_any_handshake_does_not_wait() {
+    let mut rig = Rig::new(2);
+    rig.add_session(PUBLISHER, Publisher::media());
+    rig.publishers.insert(PUBLISHER, Publisher::new(PUBLISHER, address(2_000), rig.now, 0));
+    rig.run_for(Duration::from_millis(5));
+    assert!(rig.discarded(Discard::SrtpNoKeys) > 0);
+}
+
 #[test]
 fn a_viewers_bye_closes_it_soon() {
     let mut rig = live();

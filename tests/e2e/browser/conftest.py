@@ -10,7 +10,10 @@ import pytest
 from playwright.async_api import BrowserContext, async_playwright
 
 from tests.conftest import MISSING_TOOL
+from tests.e2e.browser.lossy import lossy
 from tests.e2e.browser.rig import Server, start_server
+
+__all__ = ["lossy"]
 
 CHROMIUM = shutil.which("chromium")
 

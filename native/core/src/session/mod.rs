@@ -18,7 +18,6 @@ pub use paths::{Changed, Paths};
 
 use crate::claim::Claim;
 use crate::command::{AddSession, Media};
-use crate::discard::Discard;
 use crate::ids::{SessionId, StreamId};
 use crate::path::Path;
 use crate::source::Source;
@@ -31,13 +30,6 @@ const BYE_SILENCE: Duration = Duration::from_secs(3);
 
 /// DTLS datagrams that one session may bring before it has keys: several handshakes' worth.
 const MAX_DTLS_DATAGRAMS: u32 = 128;
-
-/// Packets that a session in the client role may hold until it has keys: a large keyframe, or what
-/// comes while handshakes of thousands take their time.
-const MAX_EARLY: usize = 256;
-
-/// The longest of them: an Ethernet frame's worth.
-const MAX_EARLY_BYTES: usize = 1_500;
 
 /// What every shard knows of a session.
 pub struct Session {
@@ -79,7 +71,7 @@ pub struct Association {
     pub paths: Paths,
     /// In the client role: our own checks.
     pub checks: Option<Box<Checks>>,
-    /// In the client role: what came by SRTP before our keys.
+    /// What came by SRTP before the keys.
     pub early: Vec<Box<[u8]>>,
     /// What it does.
     pub part: Part,
@@ -172,28 +164,17 @@ impl Association {
         self.bye_at.map_or(by_silence, |at| by_silence.min(at + hint))
     }
 
+    /// A DTLS datagram has come.
+    #[must_use]
+    pub fn has_begun_dtls(&self) -> bool {
+        self.dtls_left < MAX_DTLS_DATAGRAMS
+    }
+
     /// True if one more DTLS datagram may go to control.
     pub fn admit_dtls(&mut self) -> bool {
         let admitted = self.farewell.is_none() && self.dtls_left > 0;
         self.dtls_left -= u32::from(admitted);
         admitted
-    }
-
-    /// Keeps a packet for which there are no keys yet. A server has its keys before we have ours and
-    /// begins with a keyframe at once; a second one would take its time to come.
-    ///
-    /// # Errors
-    /// [`Discard::SrtpNoKeys`] in the server role, where the peer waits for our last flight, and when
-    /// there are too many.
-    pub fn hold(&mut self, datagram: &[u8]) -> Result<(), Discard> {
-        if self.checks.is_none()
-            || self.early.len() >= MAX_EARLY
-            || datagram.len() > MAX_EARLY_BYTES
-        {
-            return Err(Discard::SrtpNoKeys);
-        }
-        self.early.push(datagram.into());
-        Ok(())
     }
 
     /// As the API shows it.

@@ -112,18 +112,6 @@ impl Shard {
         self.checks(slot).map_or(Time::NEVER, |checks| checks.due())
     }
 
-    /// Takes what came before the keys.
-    pub(super) fn take_early(&mut self, now: Time, slot: usize) {
-        let session = self.sessions.get_mut(slot);
-        let Some(association) = session.and_then(|s| s.association.as_deref_mut()) else { return };
-        let Some(path) = association.paths.current() else { return };
-        for mut datagram in std::mem::take(&mut association.early) {
-            if let Err(reason) = self.take_own(now, slot, path, &mut datagram) {
-                self.stats.discard(reason);
-            }
-        }
-    }
-
     fn take_answer(
         &mut self,
         now: Time,

@@ -333,6 +333,7 @@ impl Shard {
         }
         match session.association.take() {
             Some(association) => {
+                self.forget_early(&association);
                 session.claim.close();
                 if let Some(checks) = &association.checks {
                     self.close_socket(slot, checks.is_open());

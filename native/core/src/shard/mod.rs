@@ -1,12 +1,13 @@
 //! The machine: bytes, commands and the time in; messages, events and exchanges out.
 //!
 //! This file is its contract and its round; `network` takes datagrams, `control` takes commands,
-//! `peers` takes what other shards say, `duties` does what is due, `client` is what sessions in the
-//! client role do besides.
+//! `peers` takes what other shards say, `duties` does what is due, `early` keeps what comes before
+//! its keys, `client` is what sessions in the client role do besides.
 
 mod client;
 mod control;
 mod duties;
+mod early;
 mod network;
 mod peers;
 
@@ -95,6 +96,8 @@ pub struct Shard {
     streams_ready: Vec<StreamId>,
     repair_budget: Budget,
     random: Random,
+    /// Datagrams that sessions hold until they have keys, all together.
+    early: usize,
     stopped: bool,
 }
 
@@ -137,6 +140,7 @@ impl Shard {
             streams_ready: Vec::new(),
             repair_budget: Budget::new(Time(0), REPAIR_BYTES_PER_SECOND, REPAIR_BURST_BYTES),
             random,
+            early: 0,
             stopped: false,
         }
     }

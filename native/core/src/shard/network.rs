@@ -26,14 +26,14 @@ const PATH_HOLD: Duration = Duration::from_secs(5);
 const MAX_DTLS_BYTES: usize = 2_048;
 
 /// What a datagram is, by its first byte (RFC 7983 §7, RFC 9443).
-enum Protocol {
+pub(super) enum Protocol {
     Stun,
     Dtls,
     Rtp,
     Rtcp,
 }
 
-fn demultiplex(datagram: &[u8]) -> Result<Protocol, Discard> {
+pub(super) fn demultiplex(datagram: &[u8]) -> Result<Protocol, Discard> {
     match (datagram.first(), datagram.get(1)) {
         (Some(0..=3), _) => Ok(Protocol::Stun),
         (Some(20..=63), _) => Ok(Protocol::Dtls),
@@ -260,11 +260,18 @@ impl Shard {
         Ok(())
     }
 
-    fn take_rtp(&mut self, now: Time, slot: usize, datagram: &mut [u8]) -> Result<(), Discard> {
+    pub(super) fn take_rtp(
+        &mut self,
+        now: Time,
+        slot: usize,
+        datagram: &mut [u8],
+    ) -> Result<(), Discard> {
         let view = rtp::View::parse(datagram)?;
         let session = self.sessions.get_mut(slot).ok_or(Discard::UnknownSession)?;
         let association = session.association.as_deref_mut().ok_or(Discard::UnknownSession)?;
-        let Some(opener) = association.opener.as_mut() else { return association.hold(datagram) };
+        let Some(opener) = association.opener.as_mut() else {
+            return self.keep_early(slot, datagram);
+        };
         let wire_len = datagram.len();
         let opened = opener.open_rtp(datagram, view.header_len, view.ssrc, view.sequence)?;
         let taken = match &mut association.part {
@@ -279,10 +286,17 @@ impl Shard {
         taken
     }
 
-    fn take_rtcp(&mut self, now: Time, slot: usize, datagram: &mut [u8]) -> Result<(), Discard> {
+    pub(super) fn take_rtcp(
+        &mut self,
+        now: Time,
+        slot: usize,
+        datagram: &mut [u8],
+    ) -> Result<(), Discard> {
         let session = self.sessions.get_mut(slot).ok_or(Discard::UnknownSession)?;
         let association = session.association.as_deref_mut().ok_or(Discard::UnknownSession)?;
-        let Some(opener) = association.opener.as_mut() else { return association.hold(datagram) };
+        let Some(opener) = association.opener.as_mut() else {
+            return self.keep_early(slot, datagram);
+        };
         let len = opener.open_rtcp(datagram)?;
         self.heard_srtp(now, slot);
         let items = rtcp::parse(datagram.get(..len).unwrap_or(&[]))?;

@@ -198,9 +198,18 @@ pub(super) fn poll_rtcp(source: &mut Source, now: Time, out: &mut Vec<u8>) -> bo
     }
     let feedback = &source.feedback;
     let asking = |track: &&mut Track| track.keyframe_request || !track.nacks.is_empty();
-    if let Some(track) = source.tracks.iter_mut().find(asking) {
-        write_wants(track, &mut feedback.open(track.config.feedback_ssrc, out));
-        return true;
+    let begun = out.len();
+    while let Some(track) = source.tracks.iter_mut().find(asking) {
+        if track.config.reduced_size {
+            write_want(track, &mut Writer::new(out));
+        } else {
+            let mut writer = feedback.open(track.config.feedback_ssrc, out);
+            while write_want(track, &mut writer) {}
+        }
+        // What is wanted may be of an encoding that is not known any more.
+        if out.len() > begun {
+            return true;
+        }
     }
     match &mut source.arrivals {
         Some(arrivals) if arrivals.is_ready() => {
@@ -262,28 +271,30 @@ fn write_report(source: &mut Source, now: Time, out: &mut Vec<u8>) {
     }
 }
 
-/// A keyframe request and NACKs of one track.
-fn write_wants(track: &mut Track, writer: &mut Writer<'_>) {
+/// A keyframe request or NACKs of one track; true after the former, for NACKs may follow. Where a
+/// report need not come first, each is a datagram by itself (RFC 5506 §3.4): FFmpeg 8.1 sees no NACK
+/// that has anything before or behind it.
+fn write_want(track: &mut Track, writer: &mut Writer<'_>) -> bool {
     let sender = track.config.feedback_ssrc;
     let ssrc = |encoding: Option<usize>| {
         encoding.and_then(|at| track.encodings.get(at)).map(|encoding| encoding.ssrc)
     };
     let (forwarded, wanted) = (ssrc(track.layers.forwarded()), ssrc(track.layers.wanted()));
-    if std::mem::take(&mut track.keyframe_request)
-        && let Some(media) = wanted
-    {
+    if std::mem::take(&mut track.keyframe_request) {
         // FIR is for conferences with mixers (RFC 5104 §4.3.1); PLI where both were negotiated.
-        if track.config.pli {
-            writer.pli(sender, media);
-        } else {
-            writer.fir(sender, media, track.fir_sequence);
-        }
+        match wanted {
+            Some(media) if track.config.pli => writer.pli(sender, media),
+            Some(media) => writer.fir(sender, media, track.fir_sequence),
+            None => writer,
+        };
+        return true;
     }
     let count = track.nacks.len().min(MAX_NACKS);
     let nacks: ArrayVec<u16, MAX_NACKS> = track.nacks.drain(..count).collect();
     if let Some(media) = forwarded {
         writer.nack(sender, media, &nacks);
     }
+    false
 }
 
 fn report_block(encoding: &mut Encoding, now: Time) -> Option<ReportBlock> {

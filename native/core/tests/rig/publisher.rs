@@ -105,6 +105,7 @@ impl Publisher {
             nack: true,
             pli: true,
             fir: true,
+            reduced_size: kind == Kind::Video,
             transport_cc: false,
             remb: false,
             parameter_sets: Vec::new(),

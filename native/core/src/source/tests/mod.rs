@@ -75,6 +75,7 @@ pub(super) fn video() -> PublishTrack {
         nack: true,
         pli: true,
         fir: true,
+        reduced_size: false,
         transport_cc: true,
         remb: false,
         parameter_sets: vec![],
