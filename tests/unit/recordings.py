@@ -30,8 +30,11 @@ def make(
     seconds: float = 1.0,
     rate: int = FRAMES_PER_S,
     cover: bool = False,
+    size: tuple[int, int] = (64, 48),
+    tone: bool = False,
 ) -> Path:
-    """A file whose container is named by its suffix; the picture moves, the sound is silence.
+    """A file whose container is named by its suffix; the picture moves, the sound is silence or a
+    tone.
 
     ``cover`` makes the video the picture of a music file.
     """
@@ -41,7 +44,8 @@ def make(
             options = X264 if video_options is None else video_options
             picture = out.add_stream(video, rate=rate, options=options)
             assert isinstance(picture, VideoStream)
-            picture.width, picture.height, picture.pix_fmt = 64, 48, pix_fmt
+            picture.width, picture.height = size
+            picture.pix_fmt = pix_fmt
             picture.time_base = picture.codec_context.time_base = Fraction(1, rate)
             if cover:
                 picture.disposition = Disposition.attached_pic
@@ -53,16 +57,16 @@ def make(
         for stream in streams:
             if isinstance(stream, VideoStream):
                 for number in range(math.ceil(seconds * rate)):
-                    out.mux(stream.encode(_picture(number, rate)))
+                    out.mux(stream.encode(_picture(number, rate, size)))
             else:
                 for number in range(round(seconds * 50)):
-                    out.mux(stream.encode(_silence(number, layout, stream.format.name)))
+                    out.mux(stream.encode(_sound(number, layout, stream.format.name, tone)))
             out.mux(stream.encode(None))
     return path
 
 
-def _picture(number: int, rate: int) -> VideoFrame:
-    frame = VideoFrame(64, 48, "yuv420p")
+def _picture(number: int, rate: int, size: tuple[int, int]) -> VideoFrame:
+    frame = VideoFrame(*size, "yuv420p")
     for plane in frame.planes:
         row = bytes((x * 3 + number * 11) & 0xFF for x in range(plane.line_size))
         plane.update(row * (plane.buffer_size // plane.line_size))
@@ -70,9 +74,12 @@ def _picture(number: int, rate: int) -> VideoFrame:
     return frame
 
 
-def _silence(number: int, layout: str, sample_format: str) -> AudioFrame:
+def _sound(number: int, layout: str, sample_format: str, tone: bool) -> AudioFrame:
     frame = AudioFrame(sample_format, layout, 960)
     for plane in frame.planes:
-        plane.update(bytes(plane.buffer_size))
+        # 500 Hz, whatever the format takes these bytes for: something is heard.
+        wave = b"\x00\x10" * 48 + b"\x00\xf0" * 48
+        wave *= plane.buffer_size // len(wave) + 1
+        plane.update(wave[: plane.buffer_size] if tone else bytes(plane.buffer_size))
     frame.sample_rate, frame.pts, frame.time_base = 48_000, number * 960, Fraction(1, 48_000)
     return frame
