@@ -117,7 +117,6 @@ class _Entry:
     section: tuple[Kind, str]
     """Kind and mid of the m-line that stands for the bundle."""
     deadline: asyncio.TimerHandle
-    claimed: bool = False
     failure: str = ""
 
 
@@ -273,7 +272,7 @@ class Sessions:
         entry = self._entries.get(session)
         if entry is None:
             return
-        entry.claimed = True
+        entry.deadline.cancel()  # the pool has its own
         role: dtls.Role = "client" if entry.transport.our_setup == "active" else "server"
         self._pool.start(session, role, entry.transport.fingerprints)
 
@@ -301,7 +300,6 @@ class Sessions:
         entry = self._entries.get(session)
         if entry is None:
             return
-        entry.deadline.cancel()
         self._engine.submit(
             InstallKeys(
                 session,
@@ -357,7 +355,7 @@ class Sessions:
     def _too_late(self, session: SessionId) -> None:
         entry = self._entries.get(session)
         if entry is not None:
-            self._end(entry, "handshake" if entry.claimed else "never_connected")
+            self._end(entry, "never_connected")
 
     def _end(self, entry: _Entry, reason: CloseReason) -> None:
         """What it would say at the end goes first."""

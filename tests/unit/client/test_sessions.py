@@ -272,9 +272,13 @@ async def test_the_handshake_takes_too_long() -> None:
         session = await w.watch()
         w.claim(session)
         w.timers.expire()
+        assert w.removed() == [], "from now on the pool has an eye on it"
+        w.pool.on_failed(session.id, "timeout")
         assert w.removed() == ["handshake"]
         w.close(session, "handshake")
-        assert (await failed(session, w)).reason == "handshake"
+        error = await failed(session, w)
+        assert error.reason == "handshake"
+        assert "timeout" in str(error)
 
 
 async def test_a_wrong_fingerprint() -> None:
