@@ -87,7 +87,7 @@ def _run(loaded: Loaded, ready_file: Path | None, *, demo: bool) -> int:
 
 Url = Annotated[str, typer.Argument(metavar="URL", help="The server's WHIP or WHEP address.")]
 Duration = Annotated[
-    float | None, typer.Option("--duration", metavar="SECONDS", help="End after so long.")
+    float | None, typer.Option("--duration", metavar="SECONDS", min=0, help="End after so long.")
 ]
 Token = Annotated[
     str | None,
@@ -107,7 +107,9 @@ Insecure = Annotated[
 ]
 Patience = Annotated[
     float,
-    typer.Option("--patience", metavar="SECONDS", help="Wait so long for a stream to begin."),
+    typer.Option(
+        "--patience", metavar="SECONDS", min=0, help="Wait so long for a stream to begin."
+    ),
 ]
 
 

@@ -129,8 +129,11 @@ async def _demo(
     """Publishes the demo to this server as any other WHIP client would, until it is left or until
     somebody else takes the stream."""
     token = config.auth.publish_token.get_secret_value() or None
-    # Whatever its certificate says: it is our own server, at the address where it listens.
-    target = client.Target(f"{http_url}/whip/{DEMO_STREAM}", token=token, insecure=True)
+    # Whatever its certificate says: it is our own server, at the address where it listens. Where
+    # http.public_url puts the session is another matter, and need not be reached from here.
+    target = client.Target(
+        f"{http_url}/whip/{DEMO_STREAM}", token=token, insecure=True, leave_limit_s=STOP_LIMIT_S / 4
+    )
     # And whatever addresses it advertises: those are for others.
     near = [(_reached_by(ipaddress.ip_address(address)), port) for address, port in media]
     async with client.open_rooms(config, target, connections=2) as rooms:

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import aiohttp
 
-from pyforward.client.exchange import trust
+from pyforward.client.exchange import trust, where
+from pyforward.client.home import endpoint
 from pyforward.client.sessions import Sessions
-from pyforward.client.signalling import Signalling
+from pyforward.client.signalling import LEAVE_LIMIT_S, Signalling
 from pyforward.config import Config
 from pyforward.dtls import Certificate
 from pyforward.engine import Engine
@@ -21,7 +22,7 @@ from pyforward.engine import Engine
 @dataclass(frozen=True, slots=True)
 class Target:
     """A server, and how it is asked. ``patience_s`` is how long one that asks to come again later
-    is waited for."""
+    is waited for, ``leave_limit_s`` how long one that says nothing is at the end."""
 
     url: str
     token: str | None = field(default=None, repr=False)
@@ -29,6 +30,14 @@ class Target:
     ca_file: Path | None = None
     insecure: bool = False
     patience_s: float = 30.0
+    leave_limit_s: float = LEAVE_LIMIT_S
+
+    @property
+    def place(self) -> str:
+        """The server alone, because paths and queries are often secrets. Raises ConfigError for
+        what is no address."""
+        url, _ = endpoint(self.url, self.token, self.headers)
+        return where(url)
 
 
 @dataclass(slots=True)
@@ -58,6 +67,7 @@ async def open_rooms(config: Config, target: Target, connections: int) -> AsyncI
                 headers=target.headers,
                 ssl=trust(target.ca_file, insecure=target.insecure),
                 patience_s=target.patience_s,
+                leave_limit_s=target.leave_limit_s,
             )
         )
         rooms.push_async_callback(sessions.close)

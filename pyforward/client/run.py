@@ -21,8 +21,9 @@ from pyforward.config import Config
 from pyforward.media import pacer
 from pyforward.media.source import Burst, Source
 
-STOP_LIMIT_S = 10.0
-"""From the first signal to the end of the process: every session is ended at its server, too."""
+STOP_LIMIT_S = 15.0
+"""From the first signal to the end of the process: more than sessions take to be ended at a server
+that hangs, and joins on their way after them."""
 
 LOOK_EVERY_S = 1.0
 
@@ -44,7 +45,7 @@ def watch(
     say: Say,
 ) -> int:
     """Watches until a signal, the duration after the last join, or the end of every viewer. The
-    exit code is 0 when all of them joined and received something."""
+    exit code is 0 when all of them joined and received something, and nobody was lost."""
 
     async def run(stop: asyncio.Event) -> int:
         async with open_rooms(config, target, connections=count) as rooms:
@@ -53,14 +54,13 @@ def watch(
                 return rooms.sessions.watch(rooms.signalling, target.url)
 
             crowd = Crowd(rooms.sessions, count, join)
-            with Screen(target.url, quiet=as_json) as screen:
+            with Screen(target.place, quiet=as_json) as screen:
                 await _watch(crowd, screen, stop, duration_s)
             await crowd.look()
             figures = crowd.figures()
             await crowd.leave()
         say(json.dumps(figures.to_json(), indent=2) if as_json else told(figures, crowd.viewers))
-        everybody = figures.joined == figures.viewers and not figures.failed
-        return 0 if everybody and figures.first_packet_ms is not None else 1
+        return 0 if crowd.is_well else 1
 
     return _run(config, run)
 
@@ -75,7 +75,7 @@ def publish(
     say: Say,
 ) -> int:
     """Publishes until a signal, the duration, or the end of the source. The exit code is 1 when the
-    session ended before."""
+    session ended before, or never began."""
 
     def pace(bursts: Iterator[Burst]) -> Iterator[Burst]:
         return pacer.bursty(bursts) if bursty else pacer.paced(bursts, source.video_bits_per_s)
@@ -85,9 +85,10 @@ def publish(
             publication = Publication(rooms.sessions, source, pace=pace)
             joining = asyncio.ensure_future(publication.begin(rooms.signalling, target.url))
             if not await _unless_stopped(joining, stop):
-                return 0
+                say("pyforward: stopped before anything was published.", err=True)
+                return 1
             session = joining.result()
-            say(f"pyforward: publishing to {target.url}; Ctrl-C stops it", err=True)
+            say(f"pyforward: publishing to {target.place}; Ctrl-C stops it", err=True)
             over = asyncio.ensure_future(publication.wait())
             finished = await _unless_stopped(over, stop, duration_s)
             report = await publication.report()
@@ -147,7 +148,7 @@ async def _watch(
             await crowd.look()
             screen.show(crowd.figures())
     finally:
-        gathering.cancel()
+        await _given_up(gathering)
 
 
 async def _unless_stopped(
@@ -162,6 +163,15 @@ async def _unless_stopped(
     finally:
         stopped.cancel()
     if not work.done():
-        work.cancel()
+        await _given_up(work)
         return False
     return True
+
+
+async def _given_up(work: asyncio.Future[Any]) -> None:
+    """Cancelled, and come to its end: a join in its middle has then asked for its session to be
+    deleted, while there is still somebody to do it. What had failed before is not raised."""
+    work.cancel()
+    await asyncio.wait([work])
+    if not work.cancelled():
+        work.exception()

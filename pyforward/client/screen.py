@@ -9,6 +9,7 @@ from types import TracebackType
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 from pyforward.client.watching import Figures, TrackFigures, Viewer
 from pyforward.commands import SessionReport
@@ -17,9 +18,9 @@ from pyforward.commands import SessionReport
 class Screen:
     """A table that is drawn anew with each :meth:`show`, on stderr and on terminals alone."""
 
-    def __init__(self, url: str, *, quiet: bool) -> None:
-        self._url = url
-        console = Console(stderr=True)
+    def __init__(self, place: str, *, quiet: bool, console: Console | None = None) -> None:
+        self._place = place
+        console = console if console is not None else Console(stderr=True)
         self._live = Live(console=console, auto_refresh=False, transient=True)
         self._on = not quiet and console.is_terminal
         self._before: tuple[float, dict[str, int]] | None = None
@@ -46,7 +47,7 @@ class Screen:
         sums: dict[str, int] = {track.codec: track.bytes for track in figures.tracks}
         since, before = self._before or (now, sums)
         self._before = (now, sums)
-        self._live.update(_table(self._url, figures, before, now - since), refresh=True)
+        self._live.update(_table(self._place, figures, before, now - since), refresh=True)
 
 
 def told(figures: Figures, viewers: Sequence[Viewer]) -> str:
@@ -80,11 +81,12 @@ def sent(report: SessionReport) -> str:
 # Private -----------------------------------------------------------------------------------------
 
 
-def _table(url: str, figures: Figures, before: dict[str, int], passed_s: float) -> Table:
+def _table(place: str, figures: Figures, before: dict[str, int], passed_s: float) -> Table:
     failed = sum(figures.failed.values())
     ended = sum(figures.ended.values())
     title = f"{figures.joined} of {figures.viewers} joined, {failed} failed, {ended} ended"
-    table = Table(title=f"{url}: {title}", title_justify="left")
+    # As a Text, because in a string the brackets of an IPv6 address would be markup.
+    table = Table(title=Text(f"{place}: {title}"), title_justify="left")
     for column in ("track", "bitrate", "packets", "repaired", "lost", "jitter", "keyframes"):
         table.add_column(column, justify="left" if column == "track" else "right")
     for track in figures.tracks:

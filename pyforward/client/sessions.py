@@ -88,8 +88,8 @@ class Session:
     """One session. ``connected`` has the SRTP profile once media may flow, or
     :class:`~pyforward.errors.SessionFailed`; ``closed`` has the reason once it is over.
 
-    ``begun_s`` is when its offer was posted and ``added_s`` when the engine heard of it, by the
-    loop's clock: reports count from the latter.
+    ``begun_s`` is when the offer that was taken was posted and ``added_s`` when the engine heard of
+    it, by the loop's clock: reports count from the latter.
     """
 
     def __init__(self, session: SessionId, begun_s: float) -> None:
@@ -119,7 +119,6 @@ class _Entry:
     section: tuple[Kind, str]
     """Kind and mid of the m-line that stands for the bundle."""
     deadline: asyncio.TimerHandle
-    claimed: bool = False
     failure: str = ""
 
 
@@ -153,13 +152,12 @@ class Sessions:
         :meth:`~pyforward.client.Signalling.join` does."""
         local = self._local_transport()
         offer = sdp.offer_watch(local, audio=audio, video=video)
-        begun_s = self._loop.time()
         resource = await signalling.join(url, offer.text)
         async with _deleted_if_useless(resource):
             accepted = sdp.accept_watch(offer, resource.answer)
             candidates = _candidates(accepted.transport)
         media = Publish(NOWHERE, accepted.tracks)
-        return self._begin(begun_s, resource, local, accepted.transport, candidates, media)
+        return self._begin(resource, local, accepted.transport, candidates, media)
 
     async def publish(
         self,
@@ -175,14 +173,13 @@ class Sessions:
         BadAnswer when the server takes only a part of the tracks."""
         local = self._local_transport()
         offer = sdp.offer_publish(local, live, msid_stream="pyforward")
-        begun_s = self._loop.time()
         resource = await signalling.join(url, offer.text)
         async with _deleted_if_useless(resource):
             accepted = sdp.accept_publish(offer, resource.answer)
             _check_whole(live, [track.kind for track in accepted.tracks])
             candidates = _candidates(accepted.transport, also)
         media = Subscribe(stream, accepted.tracks, accepted.cname)
-        return self._begin(begun_s, resource, local, accepted.transport, candidates, media)
+        return self._begin(resource, local, accepted.transport, candidates, media)
 
     def add_film(self, stream: StreamId, tracks: Sequence[PublishTrack]) -> SessionId:
         """A stream of this process, whose packets come by :meth:`play`; sessions may publish it."""
@@ -280,7 +277,7 @@ class Sessions:
         entry = self._entries.get(session)
         if entry is None:
             return
-        entry.claimed = True
+        entry.deadline.cancel()  # the pool has its own
         role: dtls.Role = "client" if entry.transport.our_setup == "active" else "server"
         self._pool.start(session, role, entry.transport.fingerprints)
 
@@ -291,7 +288,7 @@ class Sessions:
             return
         session = entry.session
         entry.deadline.cancel()
-        _log.info("session_closed", session=format_session(session.id), reason=event.reason)
+        _log.debug("session_closed", session=format_session(session.id), reason=event.reason)
         session.closed.set_result(event.reason)
         if not session.connected.done():
             session.connected.set_exception(SessionFailed(event.reason, entry.failure))
@@ -308,7 +305,6 @@ class Sessions:
         entry = self._entries.get(session)
         if entry is None:
             return
-        entry.deadline.cancel()
         self._engine.submit(
             InstallKeys(
                 session,
@@ -338,14 +334,13 @@ class Sessions:
 
     def _begin(
         self,
-        begun_s: float,
         resource: Resource,
         local: sdp.LocalTransport,
         transport: sdp.PeerTransport,
         candidates: tuple[RemoteCandidate, ...],
         media: Publish | Subscribe,
     ) -> Session:
-        session = Session(new_session_id(), begun_s)
+        session = Session(new_session_id(), resource.posted_s)
         session.added_s = self._loop.time()
         deadline = self._loop.call_later(
             self._config.ice.connect_timeout_s, self._too_late, session.id
@@ -365,7 +360,7 @@ class Sessions:
     def _too_late(self, session: SessionId) -> None:
         entry = self._entries.get(session)
         if entry is not None:
-            self._end(entry, "handshake" if entry.claimed else "never_connected")
+            self._end(entry, "never_connected")
 
     def _end(self, entry: _Entry, reason: CloseReason) -> None:
         """What it would say at the end goes first."""

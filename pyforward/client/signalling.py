@@ -30,7 +30,9 @@ FRAGMENT_TYPE: Final = "application/trickle-ice-sdpfrag"
 MAX_REDIRECTS: Final = 5
 TIME_LIMIT_S: Final = 20.0
 """Of one POST or PATCH: a server that gathers candidates first takes seconds."""
-DELETE_TIME_LIMIT_S: Final = 5.0
+LEAVE_LIMIT_S: Final = 5.0
+"""Of one DELETE, and of the end of a whole signalling: a server that hangs holds up nobody's
+leaving."""
 LEAST_WAIT_S: Final = 0.5
 JITTER: Final = 0.25
 """Waits are prolonged by up to this part, so that those sent away together do not return so."""
@@ -51,18 +53,21 @@ class Signalling:
         ssl: Trust = True,
         patience_s: float = 0.0,
         time_limit_s: float = TIME_LIMIT_S,
+        leave_limit_s: float = LEAVE_LIMIT_S,
         rng: random.Random | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
         """``token`` is a bearer token. It and ``headers`` go to the origin that is joined and to no
         other. ``patience_s`` is how long a join may wait in all for a server that asks to come
-        again later; ``time_limit_s`` bounds each request."""
+        again later; ``time_limit_s`` bounds each POST and PATCH, ``leave_limit_s`` each DELETE and
+        :meth:`close`."""
         self._exchange = Exchange(http, ssl)
         self._token = token
         self._headers = dict(headers or {})
         self._patience_s = patience_s
         self._time_limit_s = time_limit_s
+        self._leave_limit_s = leave_limit_s
         self._rng = rng if rng is not None else random.Random()
         self._clock = clock
         self._sleep = sleep
@@ -80,9 +85,15 @@ class Signalling:
         await self.close()
 
     async def close(self) -> None:
-        """Waits for joins that were given up, and for what is being deleted: bounded, because each
-        request is."""
-        while self._leaving:
+        """Waits for joins that were given up, and for what is being deleted; what takes longer than
+        the limit is left to the server's own patience."""
+        try:
+            async with asyncio.timeout(self._leave_limit_s):
+                while self._leaving:
+                    await asyncio.wait(set(self._leaving))
+        except TimeoutError:
+            for task in self._leaving:
+                task.cancel()
             await asyncio.wait(set(self._leaving))
 
     async def join(self, url: str, offer_text: str) -> Resource:
@@ -119,6 +130,7 @@ class Signalling:
     async def _attempt(self, url: URL, home: Home, offer_text: str) -> Resource | Reply:
         """One POST. A 201 is a resource from here on: used, or deleted."""
         headers = {**home.headers_for(url), "Content-Type": SDP_TYPE}
+        posted_s = asyncio.get_running_loop().time()
         reply = await self._exchange.ask(
             "POST", url, headers, offer_text, time_limit_s=self._time_limit_s
         )
@@ -131,7 +143,7 @@ class Signalling:
                 "so it could never be ended."
             )
         answer, trouble = _answer(reply)
-        resource = Resource(self, home, location, answer, _etag(reply))
+        resource = Resource(self, home, location, answer, _etag(reply), posted_s)
         if trouble:
             await resource.delete()
             raise BadAnswer(f"The answer of {reply.where} {trouble}.")
@@ -175,14 +187,22 @@ class Signalling:
 
 class Resource:
     """A session on the server. ``answer`` is the text of its answer, unjudged; ``etag`` its present
-    entity tag, if it has one. The URL is a capability and is never shown."""
+    entity tag, if it has one; ``posted_s`` when the offer that it answers was sent, by the loop's
+    clock. The URL is a capability and is never shown."""
 
     def __init__(
-        self, signalling: Signalling, home: Home, url: URL, answer: str, etag: str | None
+        self,
+        signalling: Signalling,
+        home: Home,
+        url: URL,
+        answer: str,
+        etag: str | None,
+        posted_s: float,
     ) -> None:
         self.url = url
         self.answer = answer
         self.etag = etag
+        self.posted_s = posted_s
         self._signalling = signalling
         self._home = home
         self._deletion: asyncio.Task[bool] | None = None
@@ -217,7 +237,7 @@ class Resource:
                 "DELETE",
                 self.url,
                 self._home.headers_for(self.url),
-                time_limit_s=DELETE_TIME_LIMIT_S,
+                time_limit_s=self._signalling._leave_limit_s,
             )
         except RemoteError:
             return False

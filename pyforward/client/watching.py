@@ -39,6 +39,21 @@ class Viewer:
         """Media may flow, or might."""
         return self.profile is not None
 
+    @property
+    def has_received(self) -> bool:
+        """By the last report."""
+        tracks = self.report.tracks if self.report is not None else ()
+        return any(track.packets_received for track in tracks)
+
+    @property
+    def is_lost(self) -> bool:
+        """The session is over, and neither side had said so to the other."""
+        return (
+            self.session is not None
+            and self.session.is_over
+            and self.session.closed.result() not in ("bye", "deleted")
+        )
+
     def since_post_ms(self, engine_ms: float | None) -> float | None:
         """A time that the engine counts from its hearing of the session, counted from the POST."""
         if engine_ms is None or self.session is None:
@@ -100,7 +115,14 @@ class Crowd:
             async with places:
                 await self._one(viewer)
 
-        await asyncio.gather(*(one(viewer) for viewer in self.viewers))
+        joins = [asyncio.create_task(one(viewer)) for viewer in self.viewers]
+        try:
+            await asyncio.gather(*joins)
+        finally:
+            # What goes wrong for one of them in an unforeseen way ends the others' joins, too.
+            for join in joins:
+                join.cancel()
+            await asyncio.wait(joins)
 
     async def look(self) -> None:
         """Takes the figures of all who are there."""
@@ -120,6 +142,14 @@ class Crowd:
         """Nobody is left of those who joined, and nobody is on the way."""
         return all(
             viewer.failed or (viewer.session is not None and viewer.session.is_over)
+            for viewer in self.viewers
+        )
+
+    @property
+    def is_well(self) -> bool:
+        """Everybody joined and received something, and who is gone was told so."""
+        return all(
+            viewer.has_joined and viewer.has_received and not viewer.is_lost
             for viewer in self.viewers
         )
 

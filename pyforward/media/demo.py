@@ -1,7 +1,7 @@
 """The demo: a recording of 20 s, looped for ever as one unbroken stream.
 
 A pure generator: it says what is due when and never waits, sends or reads a clock. Who plays it is
-``pyforward.control.demo``. The recording comes from ``scripts/make_demo.py``.
+``pyforward.client.playing``. The recording comes from ``scripts/make_demo.py``.
 """
 
 from __future__ import annotations

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import pyforward
 from pyforward import cli
-from pyforward.config import settings
+from pyforward.client import Target
+from pyforward.config import Config, settings
+from pyforward.media import Demo
 
 
 @pytest.fixture(autouse=True)
@@ -101,3 +104,86 @@ def test_configuration_errors_exit_with_2(
 
 def test_usage_errors_exit_with_2() -> None:
     assert run("frobnicate") == 2
+
+
+# watch and publish --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """What the command line makes of its arguments; nothing is run."""
+    given: dict[str, Any] = {}
+
+    def fake(config: Config, target: Target, *source: object, **options: object) -> int:
+        given.update(options, config=config, target=target, source=source)
+        return 0
+
+    monkeypatch.setattr("pyforward.client.run.watch", fake)
+    monkeypatch.setattr("pyforward.client.run.publish", fake)
+    monkeypatch.delenv("PYFORWARD_TOKEN", raising=False)
+    return given
+
+
+def test_watch_by_default(asked: dict[str, Any]) -> None:
+    assert run("watch", "http://h/whep/x") == 0
+    assert asked["target"] == Target("http://h/whep/x")
+    assert (asked["count"], asked["duration_s"], asked["as_json"]) == (1, None, False)
+
+
+def test_every_option_of_a_server(
+    asked: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = ["--token=t", "--header=X-One: 1", "--header", "X-Two:a: b", "--insecure"]
+    options += [f"--ca-file={tmp_path}", "--patience=2.5", "--duration=3"]
+    target = Target("http://h/x", "t", {"X-One": "1", "X-Two": "a: b"}, tmp_path, True, 2.5)
+    assert run("watch", "http://h/x", "--count=7", "--json", *options) == 0
+    assert asked["target"] == target
+    assert (asked["count"], asked["duration_s"], asked["as_json"]) == (7, 3.0, True)
+    assert run("publish", "test", "http://h/x", "--bursty", *options) == 0
+    assert asked["target"] == target
+    assert (asked["bursty"], asked["duration_s"]) == (True, 3.0)
+    assert isinstance(asked["source"][0], Demo)
+    monkeypatch.setenv("PYFORWARD_TOKEN", "from the environment")
+    assert run("watch", "http://h/x") == 0
+    assert asked["target"].token == "from the environment"
+
+
+def test_settings_that_mean_something_to_a_client(asked: dict[str, Any]) -> None:
+    assert run("watch", "http://h/x", "--ice-connect-timeout-s=2", "--no-engine-gso") == 0
+    assert asked["config"].ice.connect_timeout_s == 2
+    assert not asked["config"].engine.gso
+    assert run("watch", "http://h/x", "--http-bind=127.0.0.1:0") == 2
+
+
+@pytest.mark.parametrize("header", ["nonsense", ": value", "", "  : x"])
+def test_a_header_that_is_none(
+    header: str, asked: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("watch", "http://h/x", f"--header={header}") == 2
+    assert "write it as 'Name: value'" in capsys.readouterr().err
+    assert not asked
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("watch",),
+        ("publish", "test"),
+        ("watch", "http://h/x", "--count=0"),
+        ("watch", "http://h/x", "--duration=-1"),
+        ("watch", "http://h/x", "--patience=-1"),
+        ("watch", "http://h/x", "--count=many"),
+    ],
+)
+def test_arguments_that_are_none(arguments: tuple[str, ...], asked: dict[str, Any]) -> None:
+    assert run(*arguments) == 2
+    assert not asked
+
+
+def test_a_file_that_is_not_there(
+    asked: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    missing = tmp_path / "film.mp4"
+    assert run("publish", str(missing), "http://h/x") == 2
+    assert capsys.readouterr().err == f"pyforward: There is no file {missing}.\n"
+    assert not asked

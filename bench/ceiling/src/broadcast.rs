@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use pyforward_core::egress::{Message, Outcome, Transmit};
-use pyforward_core::path::Path;
+use pyforward_core::path::{Path, SocketId};
 use pyforward_core::srtp::{KeyMaterial, Profile, Sealer};
 use pyforward_io::clock::Clock;
 use pyforward_io::gso::Sender;
@@ -163,7 +163,7 @@ impl Viewer {
         let master = KeyMaterial::new(profile, key, salt).map_err(|error| error.to_string())?;
         Ok(Viewer {
             sealer: Sealer::new(profile, &master),
-            path: Path { local, remote },
+            path: Path { socket: SocketId::SHARED, local, remote },
             ssrc: 0x1000_0000 | number,
             index: u64::from(number % 0x8000),
             timestamp: number,

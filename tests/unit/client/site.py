@@ -94,6 +94,7 @@ async def client(
     headers: dict[str, str] | None = None,
     patience_s: float = 60.0,
     time_limit_s: float = 20.0,
+    leave_limit_s: float = 5.0,
     ssl: Trust = True,
 ) -> AsyncIterator[Signalling]:
     time = time or Time()
@@ -106,6 +107,7 @@ async def client(
             ssl=ssl,
             patience_s=patience_s,
             time_limit_s=time_limit_s,
+            leave_limit_s=leave_limit_s,
             rng=random.Random(1),
             clock=time,
             sleep=time.sleep,

@@ -97,10 +97,9 @@ async def test_deleting_at_a_server_that_is_gone() -> None:
         assert not await resource.delete()
 
 
-async def test_deleting_at_a_server_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pyforward.client.signalling.DELETE_TIME_LIMIT_S", 0.05)
+async def test_deleting_at_a_server_that_hangs() -> None:
     held, _, released = _held(status(200))
-    async with serving(created(), held) as site, client() as signalling:
+    async with serving(created(), held) as site, client(leave_limit_s=0.05) as signalling:
         resource = await signalling.join(site.url("/whip/show"), OFFER)
         assert not await resource.delete()
         released.set()
@@ -150,6 +149,17 @@ async def test_a_session_behind_a_redirect_too() -> None:
             await _give_up(site, joining, asked)
             released.set()
         assert [item.path for item in site.requests("DELETE")] == ["/s/1"]
+
+
+async def test_a_server_that_never_answers_does_not_hold_up_who_gives_up() -> None:
+    held, asked, released = _held(created("/s/1"))
+    async with serving(held) as site:
+        async with client(leave_limit_s=0.05) as signalling:
+            joining = asyncio.create_task(signalling.join(site.url("/whip/show"), OFFER))
+            await _give_up(site, joining, asked)
+        assert not released.is_set()
+        released.set()
+    assert [item.method for item in site.seen] == ["POST"]
 
 
 @pytest.mark.parametrize(
