@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import heapq
 import math
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 from av.audio.frame import AudioFrame
@@ -12,6 +15,8 @@ from av.audio.stream import AudioStream
 from av.stream import Disposition
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
+
+Timed = tuple[float, VideoStream | AudioStream, Any]
 
 FRAMES_PER_S = 30
 X264 = {"preset": "ultrafast", "profile": "baseline", "bf": "0", "g": "15"}
@@ -59,14 +64,24 @@ def make(
             sound = out.add_stream(audio, rate=48_000, layout=layout)
             assert isinstance(sound, AudioStream)
             streams.append(sound)
+
+        def pictures(stream: VideoStream) -> Iterator[Timed]:
+            for number in range(math.ceil(seconds * rate)):
+                yield number / rate, stream, _picture(number, rate, size)
+
+        def sounds(stream: AudioStream) -> Iterator[Timed]:
+            for number in range(round(seconds * 50)):
+                frame = _sound(number, layout, stream.format.name, tone=tone)
+                yield number / 50, stream, frame
+
+        # In the order of time, for a player reads a file from front to back.
+        each = [
+            pictures(stream) if isinstance(stream, VideoStream) else sounds(stream)
+            for stream in streams
+        ]
+        for _, stream, frame in heapq.merge(*each, key=lambda one: one[0]):
+            out.mux(stream.encode(frame))
         for stream in streams:
-            if isinstance(stream, VideoStream):
-                for number in range(math.ceil(seconds * rate)):
-                    out.mux(stream.encode(_picture(number, rate, size)))
-            else:
-                for number in range(round(seconds * 50)):
-                    frame = _sound(number, layout, stream.format.name, tone=tone)
-                    out.mux(stream.encode(frame))
             out.mux(stream.encode(None))
     return path
 
