@@ -115,7 +115,7 @@ def _from_environment(environment: Mapping[str, str], problems: list[str]) -> di
 
 # Lines of a TOML file ----------------------------------------------------------------------------
 
-_HEADER = re.compile(r"^\s*\[\s*([^\[\]]+?)\s*\]")
+_HEADER = re.compile(r"^\s*\[\[?\s*([^\[\]]+?)\s*\]")
 _KEY = re.compile(
     r"""^\s*((?:[\w-]+|"[^"]*"|'[^']*')(?:\s*\.\s*(?:[\w-]+|"[^"]*"|'[^']*'))*)\s*="""
 )
@@ -131,13 +131,14 @@ def _lines(text: str) -> dict[str, int]:
     section = ""
     for number, line in enumerate(text.splitlines(), start=1):
         if header := _HEADER.match(line):
-            section = _plain(header[1])
-            found.setdefault(section, number)
+            name = section = _plain(header[1])
         elif key := _KEY.match(line):
-            name = _plain(key[1])
-            full = f"{section}.{name}" if section else name
-            found.setdefault(full, number)
-            found.setdefault(full.partition(".")[0], number)
+            name = f"{section}.{_plain(key[1])}" if section else _plain(key[1])
+        else:
+            continue
+        # Whatever makes a table, such as a header below it, says where that is.
+        for end in (match.start() for match in re.finditer(r"\.|$", name)):
+            found.setdefault(name[:end], number)
     return found
 
 

@@ -100,6 +100,26 @@ class TestErrorsNameTheirOrigin:
         assert f"{file}:2: media.port = -1" in text
         assert f"{file}:3: log.level = 'loud'" in text
 
+    @pytest.mark.parametrize(
+        ("text", "line", "name"),
+        [
+            ("\n[[medai]]\nport = 1\n", 2, "medai"),
+            ("\n[[media]]\nport = 1\n", 2, "media"),
+            ("\n[medai.port]\nlow = 1\n", 2, "medai"),
+            ("[media]\n\n[media.port]\nlow = 1\n", 3, "media.port"),
+            ("[media]\n\nport.low = 1\n", 3, "media.port"),
+            ("[media]\n\nprot.low = 1\n", 3, "media.prot"),
+            ('[ "media" ]\n\n"port" = "x"\n', 3, "media.port"),
+        ],
+    )
+    def test_tables_where_none_belong_have_lines(
+        self, text: str, line: int, name: str, tmp_path: Path
+    ) -> None:
+        file = written(tmp_path, text)
+        told = refused(file=file)
+        assert told.startswith(f"{file}:{line}: ")
+        assert name in told
+
     def test_broken_toml_with_line(self, tmp_path: Path) -> None:
         file = written(tmp_path, "[http]\nbind = \n")
         assert refused(file=file).startswith(f"{file}:2: ")

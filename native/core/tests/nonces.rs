@@ -173,6 +173,7 @@ fn a_viewer_rolls_over_under_loss() {
         assert!(*last > 1 << 16, "its numbers went around: {last}");
     }
     assert!(story.rig.viewers.values().any(|viewer| viewer.repaired > 100));
+    assert!(story.rig.compounds() > 10, "reports were held as well");
 }
 
 #[test]
@@ -187,4 +188,14 @@ fn the_rig_sees_a_broken_nonce() {
     let to = viewer.ice.address;
     story.rig.hold_against_nonce(to, &datagram);
     assert_eq!(story.rig.broken.len(), 1);
+    // And the same of SRTCP.
+    let mut compound = vec![0x80, 201, 0, 1, 0, 0, 0, 9];
+    compound.extend([0; 16]);
+    compound.extend(0x8000_0007u32.to_be_bytes());
+    story.rig.hold_against_nonce(to, &compound);
+    story.rig.hold_against_nonce(to, &compound);
+    assert_eq!(story.rig.broken.len(), 1, "the same bytes again are no harm");
+    compound[9] ^= 1;
+    story.rig.hold_against_nonce(to, &compound);
+    assert_eq!(story.rig.broken.len(), 2);
 }

@@ -496,3 +496,61 @@ fn a_thousand_viewers_ask_for_what_the_stream_lacks() {
     let round_trip = Duration::from_millis(20);
     assert!(asked.windows(2).all(|pair| pair[1].0.since(pair[0].0) >= round_trip), "{asked:?}");
 }
+
+/// Asks for the last `count` packets of a viewer's video, at once.
+fn ask_for_the_last(rig: &mut Rig, session: SessionId, port: u16, sealer: &mut Sealer, count: u16) {
+    let media = Viewer::ssrc(session, Kind::Video);
+    let newest = rig.newest(media).unwrap();
+    let numbers: Vec<u16> = (0..count).map(|back| newest.wrapping_sub(back)).collect();
+    for chunk in numbers.chunks(200) {
+        let mut compound = Vec::new();
+        rtcp::Writer::new(&mut compound).nack(Ssrc(1), media, chunk);
+        sealer.seal_rtcp(&mut compound);
+        rig.shards[0].handle_datagram(rig.now, path(port), &mut compound);
+    }
+    rig.settle();
+}
+
+#[test]
+fn retransmissions_have_a_budget_for_each_viewer_and_one_for_all() {
+    const GREEDY: u64 = 30;
+    const ASKED: u16 = 700;
+    let mut rig = live();
+    let greedy = |n: u64| (SessionId(1_000 + n), 5_000 + n as u16);
+    for n in 0..GREEDY {
+        let (session, port) = greedy(n);
+        rig.add_session(session, Viewer::subscription(session, true));
+        take(&mut rig, port, check(session, 1, true));
+        rig.install_keys(session, GCM);
+    }
+    rig.publishers.get_mut(&PUBLISHER).unwrap().frame_packets = (40, 40);
+    rig.run_for(Duration::from_secs(3));
+    let mut sealers: Vec<Sealer> =
+        (0..GREEDY).map(|n| Sealer::new(GCM, &keys(GCM, greedy(n).0, 2))).collect();
+    let sent = |rig: &Rig| rig.counted(Counter::BytesOutRetransmission);
+
+    // One alone: a burst, then what time brings. Each is reckoned a little larger than it is.
+    let ((session, port), before) = (greedy(0), sent(&rig));
+    ask_for_the_last(&mut rig, session, port, &mut sealers[0], ASKED);
+    let burst = sent(&rig) - before;
+    assert!((350_000..=500_000).contains(&burst), "{burst}");
+    let refused = rig.counted(Counter::NacksRefused);
+    assert!(refused > 200, "{refused}");
+    rig.run_for(Duration::from_millis(100));
+    let before = sent(&rig);
+    ask_for_the_last(&mut rig, session, port, &mut sealers[0], ASKED);
+    let more = sent(&rig) - before;
+    assert!((70_000..=101_000).contains(&more), "{more}");
+
+    // All together: less than the sum of what each might have alone.
+    rig.run_for(Duration::from_secs(3));
+    let before = sent(&rig);
+    for n in 0..GREEDY {
+        let (session, port) = greedy(n);
+        ask_for_the_last(&mut rig, session, port, &mut sealers[n as usize], ASKED);
+    }
+    let together = sent(&rig) - before;
+    assert!((7_000_000..=10_000_000).contains(&together), "{together}");
+    // What is not sent again is sent all the same.
+    assert_goes_on(&mut rig);
+}

@@ -70,5 +70,6 @@ async def problem(response: ClientResponse, status: int, code: str) -> dict[str,
     assert body["detail"][0].isupper()
     assert body["detail"].endswith((".", ">"))
     assert response.headers["Access-Control-Allow-Origin"] == "*"
+    assert set(response.headers["Access-Control-Expose-Headers"].split(", ")) == EXPOSED
     assert isinstance(body, dict)
     return body

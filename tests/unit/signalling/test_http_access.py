@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address
+
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
-from pyforward.api import make_app
+from pyforward.api import TokenAuthoriser, make_app
 from pyforward.api.body import SDP_TYPE
 from pyforward.config import Config
 from pyforward.control import AccessRequest, Claims
@@ -141,6 +143,29 @@ async def test_loopback_without_trusted_proxies(
 async def test_loopback_behind_trusted_proxies(headers: dict[str, str], status: int) -> None:
     async with site(http={"trusted_proxies": ["127.0.0.1"]}) as proxied:
         assert (await proxied.client.get("/api/streams", headers=headers)).status == status
+
+
+@pytest.mark.parametrize(
+    ("peer", "allowed"),
+    [
+        ("127.0.0.1", True),
+        ("127.9.9.9", True),
+        ("::1", True),
+        ("192.0.2.7", False),
+        ("10.0.0.1", False),
+        ("2001:db8::7", False),
+        ("fe80::1", False),
+        (None, False),
+    ],
+)
+async def test_without_an_admin_token_loopback_peers_only(peer: str | None, allowed: bool) -> None:
+    address = None if peer is None else ip_address(peer)
+    asked = AccessRequest("admin", None, None, address)
+    if allowed:
+        assert (await TokenAuthoriser(Config())(asked)).role == "admin"
+    else:
+        with pytest.raises(Forbidden, match=r"auth\.admin_token"):
+            await TokenAuthoriser(Config())(asked)
 
 
 async def test_own_page_may_ask(plain: Site) -> None:

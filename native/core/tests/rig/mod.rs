@@ -71,6 +71,8 @@ pub struct Rig {
     /// Nonces under which two byte strings were sealed. Empty, always.
     pub broken: Vec<(SocketAddr, Ssrc, u64)>,
     sealed: HashMap<(Ssrc, u64), u64>,
+    sealed_rtcp: HashMap<(SessionId, Ssrc, u64), u64>,
+    profiles: HashMap<SessionId, Profile>,
     newest: HashMap<Ssrc, u64>,
     network: BinaryHeap<Reverse<(Time, u64)>>,
     flying: BTreeMap<u64, Flying>,
@@ -118,6 +120,8 @@ impl Rig {
             outcomes: Vec::new(),
             broken: Vec::new(),
             sealed: HashMap::new(),
+            sealed_rtcp: HashMap::new(),
+            profiles: HashMap::new(),
             newest: HashMap::new(),
             network: BinaryHeap::new(),
             flying: BTreeMap::new(),
@@ -156,6 +160,7 @@ impl Rig {
     /// Installs keys on both sides of a session, as a handshake would.
     pub fn install_keys(&mut self, session: SessionId, profile: Profile) {
         let (local, remote) = (keys(profile, session, 1), keys(profile, session, 2));
+        self.profiles.insert(session, profile);
         self.command(Command::InstallKeys { session, profile, local, remote });
     }
 
@@ -329,7 +334,11 @@ impl Rig {
     /// Whatever leaves, before the network loses any of it: the same nonce, the same bytes. One
     /// key seals everything of one SSRC, and what is sealed equal was equal before.
     pub fn hold_against_nonce(&mut self, to: SocketAddr, bytes: &[u8]) {
-        if !(128..192).contains(&bytes[0]) || pyforward_core::rtcp::is_rtcp(bytes) {
+        if !(128..192).contains(&bytes[0]) {
+            return;
+        }
+        if pyforward_core::rtcp::is_rtcp(bytes) {
+            self.hold_compound_against_nonce(to, bytes);
             return;
         }
         let view = rtp::View::parse(bytes).expect("the server sends valid RTP");
@@ -337,12 +346,37 @@ impl Rig {
         let ahead = view.sequence.wrapping_sub(*newest as u16) as i16;
         let index = newest.wrapping_add_signed(i64::from(ahead));
         *newest = index.max(*newest);
-        let mut hasher = DefaultHasher::new();
-        bytes.hash(&mut hasher);
-        let digest = hasher.finish();
+        let digest = digest(bytes);
         if *self.sealed.entry((view.ssrc, index)).or_insert(digest) != digest {
             self.broken.push((to, view.ssrc, index));
         }
+    }
+
+    /// SRTCP tells its index itself (RFC 3711 §3.4, RFC 7714 §9.2), and has one key for each session.
+    fn hold_compound_against_nonce(&mut self, to: SocketAddr, bytes: &[u8]) {
+        let viewers = self.viewers.iter().filter(|(_, viewer)| viewer.owns(to));
+        let publishers = self.publishers.iter().filter(|(_, publisher)| publisher.owns(to));
+        let owner = viewers.map(|(id, _)| *id).chain(publishers.map(|(id, _)| *id)).next();
+        // Nobody is there any more to know the session by.
+        let Some(session) = owner else { return };
+        let behind = match self.profiles[&session] {
+            Profile::Aes128CmSha1_80 => 10,
+            _ => 0,
+        };
+        let word = |at: usize| {
+            u32::from_be_bytes(bytes[at..at + 4].try_into().expect("valid SRTCP is longer"))
+        };
+        let index = word(bytes.len() - behind - 4);
+        assert!(index >> 31 == 1, "it is encrypted");
+        let (ssrc, index, digest) = (Ssrc(word(4)), u64::from(index & 0x7fff_ffff), digest(bytes));
+        if *self.sealed_rtcp.entry((session, ssrc, index)).or_insert(digest) != digest {
+            self.broken.push((to, ssrc, index));
+        }
+    }
+
+    /// SRTCP datagrams that were held so.
+    pub fn compounds(&self) -> usize {
+        self.sealed_rtcp.len()
     }
 
     fn fly(&mut self, shard: Option<usize>, path: Path, bytes: Vec<u8>) {
@@ -359,6 +393,12 @@ impl Rig {
             self.flying.insert(self.serial, Flying { shard, path, bytes: bytes.clone() });
         }
     }
+}
+
+fn digest(bytes: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    bytes.hash(&mut hasher);
+    hasher.finish()
 }
 
 /// Collects what a shard sends.
