@@ -14,7 +14,7 @@ from fractions import Fraction
 
 import aiohttp
 import av
-from aiortc import RTCPeerConnection, RTCRtpReceiver, RTCRtpSender, RTCSessionDescription
+from aiortc import RTCPeerConnection, RTCRtpSender, RTCSessionDescription
 from aiortc.mediastreams import AudioStreamTrack, MediaStreamTrack, VideoStreamTrack
 from aiortc.rtcdtlstransport import SRTPProtectionProfile
 
@@ -118,7 +118,7 @@ class Party:
         peer.addTransceiver("audio", direction="recvonly")
         video = peer.addTransceiver("video", direction="recvonly")
         if codec:
-            codecs = RTCRtpReceiver.getCapabilities("video").codecs
+            codecs = RTCRtpSender.getCapabilities("video").codecs
             video.setCodecPreferences([c for c in codecs if c.mimeType in (codec, "video/rtx")])
 
         @peer.on("track")
