@@ -278,7 +278,8 @@ class Secured:
 
 @dataclass(frozen=True, slots=True)
 class Flowing:
-    """A publisher's first packet was accepted, or a viewer's first packet was sent."""
+    """A publisher's first packet went to its stream, which it holds from now on, or a viewer's
+    first packet was sent."""
 
     session: SessionId
 

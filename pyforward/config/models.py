@@ -220,7 +220,9 @@ class Streams(Section):
     """What happens to streams and their publishers."""
 
     conflict: Literal["replace", "reject"] = setting(
-        "replace", "A second publisher of a stream replaces the first, or is rejected with 409."
+        "replace",
+        "A second publisher of a stream replaces the first as soon as it sends, or is rejected with"
+        " 409.",
     )
     wait_s: float = setting(
         30.0,

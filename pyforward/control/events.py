@@ -80,9 +80,11 @@ class Events:
             self._context.pool.receive(event.session, event.datagram)
 
     def _flowing(self, session_id: SessionId) -> None:
-        session = self._context.books.flowing(session_id)
+        context = self._context
+        session = context.books.flowing(session_id)
         if session is not None:
             _tell("session_flows", session)
+            context.commit(context.books.overtake(session))
 
     def _closed(self, event: Closed) -> None:
         context = self._context
@@ -125,7 +127,8 @@ class Events:
                     keys.local_salt,
                     keys.remote_key,
                     keys.remote_salt,
-                )
+                ),
+                *context.books.overtake(session),
             ]
         )
 

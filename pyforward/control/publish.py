@@ -26,8 +26,8 @@ class Accepted:
 def publish(
     context: Context, name_untrusted: str, offer_untrusted: str, claims: Claims
 ) -> Accepted:
-    """The offer becomes the stream's publisher, in place of a present one unless
-    ``streams.conflict`` is ``reject``."""
+    """The offer becomes the stream's publisher. Where there is one, it will be replaced as soon as
+    media of this one flows, unless ``streams.conflict`` is ``reject``."""
     name = check_name(name_untrusted)
     context.admit()
     _require_place(context, name)

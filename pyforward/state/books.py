@@ -133,20 +133,20 @@ class Books:
         live: tuple[LiveTrack, ...],
         now: float,
     ) -> list[Command]:
-        """The peer publishes the stream, which is made if there is none. A present publisher is
-        replaced; its viewers stay."""
+        """The peer publishes the stream, which is made if there is none. Where there is a publisher
+        it waits as a newcomer; see :meth:`overtake`."""
         commands: list[Command] = []
         stream = self._by_name.get(name)
         if stream is None:
             stream = self._new_stream(name, declared=False, now=now)
             commands.append(AddStream(stream.id))
-        if stream.publisher is not None:
-            commands.append(self._end(stream.publisher, "replaced"))
         codecs: tuple[Codec, ...] = tuple(track.codec for track in live)
-        stream.publisher = self._open("publish", stream, peer, codecs, now)
-        stream.live = live
-        stream.waiting_since = None
-        self._deadlines.cancel(("stream", stream.id))
+        session = self._open("publish", stream, peer, codecs, now)
+        session.live = live
+        if stream.publisher is None:
+            self._give(stream, session)
+        else:
+            stream.newcomers[session.id] = session
         commands.append(AddSession(peer.session, peer.ice, Publish(stream.id, tracks)))
         return commands
 
@@ -215,6 +215,19 @@ class Books:
             session.stream.flowed = True
         return session
 
+    def overtake(self, session: Session) -> list[Command]:
+        """To be called when a session has got further, to keys or to media: publishers of its
+        stream that came before it and got no further are replaced. So the present publisher is
+        left alone until a newcomer's media flows, and of the newcomers one at most has keys."""
+        if session.role != "publish":
+            return []
+        stream = session.stream
+        present = [stream.publisher, *stream.newcomers.values()]
+        overtaken = [one for one in present if one is not None and one.is_overtaken_by(session)]
+        if stream.publisher in overtaken:
+            self._give(stream, stream.newcomers.pop(session.id))
+        return [self._end(one, "replaced") for one in overtaken]
+
     def closed(self, session_id: SessionId, reason: CloseReason, now: float) -> list[Command]:
         """The engine has let go of the session: its entry is freed here and nowhere else."""
         session = self._sessions.get(session_id)
@@ -243,13 +256,13 @@ class Books:
         return commands + self._leave(session, reason, now)
 
     def end_stream(self, stream: Stream, reason: CloseReason, now: float) -> list[Command]:
-        """Ends the publisher with ``reason`` and every viewer. A declared stream stays, waiting;
+        """Ends its publishers with ``reason`` and every viewer. A declared stream stays, waiting;
         another one loses its name now and is removed when its sessions are closed."""
         if stream.ended:
             return []
         commands: list[Command] = []
-        if stream.publisher is not None:
-            commands.append(self._end(stream.publisher, reason))
+        publishers = [stream.publisher, *stream.newcomers.values()]
+        commands += [self._end(one, reason) for one in publishers if one is not None]
         commands += [self._end(viewer, "stream_ended") for viewer in list(stream.viewers.values())]
         self._deadlines.cancel(("stream", stream.id))
         stream.waiting_since = now
@@ -304,6 +317,12 @@ class Books:
             self._deadlines.set(("expiry", session.id), peer.expires_at)
         return session
 
+    def _give(self, stream: Stream, publisher: Session) -> None:
+        """The stream has this publisher from now on, and waits for none."""
+        stream.publisher = publisher
+        stream.waiting_since = None
+        self._deadlines.cancel(("stream", stream.id))
+
     def _enter(self, session: Session, phase: Phase) -> None:
         self._half_open += (phase in HALF_OPEN) - (session.phase in HALF_OPEN)
         session.phase = phase
@@ -318,6 +337,10 @@ class Books:
         was_publisher = stream.publisher is session
         self._detach(session)
         if not was_publisher:
+            return []
+        if stream.newcomers:
+            furthest = max(stream.newcomers.values(), key=Session.rank)
+            self._give(stream, stream.newcomers.pop(furthest.id))
             return []
         stream.waiting_since = now
         never_began = reason in ("never_connected", "handshake") and not stream.flowed
@@ -337,8 +360,9 @@ class Books:
                 self._ufrags.discard(ice.local_ufrag)
         self._deadlines.cancel(("phase", session.id))
         self._deadlines.cancel(("expiry", session.id))
+        stream.newcomers.pop(session.id, None)
         if stream.publisher is session:
-            stream.publisher, stream.live = None, ()
+            stream.publisher = None
         elif stream.viewers.pop(session.id, None) is not None:
             stream.demand.subtract(session.codecs)
             self._viewers -= 1

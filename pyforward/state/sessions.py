@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pyforward.commands import Codec, IceCredentials
 from pyforward.ids import SessionId
+from pyforward.sdp import LiveTrack
 
 if TYPE_CHECKING:
     from pyforward.state.streams import Stream
@@ -35,6 +36,8 @@ class Phase(Enum):
 
 
 HALF_OPEN = frozenset({Phase.OFFERED, Phase.CLAIMED})
+
+_ORDER = list(Phase)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,8 @@ class Session:
     opened_at: float
     codecs: tuple[Codec, ...]
     """What a publisher sends, or what a viewer can take."""
+    live: tuple[LiveTrack, ...] = ()
+    """What a publisher sends, in more words; empty for a viewer."""
     phase: Phase = Phase.OFFERED
     shard: int | None = None
     address: tuple[str, int] | None = None
@@ -74,6 +79,14 @@ class Session:
     """Those before the last restart: fragments that still name them come late."""
     srtp_profile: str = ""
     """Empty before the keys; it stays when the session closes."""
+
+    def rank(self) -> tuple[int, int]:
+        """Orders publishers of a stream: who got further goes first, then who came later."""
+        return _ORDER.index(self.phase), self.number
+
+    def is_overtaken_by(self, other: Session) -> bool:
+        """Of two publishers of a stream: whether the other one came later and got as far."""
+        return other.number > self.number and other.rank() > self.rank()
 
     @property
     def is_keyed(self) -> bool:

@@ -1,4 +1,5 @@
-"""A stream as control sees it: a name, at most one publisher, its viewers."""
+"""A stream as control sees it: a name, at most one publisher and those who may follow, its
+viewers."""
 
 from __future__ import annotations
 
@@ -24,8 +25,9 @@ class Stream:
     """Named in the configuration: it exists even while nobody publishes it."""
     created_at: float
     publisher: Session | None = None
-    live: tuple[LiveTrack, ...] = ()
-    """What the present publisher sends; empty without one."""
+    newcomers: dict[SessionId, Session] = field(default_factory=dict)
+    """Publishers that came while there was one, in this order. The present one stays until media of
+    one of them flows."""
     waiting_since: float | None = None
     """When the last publisher went; None while there is one."""
     flowed: bool = False
@@ -38,6 +40,11 @@ class Stream:
     """How many present viewers can take each codec."""
     ended: bool = False
     """It has lost its name and goes when its last session is closed."""
+
+    @property
+    def live(self) -> tuple[LiveTrack, ...]:
+        """What the present publisher sends; empty without one."""
+        return () if self.publisher is None else self.publisher.live
 
     @property
     def state(self) -> StreamState:

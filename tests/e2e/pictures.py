@@ -52,6 +52,12 @@ class Seen:
             while any(self.frames[kind] < before[kind] + count for kind in kinds):
                 await self.changed()
 
+    async def shows(self, luma: int) -> None:
+        """The picture has this brightness."""
+        async with asyncio.timeout(PATIENCE_S):
+            while abs(self.luma - luma) > 12:
+                await self.changed()
+
     async def watch(self, track: MediaStreamTrack) -> None:
         with contextlib.suppress(Exception):  # MediaStreamError at the end of a track
             while True:

@@ -227,14 +227,23 @@ def test_a_replaced_publisher_is_told_and_its_viewers_are_not(server: Server) ->
         camera.show(key=True)
         viewer.pumped(lambda: False, 0.05)
     second, other = published(server, "replaced")
+    # One that never connects, and one that has its keys: as yet they change nothing.
+    lost = joined(server, "/whip/replaced", [video()])
+    for _ in range(3):
+        seen = len(viewer.rtp)
+        camera.show(packets=2)
+        viewer.wait("the first one's picture", lambda: len(viewer.rtp) == seen + 2)  # noqa: B023
+    assert not first.is_closed()
+    other.show(packets=2)
+    seen = len(viewer.rtp)
+    other.show(key=True, packets=3)
     wait_for("close_notify", first.is_closed)
+    viewer.wait("the other's picture", lambda: len(viewer.rtp) == seen + 3)
+    assert [packet.payload for packet in viewer.rtp[-3:]] == list(other.made.values())[-3:]
     before = server.discards("unknown_session")
     camera.show(key=True, packets=3)
     wait_for("drops", lambda: server.discards("unknown_session") == before + 3)
-    seen = len(viewer.rtp)
-    other.show(key=True, packets=3)
-    viewer.wait("the other's picture", lambda: len(viewer.rtp) == seen + 3)
-    assert [packet.payload for packet in viewer.rtp[-3:]] == list(other.made.values())[-3:]
+    lost.drop()
     # One sequence goes on.
     numbers = [packet.sequence for packet in viewer.rtp]
     assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))

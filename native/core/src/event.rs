@@ -42,7 +42,8 @@ pub enum Event {
         /// Whose.
         session: SessionId,
     },
-    /// Media flows: a publisher's first packet was accepted, a viewer's first packet was sent.
+    /// Media flows: a publisher's first packet went to its stream, which it holds from now on; a
+    /// viewer's first packet was sent.
     Flowing {
         /// Whose.
         session: SessionId,

@@ -1,6 +1,6 @@
-//! A stream as one shard sees it: its publisher, its two tracks and the shard's subscribers of it.
+//! A stream as one shard sees it: its publishers, its two tracks and the shard's subscribers of it.
 //!
-//! The publisher may live here or on another shard; either way its packets come as
+//! The publisher that holds it may live here or on another shard; either way its packets come as
 //! [`Departure`]s, placed here on the shard's own timeline. What is placed waits as a [`Batch`]
 //! for the next fan-out.
 
@@ -14,7 +14,7 @@ use crate::subscriber::Subscriber;
 use crate::time::{Ntp, Time, WallClock};
 use crate::track::{Batch, Clock, Start, Track};
 
-/// The publisher of the moment.
+/// One who can send the stream.
 #[derive(Clone, Debug)]
 pub struct Publisher {
     /// Its session.
@@ -30,8 +30,6 @@ pub struct Publisher {
 pub struct Stream {
     /// Its id.
     pub id: StreamId,
-    /// Who publishes it now.
-    pub publisher: Option<Publisher>,
     /// Other shards that have subscribers of it, a bit each.
     pub interested: u64,
     /// The shard's subscribers.
@@ -40,6 +38,8 @@ pub struct Stream {
     pub keyframe_wanted: bool,
     /// It is on the shard's list of streams with something to do.
     pub queued: bool,
+    /// Ascending; the last one holds the stream.
+    publishers: Vec<Publisher>,
     tracks: [Track; 2],
     batches: Vec<Batch>,
     turn: usize,
@@ -51,11 +51,11 @@ impl Stream {
     pub fn new(id: StreamId) -> Stream {
         Stream {
             id,
-            publisher: None,
             interested: 0,
             subscribers: Slab::new(),
             keyframe_wanted: false,
             queued: false,
+            publishers: Vec::new(),
             tracks: Kind::ALL.map(Track::new),
             batches: Vec::new(),
             turn: 0,
@@ -74,18 +74,39 @@ impl Stream {
         [self.tracks[0].clock(), self.tracks[1].clock()]
     }
 
-    /// Another publisher takes over, or the first one comes. Viewers go on with its first keyframe,
-    /// not with what happens to come before it; both tracks get its clock.
-    ///
-    /// Shards may hear of two publishers in different orders, and must agree: sessions are counted
-    /// up, and the newest holds the stream. False if this is not the newest.
-    pub fn set_publisher(&mut self, publisher: Publisher) -> bool {
-        if self.publisher.as_ref().is_some_and(|current| current.session >= publisher.session) {
+    /// Who holds the stream: the newest of those who can send it. Sessions are counted up, so that
+    /// shards agree in whatever order they hear of two.
+    #[must_use]
+    pub fn publisher(&self) -> Option<&Publisher> {
+        self.publishers.last()
+    }
+
+    /// Somebody can send the stream. True if it is held by another one from now on.
+    pub fn add_publisher(&mut self, publisher: Publisher) -> bool {
+        let before = self.publisher().map(|holder| holder.session);
+        let place = self.publishers.partition_point(|other| other.session < publisher.session);
+        self.publishers.insert(place, publisher);
+        self.hand_over(before)
+    }
+
+    /// Somebody is gone. Where it held the stream, whoever held it before has it again: control
+    /// ends a publisher after it has heard that another one took over, and the other one may be
+    /// gone by then. True if somebody holds it who did not before.
+    pub fn remove_publisher(&mut self, session: SessionId) -> bool {
+        let before = self.publisher().map(|holder| holder.session);
+        self.publishers.retain(|publisher| publisher.session != session);
+        self.hand_over(before)
+    }
+
+    /// Viewers go on with the next one's first keyframe, not with what happens to come before it;
+    /// both tracks get its clock.
+    fn hand_over(&mut self, before: Option<SessionId>) -> bool {
+        let now = self.publisher().map(|holder| holder.session);
+        if now.is_none() || now == before {
             return false;
         }
         self.tracks.iter_mut().for_each(Track::begin_publisher);
         self.subscribers.iter_mut().for_each(|(_, subscriber)| subscriber.hold());
-        self.publisher = Some(publisher);
         self.keyframe_wanted |= !self.subscribers.is_empty();
         true
     }
@@ -94,7 +115,7 @@ impl Stream {
     #[must_use]
     pub fn has_video(&self) -> bool {
         let video = |(kind, _): &(Kind, Codec)| *kind == Kind::Video;
-        self.publisher.as_ref().is_some_and(|publisher| publisher.codecs.iter().any(video))
+        self.publisher().is_some_and(|publisher| publisher.codecs.iter().any(video))
     }
 
     /// A subscriber leaves. With the last one everything goes that was kept for them.
@@ -128,7 +149,7 @@ impl Stream {
 
     /// Takes packets of the current publisher; those of any other are ignored.
     pub fn handle_departure(&mut self, now: Time, wall_clock: WallClock, departure: &Departure) {
-        let current = self.publisher.as_ref().is_some_and(|p| p.session == departure.publisher);
+        let current = self.publisher().is_some_and(|p| p.session == departure.publisher);
         let Some(first) = departure.packets.first().filter(|_| current) else { return };
         let (track, keep) = (&mut self.tracks[first.kind as usize], !self.subscribers.is_empty());
         self.batches.extend(track.place(now, wall_clock, departure, keep));

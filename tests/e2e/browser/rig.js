@@ -126,10 +126,14 @@ window.rig = (() => {
     });
   }
 
-  /** Watches with its transceivers in the order of `kinds`; tells which track came at which mid. */
-  async function watch(name, url, { kinds = ["video", "audio"] } = {}) {
+  /** Watches with its transceivers in the order of `kinds`, in every codec or in one; tells which
+   * track came at which mid. */
+  async function watch(name, url, { kinds = ["video", "audio"], codec = null } = {}) {
     const pc = new RTCPeerConnection({ bundlePolicy: "max-bundle" });
-    for (const kind of kinds) pc.addTransceiver(kind, { direction: "recvonly" });
+    for (const kind of kinds) {
+      const transceiver = pc.addTransceiver(kind, { direction: "recvonly" });
+      if (kind === "video" && codec) prefer(transceiver, codec);
+    }
     const mids = {};
     show(pc, mids);
     await post(name, pc, url);
@@ -206,6 +210,12 @@ window.rig = (() => {
       .replace(/^a=mid:[^\r\n]*/m, (mid) => `${mid}\r\n${candidates}`);
   }
 
+  /** What both sides have agreed on: another answer would be another text. */
+  async function agreed(name) {
+    const { pc } = peers.get(name);
+    return [pc.signalingState, pc.localDescription.sdp, pc.remoteDescription.sdp];
+  }
+
   async function leave(name) {
     const { pc, location } = peers.get(name);
     peers.delete(name);
@@ -236,5 +246,5 @@ window.rig = (() => {
     };
   }
 
-  return { publish, watch, directOffer, directAnswer, directAccept, setActive, restart, leave, stats };
+  return { publish, watch, agreed, directOffer, directAnswer, directAccept, setActive, restart, leave, stats };
 })();

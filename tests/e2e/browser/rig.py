@@ -199,11 +199,16 @@ async def publish(
 
 
 async def watch(
-    context: BrowserContext, server: Server, stream: str = "live", *, name: str = "viewer"
+    context: BrowserContext,
+    server: Server,
+    stream: str = "live",
+    *,
+    name: str = "viewer",
+    **options: object,
 ) -> Peer:
     """A page that watches; returns when frames are decoded."""
     peer = Peer(await open_page(context, server), name)
-    await peer.call("watch", f"{server.url}/whep/{stream}")
+    await peer.call("watch", f"{server.url}/whep/{stream}", options)
     await peer.moving()
     return peer
 

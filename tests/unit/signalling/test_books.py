@@ -107,16 +107,100 @@ def test_demand_counts_present_viewers_only() -> None:
     assert stream.codecs_by_demand() == ()
 
 
-def test_replacement_removes_the_old_publisher_and_keeps_viewers() -> None:
+def arrive(book: Books, number: int) -> list[Command]:
+    """Its keys are there, and then its media: what has to end."""
+    connect(book, number)
+    session = book.session(SessionId(number))
+    assert session is not None
+    ended = book.overtake(session)
+    book.flowing(SessionId(number))
+    return ended + book.overtake(session)
+
+
+def test_the_present_publisher_is_replaced_when_media_of_the_next_one_flows() -> None:
     book, stream = live_with_viewers(2)
-    commands = book.publish("show", peer(3), (), LIVE, 1.0)
-    assert commands == [
-        RemoveSession(SessionId(1), "replaced"),
-        AddSession(SessionId(3), peer(3).ice, Publish(stream.id, ())),
-    ]
+    assert arrive(book, 1) == []
+    commands = book.publish("show", peer(3), (), LIVE[:1], 1.0)
+    assert commands == [AddSession(SessionId(3), peer(3).ice, Publish(stream.id, ()))]
+    newcomer = book.session(SessionId(3))
+    assert newcomer is not None
+    connect(book, 3)
+    assert book.overtake(newcomer) == []
+    assert (stream.publisher, stream.live) == (book.session(SessionId(1)), LIVE)
+    assert book.flowing(SessionId(3)) is newcomer
+    assert book.overtake(newcomer) == [RemoveSession(SessionId(1), "replaced")]
+    assert book.overtake(newcomer) == []
     assert book.closed(SessionId(1), "replaced", 1.0) == []
-    assert stream.publisher is book.session(SessionId(3))
-    assert (stream.state, list(stream.viewers)) == ("live", [2])
+    assert (stream.publisher, stream.live) == (newcomer, LIVE[:1])
+    assert (stream.state, list(stream.viewers), stream.newcomers) == ("live", [2], {})
+
+
+def test_newcomer_that_never_connects_changes_nothing() -> None:
+    book, stream = live_with_viewers(2)
+    arrive(book, 1)
+    book.publish("show", peer(3), (), LIVE, 1.0)
+    assert book.half_open_count == 2
+    assert book.end_session(SessionId(3), "never_connected", 16.0) == [
+        RemoveSession(SessionId(3), "never_connected")
+    ]
+    assert stream.publisher is book.session(SessionId(1))
+    assert (stream.newcomers, stream.waiting_since) == ({}, None)
+    assert (book.half_open_count, book.is_ufrag_taken("00u3")) == (1, False)
+
+
+def test_publisher_that_has_no_keys_is_replaced_by_one_that_has() -> None:
+    book, stream = live_with_viewers(2)
+    for number in (3, 4, 5):
+        book.publish("show", peer(number), (), LIVE, 1.0)
+    assert arrive(book, 4) == [RemoveSession(SessionId(n), "replaced") for n in (1, 3)]
+    assert stream.publisher is book.session(SessionId(4))
+    assert list(stream.newcomers) == [5]
+    assert arrive(book, 5) == [RemoveSession(SessionId(4), "replaced")]
+
+
+def test_of_the_newcomers_one_has_keys() -> None:
+    book, stream = live_with_viewers(2)
+    arrive(book, 1)
+    for number in (3, 4, 5):
+        book.publish("show", peer(number), (), LIVE, 1.0)
+    for number, ended in ((3, []), (5, [3, 4])):
+        connect(book, number)
+        session = book.session(SessionId(number))
+        assert session is not None
+        assert book.overtake(session) == [RemoveSession(SessionId(n), "replaced") for n in ended]
+    assert stream.publisher is book.session(SessionId(1))
+    assert list(stream.newcomers) == [5]
+
+
+@pytest.mark.parametrize(("connected", "follows"), [((3,), 3), ((), 4)])
+def test_when_the_publisher_goes_the_furthest_newcomer_follows(
+    connected: tuple[int, ...], follows: int
+) -> None:
+    book, stream = live_with_viewers(2)
+    arrive(book, 1)
+    for number in (3, 4):
+        book.publish("show", peer(number), (), LIVE, 1.0)
+    connect(book, 2, *connected)
+    assert book.closed(SessionId(1), "silent", 2.0) == []
+    assert stream.publisher is book.session(SessionId(follows))
+    assert (stream.state, stream.waiting_since) == ("live", None)
+    book.closed(SessionId(3), "silent", 3.0)
+    book.closed(SessionId(4), "silent", 4.0)
+    assert (stream.state, stream.waiting_since) == ("waiting", 4.0)
+    assert book.next_deadline() == 34.0
+
+
+def test_the_end_of_a_stream_is_the_end_of_its_newcomers() -> None:
+    book, stream = live_with_viewers(2)
+    book.publish("show", peer(3), (), LIVE, 1.0)
+    assert book.end_stream(stream, "deleted", 2.0) == [
+        RemoveSession(SessionId(1), "deleted"),
+        RemoveSession(SessionId(3), "deleted"),
+        RemoveSession(SessionId(2), "stream_ended"),
+    ]
+    for number in (1, 2):
+        assert book.closed(SessionId(number), "deleted", 3.0) == []
+    assert book.closed(SessionId(3), "deleted", 3.0) == [RemoveStream(stream.id)]
 
 
 def test_closed_alone_frees_the_entry() -> None:

@@ -11,6 +11,7 @@ from pyforward.commands import (
     AddStream,
     Claimed,
     DtlsReceived,
+    Flowing,
     InstallKeys,
     KeepFarewell,
     Publish,
@@ -31,7 +32,7 @@ from pyforward.errors import (
     StreamNotLive,
     Unprocessable,
 )
-from pyforward.ids import SessionId
+from pyforward.ids import SessionId, format_session
 from tests.unit.signalling.offers import DIGEST, PWD, UFRAG, offer
 from tests.unit.signalling.world import ADDRESS, KEYS, World, running
 
@@ -137,19 +138,57 @@ async def test_publisher_is_answered_with_what_present_viewers_hold(world: World
     assert [track.codec for track in media.tracks if track.kind == "video"] == ["vp8"]
 
 
-async def test_second_publisher_replaces(world: World) -> None:
+async def test_second_publisher_replaces_once_its_media_flows(world: World) -> None:
     one = await world.publish("show", PUBLISH)
     viewer = await world.watch("show", WATCH)
-    world.engine.forget()
+    await world.connect(one.session)
+    await world.tell(Flowing(one.session))
     two = await world.publish("show", PUBLISH)
-    removed, added = world.engine.submitted
-    assert removed == RemoveSession(one.session, "replaced")
-    assert isinstance(added, AddSession)
-    assert added.session == two.session
+    world.engine.forget()
+    await world.connect(two.session)
+    assert [type(command) for command in world.engine.submitted] == [InstallKeys]
+    shown = (await world.control.stream("show")).publisher
+    assert shown is not None
+    assert shown.session == format_session(one.session)
+    world.engine.forget()
+    await world.tell(Flowing(two.session))
+    assert world.engine.submitted == [RemoveSession(one.session, "replaced")]
     await world.close(one.session, "replaced")
     figures = await world.control.stream("show")
     assert (figures.state, figures.viewers) == ("live", 1)
+    assert figures.publisher is not None
+    assert figures.publisher.session == format_session(two.session)
     world.control.require_session("watch", "show", viewer.secret)
+
+
+async def test_second_publisher_that_never_connects_is_forgotten() -> None:
+    async with running(config(limits={"sessions_half_open": 2})) as world:
+        one = await world.publish("show", PUBLISH)
+        await world.connect(one.session)
+        await world.tell(Flowing(one.session))
+        world.engine.forget()
+        lost = [await world.publish("show", PUBLISH) for _ in range(2)]
+        with pytest.raises(Overloaded, match="connecting"):
+            await world.publish("show", PUBLISH)
+        world.pass_time(15.0)
+        assert world.engine.taken(RemoveSession) == [
+            RemoveSession(two.session, "never_connected") for two in lost
+        ]
+        await world.close_removed()
+        figures = await world.control.stream("show")
+        assert figures.publisher is not None
+        assert (figures.state, figures.publisher.session) == ("live", format_session(one.session))
+        await world.publish("show", PUBLISH)
+
+
+async def test_keys_of_a_newcomer_replace_who_has_none(world: World) -> None:
+    one = await world.publish("show", PUBLISH)
+    two = await world.publish("show", PUBLISH)
+    world.engine.forget()
+    await world.connect(two.session)
+    keys, removed = world.engine.submitted
+    assert isinstance(keys, InstallKeys)
+    assert removed == RemoveSession(one.session, "replaced")
 
 
 async def test_second_publisher_is_rejected_where_asked_for() -> None:

@@ -7,6 +7,7 @@
 
 mod checks;
 mod credentials;
+mod newcomer;
 mod paths;
 
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use std::time::Duration;
 
 pub use checks::{Answer, Checks, PeerGivesWay, PeersCheck};
 pub use credentials::Credentials;
+pub use newcomer::Newcomer;
 pub use paths::{Changed, Paths};
 
 use crate::claim::Claim;
@@ -75,6 +77,8 @@ pub struct Association {
     pub early: Vec<Box<[u8]>>,
     /// What it does.
     pub part: Part,
+    /// A publisher that waits for its turn.
+    pub newcomer: Option<Box<Newcomer>>,
     /// Both directions of SRTP once the handshake is done. A viewer's sealer is its subscriber's.
     /// Apart, because key schedules are large and most of a flood never gets so far.
     pub opener: Option<Box<Opener>>,
@@ -118,6 +122,16 @@ impl Session {
             association: None,
         }
     }
+
+    /// The stream that it publishes, on whichever shard it is.
+    #[must_use]
+    pub fn publishes(&self) -> Option<StreamId> {
+        match (self.association.as_deref().map(|a| &a.part), self.media.as_deref()) {
+            (Some(Part::Publisher { stream, .. }), _) => Some(*stream),
+            (None, Some(Media::Publish { stream, .. })) => Some(*stream),
+            _ => None,
+        }
+    }
 }
 
 impl Association {
@@ -129,6 +143,7 @@ impl Association {
             checks: None,
             early: Vec::new(),
             part,
+            newcomer: None,
             opener: None,
             sealer: None,
             profile: None,

@@ -73,7 +73,7 @@ impl Shard {
         let slot = self.insert(id, session);
         self.by_ufrag.extend(ufrags.into_iter().map(|ufrag| (ufrag, slot)));
         if local && self.config.index.0 == 0 && self.claim(now, slot) == Some(Claimed::Taken) {
-            self.source_up(slot);
+            self.begin_publisher(slot);
         }
     }
 
@@ -159,7 +159,7 @@ impl Shard {
                 }
                 association.opener = Some(Box::new(Opener::new(profile, remote, PUBLISHER_LIMITS)));
                 association.sealer = Some(Box::new(sealer));
-                self.source_up(slot);
+                self.begin_publisher(slot);
             }
             Part::Viewer { stream, .. } => {
                 let stream = *stream;
@@ -178,7 +178,7 @@ impl Shard {
         let Some(Media::Subscribe { tracks, cname, .. }) = media.as_deref() else { return };
         let path = session.association.as_ref().and_then(|a| a.paths.current());
         let Some(stream) = self.streams.get_mut(&stream_id) else { return };
-        if let Some(publisher) = &stream.publisher
+        if let Some(publisher) = stream.publisher()
             && !takes(tracks, publisher)
         {
             self.close_and_tell(slot, CloseReason::NoCommonCodec);
@@ -211,18 +211,6 @@ impl Shard {
     pub(super) fn tell_interest(&mut self, stream: StreamId, interested: bool) {
         let shard = self.config.index;
         self.broadcast(&Exchange::Interest { stream, shard, interested });
-    }
-
-    /// A publisher can send: every shard hears who it is.
-    fn source_up(&mut self, slot: usize) {
-        let Some(session) = self.sessions.get(slot) else { return };
-        let Some(association) = session.association.as_deref() else { return };
-        let Part::Publisher { stream, source } = &association.part else { return };
-        let (stream, id, codecs) = (*stream, session.id, source.codecs());
-        let shard = self.config.index;
-        let publisher = Publisher { session: id, shard, codecs: codecs.clone() };
-        self.broadcast(&Exchange::SourceUp { stream, publisher: id, shard, codecs });
-        self.take_publisher(stream, publisher);
     }
 
     fn inject(&mut self, now: Time, session: SessionId, packets: &[Vec<u8>]) {

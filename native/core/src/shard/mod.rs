@@ -1,8 +1,9 @@
 //! The machine: bytes, commands and the time in; messages, events and exchanges out.
 //!
 //! This file is its contract and its round; `network` takes datagrams, `control` takes commands,
-//! `peers` takes what other shards say, `duties` does what is due, `early` keeps what comes before
-//! its keys, `client` is what sessions in the client role do besides.
+//! `peers` takes what other shards say, `publishers` decides who holds a stream, `duties` does what
+//! is due, `early` keeps what comes before its keys, `client` is what sessions in the client role do
+//! besides.
 
 mod client;
 mod control;
@@ -10,6 +11,7 @@ mod duties;
 mod early;
 mod network;
 mod peers;
+mod publishers;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -258,6 +260,10 @@ impl Shard {
         while let Some(departure) = source.poll_departure() {
             departures.push(Arc::new(departure));
         }
+        let departures = self.admit(now, slot, departures);
+        let Some(session) = self.sessions.get_mut(slot) else { return };
+        let Some(association) = session.association.as_deref_mut() else { return };
+        let Part::Publisher { source, .. } = &mut association.part else { return };
         let mut compound = Vec::new();
         let way_back = association.paths.current().zip(association.sealer.as_mut());
         if let Some((path, sealer)) = way_back {

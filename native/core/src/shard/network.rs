@@ -198,13 +198,17 @@ impl Shard {
         Ok(())
     }
 
-    /// Gives the path to this session unless another one that is alive holds it.
+    /// Gives the path to this session unless another one that is alive holds it. A publisher that
+    /// comes back from the port that it had before takes it from itself.
     fn take_path(&mut self, now: Time, slot: usize, path: Path) -> Result<(), Discard> {
         let held = self.by_path.get(&path).copied().filter(|held| held.slot != slot);
         if let Some(held) = held {
+            let returns = self.publishes(slot).is_some_and(|(stream, session)| {
+                self.publishes(held.slot).is_some_and(|held| held.0 == stream && held.1 < session)
+            });
             let owner = self.sessions.get_mut(held.slot);
             let heard = owner.as_ref().and_then(|s| s.association.as_ref()).map(|a| a.last_heard);
-            if now.since(heard.unwrap_or(held.last_check)) < PATH_HOLD {
+            if !returns && now.since(heard.unwrap_or(held.last_check)) < PATH_HOLD {
                 return Err(Discard::PathTaken);
             }
             if let Some(owner) = owner {
@@ -217,6 +221,11 @@ impl Shard {
         }
         self.by_path.insert(path, PathUse { slot, last_check: now });
         Ok(())
+    }
+
+    fn publishes(&self, slot: usize) -> Option<(StreamId, SessionId)> {
+        let session = self.sessions.get(slot)?;
+        Some((session.publishes()?, session.id))
     }
 
     /// A check for a session of another shard: what follows on this path goes there.

@@ -4,7 +4,7 @@ use super::{Shard, mark_ready};
 use crate::command::CloseReason;
 use crate::discard::Discard;
 use crate::exchange::Exchange;
-use crate::ids::{SessionId, ShardIndex, StreamId};
+use crate::ids::{ShardIndex, StreamId};
 use crate::session::Part;
 use crate::stream::{Publisher, Stream};
 use crate::time::Time;
@@ -53,41 +53,14 @@ impl Shard {
         }
     }
 
-    /// A publisher takes the stream; viewers who cannot take its codecs are closed.
-    pub(super) fn take_publisher(&mut self, id: StreamId, publisher: Publisher) {
-        let Some(stream) = self.told_stream(id) else { return };
-        let unable: Vec<SessionId> = stream
-            .subscribers
-            .iter()
-            .filter(|(_, s)| !publisher.codecs.iter().all(|(kind, codec)| s.takes(*kind, *codec)))
-            .map(|(_, subscriber)| subscriber.session)
-            .collect();
-        if !stream.set_publisher(publisher) {
-            return;
-        }
-        self.mark_ready(id);
-        for session in unable {
-            if let Some(slot) = self.by_id.get(&session).copied() {
-                self.close_and_tell(slot, CloseReason::NoCommonCodec);
-            }
-        }
-    }
-
     /// A stream that another shard speaks of. It may have heard of it before us: commands reach
     /// shards one after the other. Ids are counted up, so one that is unknown and not newer than
     /// the last added was removed.
-    fn told_stream(&mut self, id: StreamId) -> Option<&mut Stream> {
+    pub(super) fn told_stream(&mut self, id: StreamId) -> Option<&mut Stream> {
         if id > self.newest_stream {
             self.streams.entry(id).or_insert_with(|| Stream::new(id));
         }
         self.streams.get_mut(&id)
-    }
-
-    pub(super) fn lose_publisher(&mut self, id: StreamId, publisher: SessionId) {
-        let Some(stream) = self.streams.get_mut(&id) else { return };
-        if stream.publisher.as_ref().is_some_and(|current| current.session == publisher) {
-            stream.publisher = None;
-        }
     }
 
     /// Which shards want the stream's packets is known on every shard, because its publisher may
@@ -104,7 +77,7 @@ impl Shard {
         }
     }
 
-    fn mark_ready(&mut self, id: StreamId) {
+    pub(super) fn mark_ready(&mut self, id: StreamId) {
         if let Some(stream) = self.streams.get_mut(&id) {
             mark_ready(stream, &mut self.streams_ready);
         }
@@ -118,7 +91,7 @@ impl Shard {
             if !std::mem::take(&mut stream.keyframe_wanted) {
                 continue;
             }
-            let Some(publisher) = &stream.publisher else { continue };
+            let Some(publisher) = stream.publisher() else { continue };
             if publisher.shard != self.config.index {
                 self.exchanges
                     .push_back((publisher.shard, Exchange::KeyframeWanted { stream: id }));

@@ -237,6 +237,12 @@ impl Source {
         self.tracks.iter().map(|track| (track.config.kind, track.config.codec)).collect()
     }
 
+    /// One of its tracks is video.
+    #[must_use]
+    pub fn has_video(&self) -> bool {
+        self.tracks.iter().any(|track| track.config.kind == Kind::Video)
+    }
+
     /// What was received, by track, with times counted from `since`.
     #[must_use]
     pub fn track_reports(&self, since: Time) -> Vec<TrackReport> {
