@@ -7,16 +7,27 @@ import os
 import random
 import time
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 SECONDS = float(os.environ.get("PYFORWARD_FUZZ_SECONDS", "0.5"))
 SEED = int(os.environ.get("PYFORWARD_FUZZ_SEED", "20261123"))
+
+CORPORA = Path(__file__).parents[1] / "vectors" / "fuzz-corpus"
 
 _NUMBERS = (b"0", b"-1", b"65536", b"4294967296", b"9" * 5000, b"\xd9\xa3", b"1_0", b"")
 _PIECES = (b"\r\n", b"\n", b" ", b":", b"=", b"/", b";", b",", b"\x00", b"\xff", "ſ".encode())
 
 
+def corpus(parser: str) -> list[bytes]:
+    """What was hard for this parser once, or lies at an edge."""
+    files = sorted((CORPORA / parser).iterdir())
+    assert files
+    return [file.read_bytes() for file in files]
+
+
 def mutations(seeds: Sequence[bytes]) -> Iterator[bytes]:
-    """Endlessly changed copies of the seeds until the time is over; at least 200."""
+    """The seeds, then endlessly changed copies of them until the time is over; at least 200."""
+    yield from seeds
     source = random.Random(SEED)
     end = time.monotonic() + SECONDS
     count = 0

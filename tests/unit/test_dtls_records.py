@@ -7,7 +7,7 @@ import pytest
 from pyforward.dtls import records
 from pyforward.dtls.records import HelloAssembly
 from tests.unit.dtls_peers import new_client, new_server, split_hello
-from tests.unit.mutation import mutations
+from tests.unit.mutation import corpus, mutations
 
 ALERT, HANDSHAKE, APPLICATION_DATA = 21, 22, 23
 
@@ -156,7 +156,7 @@ def test_fragments_that_are_never_completed_are_bounded() -> None:
 
 
 def test_mutated_datagrams() -> None:
-    seeds = [_hello(), b"".join(split_hello(_hello(), 60)), _fragment(300, 0, 100)]
+    seeds = [*corpus("dtls"), _hello(), b"".join(split_hello(_hello(), 60)), _fragment(300, 0, 100)]
     server = new_server()
     assembly = HelloAssembly()
     passed = 0

@@ -10,7 +10,7 @@ from pyforward import ice
 from pyforward.errors import BadOffer
 from pyforward.ice.candidates import MAX_CANDIDATES
 from pyforward.ice.fragment import MAX_FRAGMENT_BYTES, MAX_FRAGMENT_CANDIDATES
-from tests.unit.mutation import mutations
+from tests.unit.mutation import corpus, mutations
 from tests.unit.offers import VECTORS
 
 HOST = "1 1 udp 2130706431 192.0.2.3 5000 typ host"
@@ -203,9 +203,8 @@ def test_what_is_wrong_is_told_with_its_line(text: str, line: int | None) -> Non
 
 def test_mutated_fragments() -> None:
     read = refused = 0
-    for data in mutations(
-        [_fragment("rfc8840.sdpfrag").encode(), _fragment("chromium.sdpfrag").encode()]
-    ):
+    real = [_fragment("rfc8840.sdpfrag").encode(), _fragment("chromium.sdpfrag").encode()]
+    for data in mutations([*real, *corpus("trickle")]):
         try:
             fragment = ice.parse_fragment(data.decode("utf-8", "replace"))
         except BadOffer:

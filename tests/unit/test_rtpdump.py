@@ -63,7 +63,7 @@ def test_a_packet_that_read_would_refuse_is_not_written() -> None:
 def test_mutations_are_read_or_refused() -> None:
     seed = b"".join(record(RTP + bytes(n), n) for n in range(0, 40, 7))
     rng = random.Random(20_401)
-    until = time.monotonic() + float(os.environ.get("PYFORWARD_FUZZ_SECONDS", "0.2")) / 5
+    until = time.monotonic() + float(os.environ.get("PYFORWARD_FUZZ_SECONDS", "0.2"))
     while time.monotonic() < until:
         data = bytearray(HEADERS + seed)
         for _ in range(rng.randint(1, 8)):

@@ -10,14 +10,14 @@ from pyforward.errors import BadAnswer, BadOffer, Unprocessable
 from pyforward.sdp.codecs import MAX_PARAMETER_SETS
 from pyforward.sdp.transport import MAX_FINGERPRINTS
 from tests.unit.answers import RECEIVING, SENDING, offer_publish, offer_watch
-from tests.unit.mutation import mutations
+from tests.unit.mutation import corpus, mutations
 from tests.unit.offers import LIVE, OFFERS, local, offer_text
 
 
 def test_mutated_offers() -> None:
     ours = local()
     answered = refused = 0
-    for data in mutations([offer_text(name).encode() for name in OFFERS]):
+    for data in mutations([*(offer_text(name).encode() for name in OFFERS), *corpus("sdp")]):
         text = data.decode("utf-8", "replace")
         try:
             description = sdp.parse(text)
@@ -62,7 +62,8 @@ def test_mutated_answers() -> None:
     published = sdp.answer_publish(PUBLISHING.description, local()).text
     accepted = 0
     sentences: list[str] = []
-    for data in mutations([text.encode() for text in (watched, published, SENDING, RECEIVING)]):
+    good = [text.encode() for text in (watched, published, SENDING, RECEIVING)]
+    for data in mutations([*good, *corpus("sdp")]):
         text = data.decode("utf-8", "replace")
         for read in (_accept_watch, _accept_publish):
             try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 from pathlib import Path
@@ -15,7 +16,7 @@ from pyforward.api.app import STOP_PATIENCE_S
 from pyforward.config import Config
 from pyforward.control.control import STOP_TIME_LIMIT_S
 from pyforward.dtls import Certificate
-from pyforward.errors import ConfigError, HostError
+from pyforward.errors import ConfigError, HostError, RunError
 
 
 def test_what_a_stop_may_wait_for_fits_into_the_time_it_has() -> None:
@@ -40,6 +41,25 @@ def test_a_ready_file_that_cannot_be_leaves_nothing_behind(tmp_path: Path) -> No
     ):
         pass
     assert list(tmp_path.iterdir()) == [folder]
+
+
+@pytest.mark.parametrize("error", [ValueError("a bug"), None])
+async def test_a_server_that_hears_no_more_events_has_failed(error: Exception | None) -> None:
+    async def events() -> None:
+        if error is not None:
+            raise error
+
+    with pytest.raises(RunError, match="a bug" if error else "no error") as failed:
+        await server._until(asyncio.Event(), asyncio.create_task(events()))
+    assert failed.value.exit_code == 1
+
+
+async def test_who_is_told_to_stop_has_not_failed() -> None:
+    stop = asyncio.Event()
+    stop.set()
+    events = asyncio.create_task(asyncio.Event().wait())
+    await server._until(stop, events)  # type: ignore[arg-type]
+    events.cancel()
 
 
 async def test_every_address_means_both_families() -> None:
