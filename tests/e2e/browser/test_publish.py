@@ -57,7 +57,8 @@ async def test_a_page_watches_a_file(
         # Beyond the end of the file, where it begins anew.
         figures = await viewer.moving(150)
         assert figures.video["packetsLost"] == 0
-        assert figures.video["packetsReceived"] > 2 * figures.video["framesReceived"]
+        # Many pictures take several packets.
+        assert figures.video["packetsReceived"] > 1.2 * figures.video["framesReceived"]
         await viewer.sounding()
         film_.interrupt()
         ended = await asyncio.to_thread(film_.ended)
