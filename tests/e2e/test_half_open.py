@@ -32,6 +32,8 @@ from tests.e2e.sdp import audio, credentials, offer, video
 from tests.e2e.server import SDP, Server, running
 from tests.e2e.watching import Watching, watching
 
+pytestmark = pytest.mark.alone
+
 SESSIONS = 10_000
 ALLOWED_BYTES = 150 * 1024 * 1024
 JOIN_WITHIN_S = 2.0

@@ -47,11 +47,12 @@ def test_what_is_lost_is_asked_for_again() -> None:
             url = f"{server.url}/whep/demo"
             with command("watch", url, "--count=3", "--json", within=inside) as watching:
 
-                def hurt() -> bool:
+                def sent() -> bool:
                     asked = server.request("GET", path, authorization="Bearer operator")
-                    return sum(int(viewer["repaired"]) for viewer in asked.json["items"]) > 30
+                    return sum(int(viewer["packets"]) for viewer in asked.json["items"]) > 3_000
 
-                wait_for("losses", hurt, 60)
+                # Not until so much was sent again: on a lossy way some of that is unasked.
+                wait_for("enough to lose some", sent, 60)
                 watching.interrupt()
                 ended = watching.ended()
     assert ended.code == 0, ended.err

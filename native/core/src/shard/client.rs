@@ -3,10 +3,9 @@
 
 use super::Shard;
 use crate::claim::Claimed;
-use crate::command::{CloseReason, IceCredentials, RemoteCandidate};
+use crate::command::{AddSession, CloseReason, IceCredentials, Media, RemoteCandidate};
 use crate::discard::Discard;
 use crate::event::Event;
-use crate::ids::SessionId;
 use crate::path::{Path, SocketId, SocketRequest};
 use crate::session::{Answer, Checks, PeersCheck};
 use crate::stats::Counter;
@@ -49,10 +48,15 @@ impl Shard {
         self.sockets.push_back(SocketRequest::Close(socket));
     }
 
-    /// Which shard a session in the client role lives on. Nobody has to find it: what comes for it
-    /// comes by its own socket.
-    pub(super) fn is_home_of(&self, session: SessionId) -> bool {
-        session.0 % u64::from(self.config.shards.max(1)) == u64::from(self.config.index.0)
+    /// True if a session in the client role lives here. Nobody has to find it, because what comes for
+    /// it comes by its own socket. Whoever publishes is where local publishers are, so that its first
+    /// packets need not wait until another shard has heard of it.
+    pub(super) fn is_home_of(&self, added: &AddSession) -> bool {
+        let home = match *added.media {
+            Media::Subscribe { .. } => 0,
+            Media::Publish { .. } => added.session.0 % u64::from(self.config.shards.max(1)),
+        };
+        home == u64::from(self.config.index.0)
     }
 
     /// Begins a session in the client role.

@@ -59,7 +59,7 @@ impl Shard {
         }
         let candidates = std::mem::take(&mut added.candidates);
         if let Some(ice) = added.ice.clone().filter(|_| !candidates.is_empty()) {
-            if self.is_home_of(added.session) {
+            if self.is_home_of(&added) {
                 let id = added.session;
                 let slot = self.insert(id, Session::new(added));
                 self.begin_client(now, slot, &ice, &candidates);
