@@ -100,13 +100,13 @@ check: lint types native-lint native-test contracts units
 tools:
 	@sh scripts/test-tools
 
-# Most tests wait more than they compute, so that two files run at a time; those that show pictures
-# or hold memory and time against a limit have the machine to themselves. pytest comes last, so that
-# its closing line is the last one.
+# Most tests wait more than they compute, so that two files run at a time; those that count freezes,
+# memory or time have the machine to themselves. pytest comes last, so that its closing line is the
+# last one.
 test: tools lint types native-lint native-test $(VENV)/dev
 	@PYFORWARD_FUZZ_SECONDS=$(FUZZ_SECONDS) $(TIMED) pytest $(BIN)/python -m pytest \
-		--numprocesses=2 --dist=loadfile -m 'not browser and not alone'
-	@$(BIN)/python -m pytest -m 'browser or alone'
+		--numprocesses=2 --dist=loadfile -m 'not alone'
+	@$(BIN)/python -m pytest -m alone
 
 bench-ceiling: $(VENV)/python
 	@$(CARGO) run $(MANIFEST) --release --locked --quiet --package pyforward-ceiling -- $(ARGS)

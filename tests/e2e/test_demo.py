@@ -62,7 +62,7 @@ def test_somebody_else_takes_the_stream() -> None:
         ours = publisher(server)
         with command("publish", "test", f"{server.url}/whip/demo") as other:
             other.says("publishing to")
-            assert publisher(server) != ours
+            wait_for("the other", lambda: publisher(server) != ours)
             ended = watched(server)
             assert ended.code == 0, ended.err
             other.interrupt()

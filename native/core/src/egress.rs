@@ -68,6 +68,13 @@ pub trait Transmit {
 
     /// The time at this moment, for the latency of what was just handed over.
     fn now(&self) -> Time;
+
+    /// The MTU of the route by which this path leaves, in bytes, as the host's routing has it; none
+    /// if it does not tell. Asked once for each path of a viewer.
+    fn route_mtu(&mut self, path: &Path) -> Option<u16> {
+        let _ = path;
+        None
+    }
 }
 
 /// Largest datagram that IPv4 carries. What would be larger is never handed over.

@@ -36,6 +36,7 @@ pub fn fan_out(
     let first = turn.wrapping_mul(ROTATION) % slots;
     for slot in (first..slots).chain(0..first) {
         let Some(subscriber) = subscribers.get_mut(slot) else { continue };
+        subscriber.learn_route(transmit);
         let mut first_packet = false;
         for batch in &batches {
             if egress.is_full(batch.room) {

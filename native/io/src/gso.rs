@@ -8,6 +8,7 @@ use std::mem::take;
 use std::net::Ipv4Addr;
 
 use pyforward_core::egress::{Message, Outcome, Transmit};
+use pyforward_core::path::Path;
 use pyforward_core::time::Time;
 
 use crate::clock::Clock;
@@ -81,6 +82,10 @@ impl<W: Wire> Transmit for Sender<W> {
 
     fn now(&self) -> Time {
         self.clock.now()
+    }
+
+    fn route_mtu(&mut self, path: &Path) -> Option<u16> {
+        self.wire.route_mtu(path)
     }
 }
 

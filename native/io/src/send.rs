@@ -12,7 +12,7 @@ use pyforward_core::path::{Path, SocketId};
 
 use crate::cmsg::Outgoing;
 use crate::own::OwnSockets;
-use crate::udp::{Reach, UdpSocket, mapped};
+use crate::udp::{self, Reach, UdpSocket, mapped};
 
 /// Most messages of one system call; beyond, the gain is lost in the noise.
 pub const BATCH: usize = 64;
@@ -47,6 +47,12 @@ pub trait Wire {
     /// # Errors
     /// The kernel's `errno`.
     fn send_fragmented(&mut self, arena: &[u8], unit: &Unit) -> Result<(), Errno>;
+
+    /// The MTU of the route by which a path leaves; none if it does not tell.
+    fn route_mtu(&mut self, path: &Path) -> Option<u16> {
+        let _ = path;
+        None
+    }
 }
 
 /// The sockets of one shard.
@@ -137,6 +143,10 @@ impl Wire for Kernel {
         let sent = self.send(arena, std::slice::from_ref(unit)).map(|_| ());
         self.socket_for(&unit.path)?.fragment(false).map_err(failed)?;
         sent
+    }
+
+    fn route_mtu(&mut self, path: &Path) -> Option<u16> {
+        udp::route_mtu(path.local, path.remote).ok()
     }
 }
 

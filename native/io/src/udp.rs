@@ -249,6 +249,39 @@ fn enlarge(socket: &Socket) -> io::Result<Buffers> {
     Ok(Buffers { receive: socket.recv_buffer_size()?, send: socket.send_buffer_size()? })
 }
 
+/// The MTU of the route from `local` to `remote`, by a socket of its own that is connected and sends
+/// nothing. Ours do not ask (IP_PMTUDISC_PROBE), so that nobody's ICMP makes them send less.
+///
+/// # Errors
+/// What the kernel says: no more descriptors, no route.
+pub fn route_mtu(local: IpAddr, remote: SocketAddr) -> io::Result<u16> {
+    let socket = std::net::UdpSocket::bind((local, 0))?;
+    socket.connect(remote)?;
+    let mtu = match remote {
+        SocketAddr::V4(_) => get(&socket, libc::IPPROTO_IP, libc::IP_MTU)?,
+        SocketAddr::V6(_) => get(&socket, libc::IPPROTO_IPV6, libc::IPV6_MTU)?,
+    };
+    Ok(u16::try_from(mtu).unwrap_or(u16::MAX))
+}
+
+/// Reads an option whose value is an int.
+fn get(socket: &impl AsFd, level: c_int, name: c_int) -> io::Result<c_int> {
+    let mut value: c_int = 0;
+    let mut length = size_of::<c_int>() as libc::socklen_t;
+    // SAFETY: the descriptor is open as long as it is borrowed; value and length live across the
+    // call, and the length says how much room the value has.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_fd().as_raw_fd(),
+            level,
+            name,
+            (&raw mut value).cast(),
+            &raw mut length,
+        )
+    };
+    if result == 0 { Ok(value) } else { Err(io::Error::last_os_error()) }
+}
+
 /// Sets an option whose value is an int.
 pub(crate) fn set(socket: &impl AsFd, level: c_int, name: c_int, value: c_int) -> io::Result<()> {
     let length = size_of::<c_int>() as libc::socklen_t;
@@ -298,6 +331,16 @@ mod tests {
         let v4 = UdpSocket::bind(wildcards(v6.bound().port()).1, Sharing::First).unwrap();
         assert_eq!(v4.reach(), Reach::V4);
         assert!(v4.serves(Ipv4Addr::LOCALHOST.into()) && !v6.serves(Ipv4Addr::LOCALHOST.into()));
+    }
+
+    #[test]
+    fn the_route_over_loopback_has_its_mtu_in_both_families() {
+        let mtu = std::fs::read_to_string("/sys/class/net/lo/mtu").unwrap();
+        let mtu = mtu.trim().parse::<u32>().unwrap().min(65_535) as u16;
+        for address in [loopback(9), (Ipv6Addr::LOCALHOST, 9).into()] {
+            assert_eq!(route_mtu(address.ip(), address).unwrap(), mtu);
+        }
+        assert!(route_mtu(Ipv4Addr::new(192, 0, 2, 1).into(), loopback(9)).is_err());
     }
 
     #[test]

@@ -13,7 +13,7 @@ from tests.conftest import MISSING_TOOL
 from tests.e2e.browser.conftest import Serve
 from tests.e2e.browser.rig import Figures, Peer, open_page, publish, watch, watch_directly
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.alone]
 
 WINDOW_S = 10.0
 # A machine that others use freezes a page now and then; what the server does wrong it does always.

@@ -32,6 +32,7 @@ from tests.unit import recordings
 
 pytestmark = [
     pytest.mark.browser,
+    pytest.mark.alone,
     pytest.mark.skipif(
         MUXER not in av.formats_available,
         reason=f"{MISSING_TOOL}FFmpeg with the WHIP muxer and DTLS (PyAV 17.1 or newer has it)",

@@ -14,7 +14,7 @@ from tests.e2e.browser.conftest import CHROMIUM, Launch, Serve
 from tests.e2e.browser.lossy import Namespace
 from tests.e2e.browser.rig import publish, until, watch
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.alone]
 
 
 def own_address() -> str | None:

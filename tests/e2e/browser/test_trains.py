@@ -23,7 +23,7 @@ from tests.conftest import MISSING_TOOL
 from tests.e2e.browser.conftest import Serve
 from tests.e2e.browser.rig import ROOT, Peer, Server, publish, until
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.alone]
 
 VIEWERS = 50
 KBPS = 2500

@@ -16,7 +16,7 @@ pub use template::{MAX_HEADER, Numbers, Template};
 
 use crate::cache::{Cache, Entry};
 use crate::command::SubscribeTrack;
-use crate::egress::{Budget, Content, Egress, MAX_SEGMENT, MAX_TRAIN, Outcome, Trouble};
+use crate::egress::{Budget, Content, Egress, MAX_SEGMENT, MAX_TRAIN, Outcome, Transmit, Trouble};
 use crate::ids::{SessionId, Ssrc};
 use crate::media::{Codec, Kind};
 use crate::packet::MAX_ADDED;
@@ -33,6 +33,10 @@ const _: () = assert!(MAX_HEADER + 16 + 2 + 16 <= MAX_ADDED);
 
 /// A destination that refused a train gets single packets for so long.
 const SEGMENT_CAP: Duration = Duration::from_secs(30);
+
+/// Headers of UDP over each version of IP, in bytes, without options.
+const IPV4_UDP: usize = 28;
+const IPV6_UDP: usize = 48;
 
 /// What arrived within this time was forwarded as it came, if only for a frame's window.
 const FRESH: Duration = Duration::from_millis(20);
@@ -87,6 +91,9 @@ pub struct Subscriber {
     cname: String,
     /// No trains until then: the route refused one.
     single_until: Time,
+    /// Largest segment of a train that its route takes, and the path that this was asked for.
+    segment: usize,
+    asked: Option<Path>,
     /// Paces retransmissions; a pacing rate for media takes the same form.
     repair_budget: Budget,
     /// What the last mile may take a second; unlimited until a rate is set.
@@ -151,6 +158,8 @@ impl Subscriber {
             tracks,
             cname: beginning.cname.to_owned(),
             single_until: Time(0),
+            segment: MAX_SEGMENT,
+            asked: None,
             repair_budget: repair::budget(now),
             pacing: Budget::UNLIMITED,
             resent: Resent::default(),
@@ -171,6 +180,20 @@ impl Subscriber {
             self.hold();
         }
         self.path = path;
+    }
+
+    /// Asks for the route of a new path: a train's segments may not be larger than its MTU, and what
+    /// is larger goes alone.
+    pub fn learn_route(&mut self, transmit: &mut impl Transmit) {
+        if self.path == self.asked {
+            return;
+        }
+        self.asked = self.path;
+        let room = |path: Path| {
+            let headers = if path.remote.is_ipv4() { IPV4_UDP } else { IPV6_UDP };
+            Some(usize::from(transmit.route_mtu(&path)?).saturating_sub(headers))
+        };
+        self.segment = self.path.and_then(room).map_or(MAX_SEGMENT, |room| room.min(MAX_SEGMENT));
     }
 
     /// It gets nothing more until a keyframe comes, and audio from the next packet on. What is left
@@ -317,7 +340,7 @@ impl Subscriber {
     }
 
     fn segment_cap(&self, now: Time) -> usize {
-        if now < self.single_until { 0 } else { MAX_SEGMENT }
+        if now < self.single_until { 0 } else { self.segment }
     }
 
     fn count(&mut self, now: Time, sent: Sent, stats: &mut Stats) -> bool {
