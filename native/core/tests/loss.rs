@@ -86,7 +86,7 @@ fn nearly_everything_is_there_within_two_round_trips_and_all_of_it_finally() {
     pair.loss = 0;
     film.play(&mut pair, End::Server, Duration::from_secs(2));
     let times = Times::read(&pair);
-    let soon = times.within(ROUND_TRIP * 2 + Duration::from_millis(1));
+    let soon = times.within(ROUND_TRIP * 2);
     let finally = times.within(Duration::from_secs(5));
     let first = times.within(ROUND_TRIP / 2);
     println!("{} packets: {first:.5} at once, {soon:.5} soon, {finally:.6} finally", times.0.len());
