@@ -100,12 +100,12 @@ check: lint types native-lint native-test contracts units
 tools:
 	@sh scripts/test-tools
 
-# Most tests wait more than they compute, so that two files run at a time; those that count freezes,
+# Most tests wait more than they compute, so that three files run at a time; those that count freezes,
 # memory or time have the machine to themselves. pytest comes last, so that its closing line is the
 # last one.
 test: tools lint types native-lint native-test $(VENV)/dev
 	@PYFORWARD_FUZZ_SECONDS=$(FUZZ_SECONDS) $(TIMED) pytest $(BIN)/python -m pytest \
-		--numprocesses=2 --dist=loadfile -m 'not alone'
+		--numprocesses=3 --dist=loadfile -m 'not alone'
 	@$(BIN)/python -m pytest -m alone
 
 bench-ceiling: $(VENV)/python
