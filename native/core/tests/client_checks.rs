@@ -11,7 +11,6 @@ use std::time::Duration;
 use pyforward_core::claim::{Claim, Proven};
 use pyforward_core::command::{AddSession, CloseReason, Command, RemoteCandidate, RestartIce};
 use pyforward_core::discard::Discard;
-use pyforward_core::egress::{Message, Outcome, Transmit};
 use pyforward_core::event::Event;
 use pyforward_core::ids::SessionId;
 use pyforward_core::path::{Path, SocketId, SocketRequest};
@@ -38,27 +37,13 @@ struct Alone {
     ports: u16,
 }
 
-struct Out<'a>(Time, &'a mut Vec<(Path, Vec<u8>)>);
-
-impl Transmit for Out<'_> {
-    fn transmit(
-        &mut self,
-        arena: &[u8],
-        messages: &[Message],
-        outcomes: &mut Vec<Outcome>,
-    ) -> usize {
-        for message in messages {
-            outcomes.push(Outcome::Sent);
-            let bytes = &arena[message.start as usize..(message.start + message.len) as usize];
-            let datagrams = bytes.chunks(usize::from(message.segment));
-            self.1.extend(datagrams.map(|datagram| (message.path, datagram.to_vec())));
-        }
-        1
-    }
-
-    fn now(&self) -> Time {
-        self.0
-    }
+/// A check that arrives on the shared port.
+fn on_the_shared_port(username: &str, pwd: &str) -> (Path, Vec<u8>) {
+    let check =
+        Check { username, priority: 9, controlling: true, tie_breaker: 1, use_candidate: true };
+    let mut bytes = Vec::new();
+    stun::request([7; 12], &check, &IntegrityKey::new(pwd), &mut bytes);
+    (Path { socket: SocketId::SHARED, local: SERVER, remote: peer(3) }, bytes)
 }
 
 impl Alone {
@@ -99,7 +84,7 @@ impl Alone {
     fn turn(&mut self) {
         self.shard.handle_timeout(self.now);
         let before = self.sent.len();
-        self.shard.drain(self.now, &mut Out(self.now, &mut self.sent));
+        self.sent.extend(rig::drain(&mut self.shard, self.now));
         for (path, _) in &self.sent[before..] {
             let shared = path.socket == SocketId::SHARED;
             assert!(shared || self.open.contains_key(&path.socket), "by a socket that is closed");
@@ -358,16 +343,7 @@ fn a_restart_puts_nothing_on_the_shared_port() {
     let restart = RestartIce { session: OURS, ice: ice.clone(), proven: Proven::default() };
     alone.shard.apply(alone.now, Command::RestartIce(Box::new(restart)));
     let username = format!("{}:{}", ice.local_ufrag, ice.remote_ufrag);
-    let check = Check {
-        username: &username,
-        priority: 9,
-        controlling: true,
-        tie_breaker: 1,
-        use_candidate: true,
-    };
-    let mut bytes = Vec::new();
-    stun::request([7; 12], &check, &IntegrityKey::new(&ice.local_pwd), &mut bytes);
-    let path = Path { socket: SocketId::SHARED, local: SERVER, remote: peer(3) };
+    let (path, mut bytes) = on_the_shared_port(&username, &ice.local_pwd);
     let sent = alone.sent.len();
     alone.shard.handle_datagram(alone.now, path, &mut bytes);
     alone.turn();
@@ -423,16 +399,7 @@ fn a_name_that_a_session_here_and_one_on_the_shared_port_have_stays_with_the_lat
     alone.remove(OURS);
     alone.turn();
     let username = format!("{}:x", ice.local_ufrag);
-    let check = Check {
-        username: &username,
-        priority: 9,
-        controlling: true,
-        tie_breaker: 1,
-        use_candidate: true,
-    };
-    let mut bytes = Vec::new();
-    stun::request([7; 12], &check, &IntegrityKey::new(&ice.local_pwd), &mut bytes);
-    let path = Path { socket: SocketId::SHARED, local: SERVER, remote: peer(3) };
+    let (path, mut bytes) = on_the_shared_port(&username, &ice.local_pwd);
     alone.shard.handle_datagram(alone.now, path, &mut bytes);
     alone.turn();
     assert_eq!(alone.told(NEXT), ["claimed"]);

@@ -70,14 +70,20 @@ impl Times {
     }
 }
 
-#[test]
-fn nearly_everything_is_there_within_two_round_trips_and_all_of_it_finally() {
+/// A film on the server and somebody at the other end who watches it.
+fn watching() -> (Pair, Film) {
     let mut pair = Pair::new(1);
-    let mut film = Film::new(&mut pair, End::Server, FILM, STREAM);
+    let film = Film::new(&mut pair, End::Server, FILM, STREAM);
     let serves = Viewer::subscription(WATCHING, true);
     pair.join(WATCHING, serves, watched(WATCHING), &[(server(), 1)]);
     pair.run_for(Duration::from_millis(100));
     pair.install_keys(WATCHING);
+    (pair, film)
+}
+
+#[test]
+fn nearly_everything_is_there_within_two_round_trips_and_all_of_it_finally() {
+    let (mut pair, mut film) = watching();
     pair.loss = 50;
     // The first reports tell the loss.
     film.play(&mut pair, End::Server, Duration::from_secs(3));
@@ -99,12 +105,7 @@ fn nearly_everything_is_there_within_two_round_trips_and_all_of_it_finally() {
 
 #[test]
 fn a_way_without_losses_carries_nothing_twice() {
-    let mut pair = Pair::new(1);
-    let mut film = Film::new(&mut pair, End::Server, FILM, STREAM);
-    let serves = Viewer::subscription(WATCHING, true);
-    pair.join(WATCHING, serves, watched(WATCHING), &[(server(), 1)]);
-    pair.run_for(Duration::from_millis(100));
-    pair.install_keys(WATCHING);
+    let (mut pair, mut film) = watching();
     film.play(&mut pair, End::Server, Duration::from_secs(10));
     let row = pair.report(End::Server, WATCHING);
     assert_eq!((row.nacks, row.repaired), (0, 0));

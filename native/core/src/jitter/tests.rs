@@ -15,6 +15,11 @@ fn receive(jitter: &mut Jitter, now: u64, sequence: u16) -> Result<Arrival, Disc
     jitter.receive(Time(now), sequence, 0, false)
 }
 
+/// What arrives is new.
+fn accept(jitter: &mut Jitter, now: u64, sequence: u16) -> Arrival {
+    receive(jitter, now, sequence).expect("a new packet")
+}
+
 fn asks(jitter: &mut Jitter, now: u64) -> (Vec<u16>, u64) {
     let mut wants = Vec::new();
     let asked = jitter.ask(Time(now), RTT, &mut wants);
@@ -25,12 +30,12 @@ fn asks(jitter: &mut Jitter, now: u64) -> (Vec<u16>, u64) {
 #[test]
 fn extends_across_the_rollover_and_lists_the_gap() {
     let mut jitter = wanted();
-    let first = receive(&mut jitter, 0, 65_534).unwrap();
-    let next = receive(&mut jitter, 0, 1).unwrap();
+    let first = accept(&mut jitter, 0, 65_534);
+    let next = accept(&mut jitter, 0, 1);
     assert_eq!(next.sequence - first.sequence, 3);
     assert_eq!(next.order, Order::Newest { gap: 2 });
     assert_eq!(asks(&mut jitter, 0), (vec![65_535, 0], 0));
-    let late = receive(&mut jitter, 30_000, 65_535).unwrap();
+    let late = accept(&mut jitter, 30_000, 65_535);
     assert_eq!(late.sequence, first.sequence + 1);
     let answered_in = Some(Duration::from_millis(30));
     assert_eq!(late.order, Order::Late { repaired: true, answered_in });
@@ -40,8 +45,8 @@ fn extends_across_the_rollover_and_lists_the_gap() {
 #[test]
 fn asks_again_each_round_trip_and_gives_up_after_a_second() {
     let mut jitter = wanted();
-    receive(&mut jitter, 0, 10).unwrap();
-    receive(&mut jitter, 0, 12).unwrap();
+    accept(&mut jitter, 0, 10);
+    accept(&mut jitter, 0, 12);
     let (mut tries, mut now) = (0, 0);
     loop {
         let (wants, lost) = asks(&mut jitter, now);
@@ -55,7 +60,7 @@ fn asks_again_each_round_trip_and_gives_up_after_a_second() {
     assert_eq!((tries, jitter.missing(), jitter.due()), (10, 0, Time::NEVER));
     assert!(now <= 1_000_000);
 
-    receive(&mut jitter, now, 14).unwrap();
+    accept(&mut jitter, now, 14);
     let mut wants = Vec::new();
     let slow = Duration::from_millis(300);
     let mut last = now;
@@ -69,7 +74,7 @@ fn asks_again_each_round_trip_and_gives_up_after_a_second() {
 fn duplicates_and_the_too_old_stop_here() {
     let mut jitter = wanted();
     for sequence in 0..3_000 {
-        receive(&mut jitter, 0, sequence).unwrap();
+        accept(&mut jitter, 0, sequence);
     }
     assert_eq!(receive(&mut jitter, 0, 2_999), Err(Discard::RtpDuplicate));
     assert_eq!(receive(&mut jitter, 0, 2_999 - 2_047), Err(Discard::RtpDuplicate));
@@ -81,15 +86,15 @@ fn the_window_forgets_what_it_has_left_behind() {
     let mut jitter = wanted();
     (0..2_050).for_each(|sequence| assert!(receive(&mut jitter, 0, sequence).is_ok()));
     // 2060 has the bit that 12 had.
-    receive(&mut jitter, 0, 2_070).unwrap();
+    accept(&mut jitter, 0, 2_070);
     assert!(receive(&mut jitter, 0, 2_060).is_ok());
 }
 
 #[test]
 fn a_restarted_sender_is_followed() {
     let mut jitter = wanted();
-    receive(&mut jitter, 0, 30_000).unwrap();
-    let ahead = receive(&mut jitter, 0, 40_000).unwrap();
+    accept(&mut jitter, 0, 30_000);
+    let ahead = accept(&mut jitter, 0, 40_000);
     assert_eq!(ahead.order, Order::Restarted);
     assert_eq!(asks(&mut jitter, 0), (vec![], 9_999));
     assert_eq!(
@@ -98,21 +103,21 @@ fn a_restarted_sender_is_followed() {
     );
     // Back: one stray old packet is late, two in a row are a restart (RFC 3550 §A.1).
     assert_eq!(receive(&mut jitter, 0, 50_000), Err(Discard::RtpLate));
-    assert_eq!(receive(&mut jitter, 0, 101).unwrap().order, Order::Newest { gap: 0 });
+    assert_eq!(accept(&mut jitter, 0, 101).order, Order::Newest { gap: 0 });
     assert_eq!(receive(&mut jitter, 0, 50_000), Err(Discard::RtpLate));
-    let back = receive(&mut jitter, 0, 50_001).unwrap();
+    let back = accept(&mut jitter, 0, 50_001);
     assert_eq!(back.order, Order::Restarted);
     assert!(back.sequence > ahead.sequence + (1 << 16) - 39_900);
-    assert_eq!(receive(&mut jitter, 0, 50_002).unwrap().sequence, back.sequence + 1);
+    assert_eq!(accept(&mut jitter, 0, 50_002).sequence, back.sequence + 1);
 }
 
 #[test]
 fn without_nack_a_gap_may_close_by_reordering() {
     let mut jitter = Jitter::new(90_000, false);
     jitter.set_wanted(true);
-    receive(&mut jitter, 0, 1).unwrap();
-    receive(&mut jitter, 0, 4).unwrap();
-    let order = receive(&mut jitter, 50_000, 2).unwrap().order;
+    accept(&mut jitter, 0, 1);
+    accept(&mut jitter, 0, 4);
+    let order = accept(&mut jitter, 50_000, 2).order;
     assert_eq!(order, Order::Late { repaired: false, answered_in: None });
     assert_eq!(asks(&mut jitter, 99_999), (vec![], 0));
     assert_eq!(asks(&mut jitter, 100_000), (vec![], 1));
@@ -123,7 +128,7 @@ fn the_list_of_gaps_is_bounded() {
     let mut jitter = wanted();
     let mut sequence = 0_u16;
     for _ in 0..50 {
-        receive(&mut jitter, 0, sequence).unwrap();
+        accept(&mut jitter, 0, sequence);
         sequence = sequence.wrapping_add(1_000);
     }
     assert_eq!(jitter.missing(), MAX_MISSING);
@@ -135,13 +140,13 @@ fn the_list_of_gaps_is_bounded() {
 fn reports_as_rfc_3550_counts() {
     let mut jitter = wanted();
     for sequence in [10, 11, 13, 14] {
-        receive(&mut jitter, 0, sequence).unwrap();
+        accept(&mut jitter, 0, sequence);
     }
     // RTX repairs the stream, not the report (RFC 4588 §6.2).
     jitter.receive(Time(0), 12, 0, true).unwrap();
     let report = jitter.report().unwrap();
     assert_eq!((report.fraction_lost, report.cumulative_lost, report.highest), (51, 1, 14));
-    receive(&mut jitter, 0, 15).unwrap();
+    accept(&mut jitter, 0, 15);
     let report = jitter.report().unwrap();
     assert_eq!((report.fraction_lost, report.cumulative_lost), (0, 1));
     assert_eq!(jitter.report().unwrap().fraction_lost, 0);
@@ -158,4 +163,19 @@ fn jitter_follows_rfc_3550() {
     }
     let measured = jitter.report().unwrap().jitter;
     assert!((340..=361).contains(&measured), "{measured}");
+}
+
+#[test]
+fn on_a_lossy_way_a_request_is_made_twice() {
+    let mut jitter = wanted();
+    jitter.set_lossy(true);
+    accept(&mut jitter, 0, 1);
+    accept(&mut jitter, 0, 3);
+    let mut asked_at = Vec::new();
+    for ms in 0..100 {
+        if asks(&mut jitter, ms * 1_000).0 == [2] {
+            asked_at.push(ms);
+        }
+    }
+    assert_eq!(asked_at, [0, 10, 40, 50, 80, 90], "each round trip, and 10 ms later");
 }

@@ -71,8 +71,7 @@ impl Shard {
             return;
         }
         let tie_breaker = self.random.next();
-        let session = self.sessions.get_mut(slot);
-        let Some(association) = session.and_then(|s| s.association.as_deref_mut()) else { return };
+        let Some(association) = self.association_at(slot) else { return };
         association.checks = Some(Box::new(Checks::new(ice, candidates, tie_breaker)));
         self.sockets.push_back(SocketRequest::Open(SocketId::of_slot(slot)));
     }
@@ -103,8 +102,7 @@ impl Shard {
         self.take_own(now, slot, path, datagram)
     }
 
-    /// Sends the checks that are due; when there will be something to do again. A session whose
-    /// consent has expired is closed.
+    /// Sends the checks that are due; when there will be something to do again.
     pub(super) fn client_duties(&mut self, now: Time, slot: usize) -> Time {
         let socket = SocketId::of_slot(slot);
         let mut check = Vec::with_capacity(128);
@@ -189,8 +187,7 @@ impl Shard {
     }
 
     fn hear(&mut self, now: Time, slot: usize) {
-        let session = self.sessions.get_mut(slot);
-        if let Some(association) = session.and_then(|s| s.association.as_deref_mut()) {
+        if let Some(association) = self.association_at(slot) {
             association.heard(now);
         }
     }
@@ -202,6 +199,6 @@ impl Shard {
     }
 
     fn checks(&mut self, slot: usize) -> Option<&mut Checks> {
-        self.sessions.get_mut(slot)?.association.as_deref_mut()?.checks.as_deref_mut()
+        self.association_at(slot)?.checks.as_deref_mut()
     }
 }

@@ -377,8 +377,12 @@ impl Shard {
 
     pub(super) fn association(&mut self, id: SessionId) -> Option<(usize, &mut Association)> {
         let slot = *self.by_id.get(&id)?;
-        let association = self.sessions.get_mut(slot)?.association.as_deref_mut()?;
-        Some((slot, association))
+        Some((slot, self.association_at(slot)?))
+    }
+
+    /// What this shard knows of the session in this slot, if it owns it.
+    pub(super) fn association_at(&mut self, slot: usize) -> Option<&mut Association> {
+        self.sessions.get_mut(slot)?.association.as_deref_mut()
     }
 
     /// A source may have something to send at the next drain.

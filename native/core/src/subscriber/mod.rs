@@ -91,9 +91,9 @@ pub struct Subscriber {
     cname: String,
     /// No trains until then: the route refused one.
     single_until: Time,
-    /// Largest segment of a train that its route takes, and the path that this was asked for.
+    /// Largest segment of a train that its route takes; to be asked anew for a new path.
     segment: usize,
-    asked: Option<Path>,
+    knows_route: bool,
     /// Paces retransmissions; a pacing rate for media takes the same form.
     repair_budget: Budget,
     /// What the last mile may take a second; unlimited until a rate is set.
@@ -159,7 +159,7 @@ impl Subscriber {
             cname: beginning.cname.to_owned(),
             single_until: Time(0),
             segment: MAX_SEGMENT,
-            asked: None,
+            knows_route: false,
             repair_budget: repair::budget(now),
             pacing: Budget::UNLIMITED,
             resent: Resent::default(),
@@ -179,16 +179,16 @@ impl Subscriber {
         if path.is_none() {
             self.hold();
         }
+        self.knows_route &= self.path == path;
         self.path = path;
     }
 
     /// Asks for the route of a new path: a train's segments may not be larger than its MTU, and what
     /// is larger goes alone.
     pub fn learn_route(&mut self, transmit: &mut impl Transmit) {
-        if self.path == self.asked {
+        if std::mem::replace(&mut self.knows_route, true) {
             return;
         }
-        self.asked = self.path;
         let room = |path: Path| {
             let headers = if path.remote.is_ipv4() { IPV4_UDP } else { IPV6_UDP };
             Some(usize::from(transmit.route_mtu(&path)?).saturating_sub(headers))

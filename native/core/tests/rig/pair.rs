@@ -10,7 +10,6 @@ use pyforward_core::claim::Claim;
 use pyforward_core::command::{
     AddSession, CloseReason, Command, IceCredentials, Media, PublishTrack, RemoteCandidate,
 };
-use pyforward_core::egress::{Message, Outcome, Transmit};
 use pyforward_core::event::{Event, SessionReport};
 use pyforward_core::exchange::Exchange;
 use pyforward_core::ids::{PayloadType, SessionId, ShardIndex, Ssrc, StreamId, Ticket};
@@ -22,7 +21,7 @@ use pyforward_core::time::Time;
 
 use super::publisher::Publisher;
 use super::viewer::Viewer;
-use super::{SERVER, config, keys};
+use super::{SERVER, config, drain, keys};
 
 pub const SERVER_PORT: u16 = 8_189;
 const CLIENT: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 9, 9, 9));
@@ -102,11 +101,9 @@ impl Engine {
         loop {
             let mut crossing: Vec<(ShardIndex, Exchange)> = Vec::new();
             for index in 0..self.shards.len() {
-                let mut out = Out { now, sent: Vec::new() };
-                self.shards[index].drain(now, &mut out);
+                let sent = drain(&mut self.shards[index], now);
                 left.extend(
-                    out.sent
-                        .into_iter()
+                    sent.into_iter()
                         .map(|(path, bytes)| (self.port_of(index, path.socket), path, bytes)),
                 );
                 while let Some(request) = self.shards[index].poll_socket() {
@@ -405,33 +402,6 @@ pub fn watched(session: SessionId) -> Media {
 
 pub fn server() -> SocketAddr {
     (SERVER, SERVER_PORT).into()
-}
-
-struct Out {
-    now: Time,
-    sent: Vec<(Path, Vec<u8>)>,
-}
-
-impl Transmit for Out {
-    fn transmit(
-        &mut self,
-        arena: &[u8],
-        messages: &[Message],
-        outcomes: &mut Vec<Outcome>,
-    ) -> usize {
-        for message in messages {
-            outcomes.push(Outcome::Sent);
-            let bytes = &arena[message.start as usize..(message.start + message.len) as usize];
-            for datagram in bytes.chunks(usize::from(message.segment)) {
-                self.sent.push((message.path, datagram.to_vec()));
-            }
-        }
-        1
-    }
-
-    fn now(&self) -> Time {
-        self.now
-    }
 }
 
 /// A stream at one end, whose packets are injected there.
