@@ -1,0 +1,248 @@
+"""The ceiling sender in the place of the server: what any forwarder could reach here and now.
+
+``pyforward-ceiling`` (bench/ceiling) seals and sends the same trains to the same sinks, from the
+server's namespace and core, in turns with the server's own rounds, so that a noisy minute of the
+machine falls on both.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+import shutil
+import statistics
+import subprocess
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pyforward.errors import HostError, RunError
+from pyforward_bench.rig.child import Child
+from pyforward_bench.rig.network import Network
+from pyforward_bench.traces import Trace
+
+PROGRAM = "pyforward-ceiling"
+
+LONGEST_TRAIN = 16
+"""As the forwarder forms them."""
+
+LEAST_GAIN = 2.2
+"""Trains of 8 reach this many times the singles of the same run, or something was wrong with it:
+the device did not take trains, or the machine was busy."""
+
+TRAINS, SINGLES, EIGHT = "trains", "singles", "trains of 8"
+
+_BUILD_LIMIT_S = 1_200.0
+_SPARE_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What is sent: trains as lists of payload sizes in bytes, by this suite (``gcm`` or
+    ``cm``)."""
+
+    trains: tuple[tuple[int, ...], ...]
+    suite: str = "gcm"
+
+
+@dataclass(slots=True)
+class Ceiling:
+    """Packets per CPU-second, a figure a round, by what was sent: the trains themselves, their
+    packets one by one, and trains of 8."""
+
+    rounds: dict[str, list[float]] = field(
+        default_factory=lambda: {TRAINS: [], SINGLES: [], EIGHT: []}
+    )
+
+    def add(self, figures: Mapping[str, float]) -> None:
+        for name, found in self.rounds.items():
+            if name in figures:
+                found.append(figures[name])
+
+    @property
+    def value(self) -> float | None:
+        """The median of the trains."""
+        found = self.rounds[TRAINS]
+        return statistics.median(found) if found else None
+
+    @property
+    def wrong(self) -> str | None:
+        """Why this cannot be a ceiling."""
+        singles, eight = self.rounds[SINGLES], self.rounds[EIGHT]
+        if not singles or not eight:
+            return None
+        gain = statistics.median(eight) / statistics.median(singles)
+        if gain >= LEAST_GAIN:
+            return None
+        return (
+            f"the ceiling sender's trains of 8 were only {gain:.2f} times its singles, "
+            f"and {LEAST_GAIN} is the least for a run that counts"
+        )
+
+
+def find(given: Path | None, say: Callable[[str], object]) -> Path:
+    """The program: as given, on the PATH, or built from the checkout that this package is in.
+    Raises HostError that says why there is none."""
+    if given is not None:
+        if shutil.which(given) is None:
+            raise HostError(f"--ceiling {given}: no program that can be run.")
+        return given.resolve()
+    if (found := shutil.which(PROGRAM)) is not None:
+        return Path(found)
+    native = Path(__file__).resolve().parents[3] / "native"
+    if not (native / "Cargo.toml").is_file():
+        raise HostError(
+            f"{PROGRAM} is neither on the PATH nor is there a checkout to build it from; "
+            "build it with `cargo build --release -p pyforward-ceiling` and give its path."
+        )
+    if shutil.which("cargo") is None:
+        raise HostError(f"{PROGRAM} is not built, and there is no cargo to build it with.")
+    say(f"building {PROGRAM} (once)")
+    return _built(native)
+
+
+async def run(
+    program: Path,
+    network: Network,
+    folder: Path,
+    load: Load,
+    ports: Sequence[int],
+    *,
+    seconds: float,
+    cores: Sequence[int] = (0,),
+    variants: Sequence[str] = (TRAINS, SINGLES, EIGHT),
+    name: str = "ceiling",
+) -> dict[str, float]:
+    """One round: packets per CPU-second by variant. ``seconds`` are for all of them together; the
+    trains get half. Raises RunError."""
+    child = begin(
+        program,
+        network,
+        folder,
+        load,
+        ports,
+        seconds=seconds / len(variants),
+        cores=cores,
+        variants=variants,
+        name=name,
+    )
+    try:
+        code = await child.ended(seconds + _SPARE_S)
+    finally:
+        await child.stop()
+    return figures(child, code)
+
+
+def begin(
+    program: Path,
+    network: Network,
+    folder: Path,
+    load: Load,
+    ports: Sequence[int],
+    *,
+    seconds: float,
+    cores: Sequence[int],
+    variants: Sequence[str],
+    name: str,
+) -> Child:
+    """The sender, on its way; ``seconds`` for each variant."""
+    sinks = network.addresses.sinks
+    host = f"[{sinks}]" if ":" in sinks else sinks
+    to, trains = folder / f"{name}.to", folder / f"{name}.trains"
+    to.write_text("".join(f"{host}:{port}\n" for port in ports))
+    trains.write_text("".join(f"{','.join(map(str, train))}\n" for train in load.trains))
+    words = [
+        str(program),
+        *("--here", "--to", str(to), "--trains", str(trains)),
+        *("--suite", load.suite, "--core", str(cores[0])),
+        *("--variants", ",".join(variants), "--rounds", "1"),
+        *("--seconds", f"{seconds:g}", "--json"),
+    ]
+    return Child.begin(name, words, folder, netns=network.server_pid, cores=cores)
+
+
+def figures(child: Child, code: int) -> dict[str, float]:
+    """What it printed. Raises RunError."""
+    if code != 0:
+        raise RunError(f"{PROGRAM} failed: {child.last_line}")
+    try:
+        rows = json.loads(child.printed)["rows"]
+        return {str(row["name"]): float(row["packets_per_cpu_second"]) for row in rows}
+    except (ValueError, KeyError, TypeError) as error:
+        raise RunError(f"{PROGRAM} printed what cannot be read: {error!r}") from None
+
+
+# The trains --------------------------------------------------------------------------------------
+
+
+def trains_of(trace: Trace) -> tuple[tuple[int, ...], ...]:
+    """The frames of a trace as the forwarder forms trains of them: all of a burst's packets, at
+    most :data:`LONGEST_TRAIN`, made equal by padding where they differ by a few bytes."""
+    trains = []
+    for frame in trace.frames:
+        for at in range(0, len(frame.sizes), LONGEST_TRAIN):
+            part = frame.sizes[at : at + LONGEST_TRAIN]
+            trains.append(_equal(part))
+    return tuple(trains)
+
+
+def trains_reached(lengths: Mapping[int, int], mean: float, size: int) -> tuple[tuple[int, ...], ...]:
+    """A hundred or so trains of equal packets in the proportions that a histogram shows: how many
+    by the upper bound of a bucket. ``mean`` is the exact mean length, which decides where in the
+    wide buckets the lengths lie."""
+    count = sum(lengths.values())
+    if not count:
+        return ()
+    bounds = sorted(lengths)
+    low = {bound: _below(bound) + 1 for bound in bounds}
+    most = sum(bound * lengths[bound] for bound in bounds) / count
+    least = sum(low[bound] * lengths[bound] for bound in bounds) / count
+    high_share = 1.0 if most == least else min(1.0, max(0.0, (mean - least) / (most - least)))
+    trains: list[tuple[int, ...]] = []
+    for bound in bounds:
+        share = max(1, round(_MOST_TRAINS * lengths[bound] / count))
+        high = round(share * high_share)
+        trains += [(size,) * bound] * high + [(size,) * low[bound]] * (share - high)
+    # Mixed, as they come: a stride that has no divisor in common with the count reaches all.
+    stride = next(step for step in itertools.count(37) if math.gcd(step, len(trains)) == 1)
+    return tuple(trains[at * stride % len(trains)] for at in range(len(trains)))
+
+
+# Private -----------------------------------------------------------------------------------------
+
+_MOST_TRAINS = 120
+_BOUNDS = (0, 1, 2, 3, 4, 6, 8, 12, 16)  # of pyforward_train_packets
+
+
+def _below(bound: int) -> int:
+    return max((known for known in _BOUNDS if known < bound), default=bound - 1)
+
+
+def _equal(sizes: Iterable[int]) -> tuple[int, ...]:
+    """All but the last of one size, and the last no larger, as UDP_SEGMENT wants it."""
+    *most, last = sizes
+    size = max(most, default=last)
+    return (max(size, last),) * len(most) + ((min(size, last) if most else last),)
+
+
+def _built(native: Path) -> Path:
+    try:
+        done = subprocess.run(
+            ["cargo", "build", "--release", "-p", PROGRAM, "--message-format=json"],
+            cwd=native,
+            capture_output=True,
+            text=True,
+            timeout=_BUILD_LIMIT_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise HostError(f"{PROGRAM} was not built within {_BUILD_LIMIT_S:g} s.") from None
+    if done.returncode != 0:
+        lines = [line for line in done.stderr.splitlines() if line.startswith("error")]
+        raise HostError(f"{PROGRAM} cannot be built: {(lines or ['cargo failed'])[0]}")
+    for line in done.stdout.splitlines():
+        told = json.loads(line)
+        if told.get("executable") and told.get("target", {}).get("name") == PROGRAM:
+            return Path(told["executable"])
+    raise HostError(f"cargo built {PROGRAM} and did not say where.")

@@ -1,0 +1,322 @@
+"""What a row measures with: a server, who publishes to it, who watches, a counter, the clocks, and
+the ceiling sender in turns with the server.
+
+A row says what it needs with :meth:`Stand.set_up`; what is there already and fits is kept, so that
+rows in a sensible order share a server and its viewers. Then it measures: :meth:`Stand.window` one
+interval, :meth:`Stand.rounds` several, interleaved with the ceiling. For example::
+
+    await stand.set_up(SetUp(Crowd(sinks=1000, probes=20), Feed()))
+    measured = await stand.rounds(Load(trains_of(Feed().trace)))
+    values = [window.packets_per_cpu_s for window in measured.windows]
+
+Whatever makes a figure doubtful is told in ``wrong``; a row hands that on with
+:meth:`Stand.doubt`, and the run is invalid.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from pyforward.config import Config
+from pyforward.errors import HostError, RunError
+from pyforward_bench.rig import ceiling, publisher, server
+from pyforward_bench.rig.audience import SILENCE_S, Audience, Crowd
+from pyforward_bench.rig.ceiling import Ceiling, Load
+from pyforward_bench.rig.clocks import Usage
+from pyforward_bench.rig.counter import Count, Counter
+from pyforward_bench.rig.network import Network
+from pyforward_bench.rig.publisher import Feed, Publisher
+from pyforward_bench.rig.scale import Scale
+from pyforward_bench.rig.server import Server, Serving
+from pyforward_bench.statistics.tally import Figures
+
+TRIES = 3
+"""A window in which the two CPU clocks disagree is measured so often at most."""
+
+_QUIET_RATE = 0.1
+_MANY_JOINS = 50
+
+
+@dataclass(frozen=True, slots=True)
+class SetUp:
+    """What must be there: who watches, what is published (None: nobody does), and the server."""
+
+    crowd: Crowd
+    feed: Feed | None = Feed()
+    serving: Serving = Serving()
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """What was measured in one interval.
+
+    ``sinks`` is what reached the sinks by the counter outside (where nothing counts there, by their
+    own reports), ``probes`` what the probes' records say, ``metrics`` what the server says that it
+    did from just before to just after. ``wrong`` are reasons, a sentence each, why the figures are
+    doubtful.
+    """
+
+    crowd: Crowd
+    usage: Usage
+    sinks: Count
+    probes: Figures
+    metrics: Mapping[str, float]
+    wrong: tuple[str, ...]
+
+    @property
+    def packets(self) -> int:
+        """Media packets that reached viewers."""
+        return self.sinks.packets + self.probes.packets
+
+    @property
+    def bytes(self) -> int:
+        """Their UDP payload."""
+        return self.sinks.bytes + self.probes.bytes
+
+    @property
+    def packets_per_cpu_s(self) -> float:
+        return self.packets / self.usage.process_s
+
+    @property
+    def load(self) -> float:
+        """CPU of the server, in cores."""
+        return self.usage.process_s / self.usage.wall_s
+
+    @property
+    def send_drops(self) -> float:
+        """Packets that the server says it did not send."""
+        return server.total(self.metrics, "pyforward_send_drops_total")
+
+
+@dataclass(slots=True)
+class Measured:
+    """Several windows, and the ceiling if one was asked for and is there."""
+
+    windows: list[Window] = field(default_factory=list)
+    ceiling: Ceiling | None = None
+    wrong: list[str] = field(default_factory=list)
+
+
+class Stand:
+    """One of a run. ``program`` is the ceiling sender, or the sentence why there is none."""
+
+    def __init__(
+        self,
+        config: Config,
+        network: Network,
+        folder: Path,
+        scale: Scale,
+        *,
+        counter: Counter | None,
+        program: Path | str,
+        server_core: int = 0,
+        harness_core: int = 1,
+    ) -> None:
+        self.network = network
+        self.scale = scale
+        self.counter = counter
+        self.program = program
+        self.server_core = server_core
+        self.harness_core = harness_core
+        self.capacity: float | None = None
+        """Viewers per core, once r05 has found out."""
+        self.doubts: list[str] = []
+        """Why the run is invalid."""
+        self._config = config
+        self._folder = folder
+        self._server: Server | None = None
+        self._publisher: Publisher | None = None
+        self._audience: Audience | None = None
+        self._now: SetUp | None = None
+
+    # What is there -------------------------------------------------------------------------------
+
+    @property
+    def server(self) -> Server:
+        assert self._server is not None, "no server is set up"
+        return self._server
+
+    @property
+    def audience(self) -> Audience:
+        assert self._audience is not None, "no viewers are set up"
+        return self._audience
+
+    @property
+    def publisher(self) -> Publisher:
+        assert self._publisher is not None, "nobody publishes"
+        return self._publisher
+
+    def serving(self, *settings: tuple[str, str], **more: object) -> Serving:
+        """A server with these settings beside the run's own, on the server's core unless ``cores``
+        says otherwise."""
+        options = {"cores": (self.server_core,), **more}
+        own = (("ice.silence_s", f"{SILENCE_S:g}"), *_engine_settings(self._config))
+        return Serving(settings=own + settings, **options)  # type: ignore[arg-type]
+
+    async def set_up(self, wanted: SetUp) -> None:
+        """Brings about what a row needs and keeps what fits; returns when everybody has joined and
+        the feed is playing. Raises RunError, HostError or ConfigError."""
+        if wanted.serving == Serving():
+            wanted = replace(wanted, serving=self.serving())
+        try:
+            await self._set_up(wanted)
+        except BaseException:
+            await self.close()
+            raise
+
+    async def close(self) -> None:
+        """Nothing is left of it; another :meth:`set_up` begins anew."""
+        audience, self._audience = self._audience, None
+        publishing, self._publisher = self._publisher, None
+        serving, self._server = self._server, None
+        self._now = None
+        try:
+            # A server that stops says farewell to everybody, which is quicker than a thousand
+            # requests to leave.
+            for process in (publishing, serving):
+                if process is not None:
+                    await process.stop()
+        finally:
+            if audience is not None:
+                await audience.close()
+
+    # Measuring -----------------------------------------------------------------------------------
+
+    async def warm_up(self) -> None:
+        """Everything that is set up runs in."""
+        await asyncio.sleep(self.scale.warm_up_s)
+
+    async def window(self, seconds: float | None = None, *, tries: int = TRIES) -> Window:
+        """One interval. Where the server's CPU by its processes and by its core disagree it is
+        measured again; ``wrong`` has the figures of the last try when no try was better. Raises
+        RunError when a process has ended."""
+        length_s = self.scale.seconds if seconds is None else seconds
+        while True:
+            found = await self._window(length_s)
+            tries -= 1
+            if found.usage.disagreement is None or tries <= 0:
+                return found
+
+    async def rounds(
+        self, load: Load | None = None, *, count: int | None = None, seconds: float | None = None
+    ) -> Measured:
+        """Several windows after a warm-up; with a ``load``, the ceiling sender after each, while
+        nobody publishes. Where there is no ceiling sender, ``ceiling`` is None."""
+        measured = Measured()
+        if load is not None and isinstance(self.program, Path) and self.counter is not None:
+            measured.ceiling = Ceiling()
+        await self.warm_up()
+        for _ in range(self.scale.rounds if count is None else count):
+            window = await self.window(seconds)
+            measured.windows.append(window)
+            measured.wrong += [why for why in window.wrong if why not in measured.wrong]
+            if measured.ceiling is not None and load is not None:
+                measured.ceiling.add(await self.ceiling_round(load))
+        if measured.ceiling is not None and (why := measured.ceiling.wrong):
+            measured.wrong.append(why)
+        return measured
+
+    async def ceiling_round(self, load: Load) -> dict[str, float]:
+        """Packets per CPU-second of the ceiling sender by what it sent, to the sinks that are
+        there. Raises RunError, or HostError where there is none."""
+        if isinstance(self.program, str):
+            raise HostError(self.program)
+        ports = await self.server.viewer_ports(self.network.addresses.sinks)
+        async with self.publisher.paused():
+            await asyncio.sleep(0.2)  # what is on its way arrives
+            figures = await ceiling.run(
+                self.program,
+                self.network,
+                self._folder,
+                load,
+                ports,
+                seconds=self.scale.ceiling_s,
+                cores=(self.server_core,),
+            )
+        await asyncio.sleep(0.5)  # and the feed gets going again
+        return figures
+
+    def doubt(self, row: str, why: Sequence[str]) -> str | None:
+        """The run is invalid for these reasons; they come back as one text, for the row."""
+        self.doubts += [f"{row}: {each}" for each in why]
+        return " ".join(why) or None
+
+    # Private -------------------------------------------------------------------------------------
+
+    async def _set_up(self, wanted: SetUp) -> None:
+        if self._server is not None and self.server.serving != wanted.serving:
+            await self.close()
+        if self._audience is not None and not self.audience.can_become(wanted.crowd):
+            audience, self._audience = self._audience, None
+            await audience.close()
+        if self._server is None:
+            self._server = await server.begin(self.network, self._folder, wanted.serving)
+            if self.counter is not None:
+                await self.counter.open()
+        if self._audience is None:
+            self._audience = await Audience.open(
+                self._config, self.network.addresses, self.server.whep, wanted.crowd
+            )
+        missing = wanted.crowd.viewers - self.audience.there.viewers
+        feed = wanted.feed or Feed()
+        if missing > _MANY_JOINS or self._publisher is None or wanted.feed is None:
+            # A server that forwards at full rate joins slowly.
+            await self._feed(replace(feed, rate=_QUIET_RATE) if missing > _MANY_JOINS else feed)
+        await self.audience.become(wanted.crowd)
+        await self._feed(wanted.feed)
+        self._now = wanted
+
+    async def _feed(self, feed: Feed | None) -> None:
+        if self._publisher is not None:
+            if self._publisher.feed == feed:
+                self._publisher.check()
+                return
+            ended, self._publisher = self._publisher, None
+            await ended.stop()
+        if feed is not None:
+            self._publisher = await publisher.begin(
+                self.server, self._folder, feed, (self.harness_core,)
+            )
+
+    async def _window(self, length_s: float) -> Window:
+        before = await self.server.metrics()
+        await asyncio.sleep(0.1)  # the server has answered, and that is paid for
+        self.audience.mark()
+        sinks = await self._reached()
+        begun = self.server.clock.now()
+        await asyncio.sleep(length_s)
+        usage = self._usage_since(begun)
+        reached = await self._reached() - sinks
+        probes = self.audience.probes.tally.figures()
+        wrong = self.audience.verdict()
+        if (disagreement := usage.disagreement) is not None:
+            wrong.append(f"The CPU clocks disagree: {disagreement}.")
+        metrics = server.change(before, await self.server.metrics())
+        if self._publisher is not None:
+            self._publisher.check()
+        return Window(self.audience.there, usage, reached, probes, metrics, tuple(wrong))
+
+    def _usage_since(self, begun: object) -> Usage:
+        try:
+            return self.server.clock.since(begun)  # type: ignore[arg-type]
+        except ProcessLookupError:
+            raise RunError(f"The server ended: {self.server.child.last_line}") from None
+
+    async def _reached(self) -> Count:
+        if self.counter is not None:
+            return await self.counter.read()
+        return Count(*await self.audience.received())
+
+
+def _engine_settings(config: Config) -> tuple[tuple[str, str], ...]:
+    """The run's own settings of the engine, as far as they are not the usual ones: each technique
+    has a switch, so that a run can show what it is worth."""
+    usual = type(config.engine)()
+    return tuple(
+        (f"engine.{key}", str(value).lower())
+        for key, value in config.engine.model_dump().items()
+        if value != getattr(usual, key) and key != "shards"
+    )
