@@ -35,6 +35,12 @@ CYTHON_MODULES: tuple[str, ...] = (
 )
 
 
+def source(module: str) -> str:
+    """Where a module's file lies: the harness has a directory of its own."""
+    root = "bench/" if module.startswith("pyforward_bench.") else ""
+    return f"{root}{module.replace('.', '/')}.py"
+
+
 def extensions() -> list[Extension]:
     """The native engine, and the compiled twins of the Cython modules."""
     native = Extension(NATIVE, sources=[], py_limited_api=True)
@@ -45,7 +51,7 @@ def extensions() -> list[Extension]:
     twins = [
         Extension(
             name,
-            [name.replace(".", "/") + ".py"],
+            [source(name)],
             define_macros=[("Py_LIMITED_API", "0x030B0000")],
             py_limited_api=True,
         )
