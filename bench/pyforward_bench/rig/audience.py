@@ -50,9 +50,7 @@ class Audience:
         """What this process did, for each of the two engines."""
 
     @classmethod
-    async def open(
-        cls, config: Config, addresses: Addresses, url: str, crowd: Crowd
-    ) -> Audience:
+    async def open(cls, config: Config, addresses: Addresses, url: str, crowd: Crowd) -> Audience:
         """Nobody has joined yet."""
         target = Target(url)
         audience = cls(

@@ -187,7 +187,9 @@ def trains_of(trace: Trace) -> tuple[tuple[int, ...], ...]:
     return tuple(trains)
 
 
-def trains_reached(lengths: Mapping[int, int], mean: float, size: int) -> tuple[tuple[int, ...], ...]:
+def trains_reached(
+    lengths: Mapping[int, int], mean: float, size: int
+) -> tuple[tuple[int, ...], ...]:
     """A hundred or so trains of equal packets in the proportions that a histogram shows: how many
     by the upper bound of a bucket. ``mean`` is the exact mean length, which decides where in the
     wide buckets the lengths lie."""

@@ -11,11 +11,9 @@ import json
 import sys
 import tempfile
 import time
-
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +79,7 @@ def main(text: str) -> int:
             except HostError as error:
                 sys.stderr.write(f"pyforward-bench: {error}\n")
                 report.could_not_all(job.specs, str(error))
-        report.finish()
+        report.write()
         _say(report.told())
         return report.exit_code
 
@@ -106,6 +104,7 @@ async def _measure(
         program=job.ceiling,
         server_core=job.server_core,
         harness_core=job.harness_core,
+        say=_say,
     )
     try:
         for spec in job.specs:

@@ -109,8 +109,13 @@ class Network:
         """As read back from the devices now, by device and feature."""
         if self.server_pid is None:
             return {f"lo {name}": state for name, state in _shown("lo").items()}
-        ends = {DEVICE: _shown(DEVICE), SERVER_DEVICE: self.at_server(lambda: _shown(SERVER_DEVICE))}
-        return {f"{end} {name}": state for end, shown in ends.items() for name, state in shown.items()}
+        ends = {
+            DEVICE: _shown(DEVICE),
+            SERVER_DEVICE: self.at_server(lambda: _shown(SERVER_DEVICE)),
+        }
+        return {
+            f"{end} {name}": state for end, shown in ends.items() for name, state in shown.items()
+        }
 
     def send_train(self, packets: int, packet_bytes: int) -> None:
         """One message of so many packets that look like media, from the server's side to an

@@ -14,6 +14,8 @@ class Scale:
     quick: bool
     sinks: int
     probes: int
+    rate: float
+    """What the trace is played at, where the load is to be about half of a core's."""
     rounds: int
     seconds: float
     ceiling_s: float
@@ -41,6 +43,7 @@ FULL = Scale(
     quick=False,
     sinks=1_000,
     probes=20,
+    rate=1.0,
     rounds=6,
     seconds=10.0,
     ceiling_s=6.0,
@@ -56,6 +59,7 @@ QUICK = Scale(
     quick=True,
     sinks=200,
     probes=8,
+    rate=5.0,
     rounds=2,
     seconds=3.0,
     ceiling_s=1.5,

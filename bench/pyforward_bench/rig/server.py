@@ -195,7 +195,9 @@ def total(metrics: Mapping[str, float], name: str, *labels: str) -> float:
     )
 
 
-def train_lengths(metrics: Mapping[str, float], bounds: Sequence[int] | None = None) -> dict[int, int]:
+def train_lengths(
+    metrics: Mapping[str, float], bounds: Sequence[int] | None = None
+) -> dict[int, int]:
     """Messages by how many packets they held, from the histogram ``pyforward_train_packets``: by
     the upper bounds of its buckets."""
     cumulative = sorted(

@@ -16,10 +16,11 @@ Whatever makes a figure doubtful is told in ``wrong``; a row hands that on with
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from pyforward.commands import Trial
 from pyforward.config import Config
 from pyforward.errors import HostError, RunError
 from pyforward_bench.rig import ceiling, publisher, server
@@ -114,6 +115,7 @@ class Stand:
         program: Path | str,
         server_core: int = 0,
         harness_core: int = 1,
+        say: Callable[[str], object] = lambda _: None,
     ) -> None:
         self.network = network
         self.scale = scale
@@ -121,8 +123,14 @@ class Stand:
         self.program = program
         self.server_core = server_core
         self.harness_core = harness_core
+        self.say = say
+        """Tells people how far it is."""
         self.capacity: float | None = None
         """Viewers per core, once r05 has found out."""
+        self.found: dict[str, float] = {}
+        """Values of rows that others are held against."""
+        self.kept: dict[str, list[Window]] = {}
+        """Their windows, for rows that only look at them in another way."""
         self.doubts: list[str] = []
         """Why the run is invalid."""
         self._config = config
@@ -148,6 +156,29 @@ class Stand:
     def publisher(self) -> Publisher:
         assert self._publisher is not None, "nobody publishes"
         return self._publisher
+
+    def crowd(
+        self,
+        sinks: int | None = None,
+        probes: int | None = None,
+        *,
+        trial: Trial | None = None,
+        skew: bool = False,
+    ) -> Crowd:
+        """As many as the scale has, or these."""
+        return Crowd(
+            self.scale.sinks if sinks is None else sinks,
+            self.scale.probes if probes is None else probes,
+            trial,
+            skew,
+        )
+
+    @property
+    def why_no_ceiling(self) -> str | None:
+        """Why rounds have no ceiling here; None where they have."""
+        if isinstance(self.program, str):
+            return f"no ceiling: {self.program}"
+        return None if self.counter is not None else "no ceiling: nothing counts what it sends"
 
     def serving(self, *settings: tuple[str, str], **more: object) -> Serving:
         """A server with these settings beside the run's own, on the server's core unless ``cores``

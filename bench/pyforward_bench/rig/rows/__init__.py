@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pyforward.errors import ConfigError
-from pyforward_bench.rig.rows import throughput
+from pyforward_bench.rig.rows import capacity, latency, throughput
 from pyforward_bench.rig.rows.spec import Spec
 
-TABLE: tuple[Spec, ...] = (*throughput.ROWS,)
+TABLE: tuple[Spec, ...] = (*throughput.ROWS, *capacity.ROWS, *latency.ROWS)
 
 
 def chosen(names: Sequence[str]) -> list[Spec]:

@@ -1,0 +1,180 @@
+"""How many viewers one core serves: more and more of them, until something is lost or late."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from pyforward_bench.results import Row
+from pyforward_bench.rig.ceiling import TRAINS, Load, trains_of
+from pyforward_bench.rig.publisher import Feed
+from pyforward_bench.rig.rows.spec import Spec
+from pyforward_bench.rig.stand import SetUp, Stand, Window
+
+VIEWERS = "viewers per core"
+
+MOST_LATENCY_MS = 10.0
+LEAST_SHARE = 0.80
+
+# Of what the ceiling sender could serve. Where latency is lost early only loss is left to be found.
+_STEPS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 1.0, 1.1, 1.2)
+_QUICK_STEPS = (0.1, 0.3, 0.5, 0.7, 0.9, 1.1)
+
+# Where there is no ceiling sender: about what it reaches on a core of 2.4 GHz.
+_PRESUMED_PACKETS_PER_S = 500_000.0
+_PROBES = 8
+_SETTLE_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What so many viewers got."""
+
+    viewers: float
+    window: Window
+
+    @property
+    def p99_ms(self) -> float | None:
+        p99_us = self.window.probes.frame_latency_us.quantile(0.99)
+        return None if p99_us is None else p99_us / 1e3
+
+    @property
+    def late(self) -> str | None:
+        """Why this was too late."""
+        if self.p99_ms is None:
+            return "no frame's latency was known"
+        if self.p99_ms < MOST_LATENCY_MS:
+            return None
+        return f"p99 of the frame latency was {self.p99_ms:.1f} ms"
+
+    @property
+    def lost(self) -> str | None:
+        """What was lost: of the probes' packets, of those that the server sends, or of those that
+        the counter should have seen."""
+        window, probes = self.window, self.window.probes
+        if probes.lost or probes.missing:
+            return f"the probes missed {max(probes.lost, probes.missing)} packets"
+        if window.send_drops:
+            return f"the server did not send {window.send_drops:.0f} packets"
+        if not window.crowd.probes or not window.crowd.sinks:
+            return None
+        due = probes.expected / window.crowd.probes
+        came = window.sinks.packets / window.crowd.sinks
+        # A window's ends fall into frames, for the counter's count as for the probes'.
+        if came < 0.98 * due:
+            return f"{came:.0f} packets a sink were counted, of {due:.0f}"
+        return None
+
+
+@dataclass(slots=True)
+class Staircase:
+    """``most`` is what the ceiling sender could serve, ``presumed`` where nobody measured it."""
+
+    most: float
+    presumed: bool
+    steps: list[Step]
+
+    def last(self, is_right: Callable[[Step], bool]) -> tuple[float, Step | None]:
+        """The viewers of the last step of those from the first on that are right, and the step
+        that was not."""
+        viewers = 0.0
+        for step in self.steps:
+            if not is_right(step):
+                return viewers, step
+            viewers = step.viewers
+        return viewers, None
+
+
+async def r05(stand: Stand, spec: Spec) -> Sequence[Row]:
+    """Two figures: as the target has it, and until packets are lost, however late they are."""
+    stairs = await _climb(stand, Feed(paced=True))
+    in_time = _figure(stand, spec, stairs, spec.name, in_time=True)
+    complete = _figure(stand, spec, stairs, f"{spec.name}, however late", in_time=False)
+    stand.capacity = complete.value
+    return [in_time, complete]
+
+
+async def r05a(stand: Stand, spec: Spec) -> Sequence[Row]:
+    stairs = await _climb(stand, Feed(paced=True, opus=True))
+    return [_figure(stand, spec, stairs, spec.name, in_time=True)]
+
+
+ROWS = (
+    Spec(
+        "r05",
+        "viewers at 2.5 Mbit/s, nothing lost, p99 of the frame latency < 10 ms",
+        VIEWERS,
+        "≥ 0.80 of the ceiling sender's",
+        r05,
+        counted=True,
+        ceiling=True,
+    ),
+    Spec("r05a", "the same with Opus", VIEWERS, None, r05a, counted=True, ceiling=True),
+)
+
+
+# Private -----------------------------------------------------------------------------------------
+
+
+async def _climb(stand: Stand, feed: Feed) -> Staircase:
+    """Until something is lost, or there are more than the ceiling sender could serve."""
+    quick = stand.scale.quick
+    await stand.set_up(SetUp(stand.crowd(), _rated(feed, stand.scale.rate)))
+    await asyncio.sleep(_SETTLE_S)
+    presumed = isinstance(stand.program, str)
+    packets_per_s = _PRESUMED_PACKETS_PER_S
+    if not presumed:
+        packets_per_s = (await stand.ceiling_round(Load(trains_of(feed.trace))))[TRAINS]
+    stairs = Staircase(packets_per_s / feed.packets_per_s, presumed, [])
+    for share in _QUICK_STEPS if quick else _STEPS:
+        viewers = round(share * stairs.most)
+        step = await _step(stand, feed, viewers)
+        if step.lost is not None:
+            step = await _step(stand, feed, viewers)  # once is chance
+        stairs.steps.append(step)
+        stand.say(f"  {step.viewers:.0f} viewers: {step.lost or step.late or 'well'}")
+        if step.lost is not None:
+            break
+    return stairs
+
+
+async def _step(stand: Stand, feed: Feed, viewers: int) -> Step:
+    """So many viewers, or, in a quick run, a few at so much of the rate."""
+    if stand.scale.quick:
+        crowd = stand.crowd()
+        feed = _rated(feed, viewers / crowd.viewers)
+    else:
+        crowd = stand.crowd(max(viewers - _PROBES, 1), _PROBES)
+    await stand.set_up(SetUp(crowd, feed))
+    await asyncio.sleep(_SETTLE_S)
+    window = await stand.window(tries=1)
+    return Step(crowd.viewers * feed.rate, window)
+
+
+def _figure(stand: Stand, spec: Spec, stairs: Staircase, name: str, *, in_time: bool) -> Row:
+    value, first = stairs.last(
+        lambda step: step.lost is None and (step.late is None or not in_time)
+    )
+    whys = []
+    if first is not None:
+        what = first.lost or first.late
+        whys.append(f"at {first.viewers:.0f} {what}")
+        doubt = stand.doubt(spec.row, [why for why in first.window.wrong if "harness" in why])
+        whys += [doubt] if doubt else []
+    if stand.scale.quick:
+        whys.append(f"{stand.scale.sinks} viewers at a scaled rate stand for more at rate 1")
+    row = spec.of([value], name=None if name == spec.name else name)
+    changes: dict[str, object] = {"why": "; ".join(whys) or None}
+    if first is not None:
+        changes["high"] = first.viewers
+    if not stairs.presumed:
+        share = value / stairs.most
+        changes |= {"ceiling": stairs.most, "share_of_ceiling": share}
+        if spec.target and in_time:
+            changes["met"] = share >= LEAST_SHARE
+    return row.model_copy(update=changes)
+
+
+def _rated(feed: Feed, rate: float) -> Feed:
+    return Feed(feed.profile, feed.paced, round(rate, 4), feed.opus)

@@ -1,0 +1,146 @@
+"""Packets per second of the server's CPU, each beside the ceiling sender in the same rounds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pyforward_bench.results import Row
+from pyforward_bench.rig.ceiling import Load, trains_of, trains_reached
+from pyforward_bench.rig.publisher import Feed
+from pyforward_bench.rig.rows.spec import Spec
+from pyforward_bench.rig.server import total, train_lengths
+from pyforward_bench.rig.stand import Measured, SetUp, Stand, Window
+
+RATE = "packets per CPU-second"
+GBIT = "Gbit/s per core"
+
+CM = "SRTP_AES128_CM_SHA1_80"
+
+_LEAST_SHARE = 0.85
+_LEAST_OF_BURSTY = 0.7
+
+
+async def r01(stand: Stand, spec: Spec) -> Sequence[Row]:
+    feed = Feed(rate=stand.scale.rate)
+    measured = await _bursty(stand, feed)
+    return [_beside_ceiling(stand, spec, measured)]
+
+
+async def r02(stand: Stand, spec: Spec) -> Sequence[Row]:
+    """Against trains of the lengths that the server's own histogram shows in a first window; and
+    against r01, where that was measured in this run."""
+    feed = Feed(paced=True, rate=stand.scale.rate)
+    await stand.set_up(SetUp(stand.crowd(), feed))
+    await stand.warm_up()
+    reached = await stand.window()
+    mean = total(reached.metrics, "pyforward_train_packets_sum") / max(
+        1.0, total(reached.metrics, "pyforward_train_packets_count")
+    )
+    trains = trains_reached(train_lengths(reached.metrics), mean, feed.payload_bytes)
+    measured = await stand.rounds(Load(trains))
+    row = _beside_ceiling(stand, spec, measured)
+    whys = [f"trains of {mean:.1f} packets on the mean", *([row.why] if row.why else [])]
+    bursty = stand.found.get("r01")
+    if bursty is None or row.value is None:
+        whys.append("not held against r01, which was not measured in this run")
+    else:
+        share = row.value / bursty
+        whys.append(f"{share:.2f} of r01")
+        if row.met is not None:
+            row = row.model_copy(update={"met": row.met and share >= _LEAST_OF_BURSTY})
+    return [row.model_copy(update={"why": "; ".join(whys)})]
+
+
+async def r03(stand: Stand, spec: Spec) -> Sequence[Row]:
+    feed = Feed(rate=stand.scale.rate)
+    await stand.set_up(SetUp(stand.crowd(), feed, stand.serving(("dtls.srtp_profiles", CM))))
+    load = Load(trains_of(feed.trace), suite="cm")
+    return [_beside_ceiling(stand, spec, await stand.rounds(load))]
+
+
+async def r04(stand: Stand, spec: Spec) -> Sequence[Row]:
+    feed = Feed(rate=stand.scale.rate)
+    windows = stand.kept.get("r01")
+    if windows is None:
+        measured = await _bursty(stand, feed, beside_ceiling=False)
+        stand.doubt(spec.row, measured.wrong)
+        windows = measured.windows
+    return [spec.of([_gbit_per_core(window) for window in windows])]
+
+
+async def r04_unsegmented(stand: Stand, spec: Spec) -> Sequence[Row]:
+    """What a NIC that segments would take off the CPU. The counter sees whole trains, so that only
+    bytes say how much it was."""
+    await stand.set_up(SetUp(stand.crowd(), Feed(rate=stand.scale.rate)))
+    stand.network.set_segmentation_offload(on=True)
+    try:
+        measured = await stand.rounds()
+        offloads = stand.network.offloads()
+    finally:
+        stand.network.set_segmentation_offload(on=False)
+    doubt = stand.doubt(spec.row, measured.wrong)
+    set_to = ", ".join(f"{name} {state}" for name, state in offloads.items() if "udp" in name)
+    why = "; ".join([f"counted by bytes, with {set_to}", *([doubt] if doubt else [])])
+    return [spec.of([_gbit_per_core(window) for window in measured.windows], why=why)]
+
+
+ROWS = (
+    Spec(
+        "r01",
+        "forwarded packets per CPU-second, GCM, bursty",
+        RATE,
+        "≥ 0.85 of the ceiling",
+        r01,
+        ceiling=True,
+    ),
+    Spec("r04", "Gbit/s per core (r01 × size)", GBIT, None, r04),
+    Spec(
+        "r04u",
+        "Gbit/s per core, unsegmented",
+        GBIT,
+        None,
+        r04_unsegmented,
+        counted=True,
+    ),
+    Spec(
+        "r02",
+        "forwarded packets per CPU-second, GCM, paced",
+        RATE,
+        "≥ 0.85 of the ceiling at the train lengths reached, ≥ 0.7 of r01",
+        r02,
+        ceiling=True,
+    ),
+    Spec(
+        "r03",
+        "forwarded packets per CPU-second, AES-CM + SHA1-80, bursty",
+        RATE,
+        "≥ 0.85 of its own ceiling",
+        r03,
+        ceiling=True,
+    ),
+)
+
+
+# Private -----------------------------------------------------------------------------------------
+
+
+async def _bursty(stand: Stand, feed: Feed, *, beside_ceiling: bool = True) -> Measured:
+    await stand.set_up(SetUp(stand.crowd(), feed))
+    return await stand.rounds(Load(trains_of(feed.trace)) if beside_ceiling else None)
+
+
+def _beside_ceiling(stand: Stand, spec: Spec, measured: Measured) -> Row:
+    """The median over the rounds, as a share of the ceiling's."""
+    stand.kept[spec.row] = measured.windows
+    doubt = stand.doubt(spec.row, measured.wrong)
+    values = [window.packets_per_cpu_s for window in measured.windows]
+    row = spec.of(values, ceiling=measured.ceiling, why=doubt or stand.why_no_ceiling)
+    if row.value is not None:
+        stand.found[spec.row] = row.value
+    if row.share_of_ceiling is None or doubt:
+        return row
+    return row.model_copy(update={"met": row.share_of_ceiling >= _LEAST_SHARE})
+
+
+def _gbit_per_core(window: Window) -> float:
+    return 8e-9 * window.bytes / window.usage.process_s
