@@ -73,7 +73,7 @@ class Child:
         lines = self.log.read_text(errors="replace").split("\n")
         return next((line.strip() for line in reversed(lines) if line.strip()), "it said nothing")
 
-    def signal(self, number: signal.Signals) -> None:
+    def tell(self, number: signal.Signals) -> None:
         """Unless it has ended."""
         self._process.send_signal(number)
 
@@ -89,8 +89,8 @@ class Child:
     async def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
         """Asks it to end, and kills it if it does not."""
         if self.code is None:
-            self.signal(number)
-            self.signal(signal.SIGCONT)
+            self.tell(number)
+            self.tell(signal.SIGCONT)
         try:
             await self.ended(END_LIMIT_S)
         except RunError:

@@ -72,11 +72,11 @@ class Publisher:
     async def paused(self) -> AsyncIterator[None]:
         """Nothing is published while inside, and the session stays."""
         self.check()
-        self._child.signal(signal.SIGSTOP)
+        self._child.tell(signal.SIGSTOP)
         try:
             yield
         finally:
-            self._child.signal(signal.SIGCONT)
+            self._child.tell(signal.SIGCONT)
 
     def check(self) -> None:
         """Raises RunError when it has ended."""

@@ -13,9 +13,9 @@ from pyforward_bench.results import Results, Row
 from pyforward_bench.rig.rows.spec import Spec
 
 CPU_NOTE = (
-    "CPU is utime + stime of the server's processes and of its core's ksoftirqd, so that the peer's "
-    "half of the veth pair is inside, for the server as for the ceiling sender; it is held against "
-    "the core's busy time in /proc/stat."
+    "CPU is utime + stime of the server's processes and of its core's ksoftirqd, so that the "
+    "peer's half of the veth pair is inside, for the server as for the ceiling sender; it is held "
+    "against the core's busy time in /proc/stat."
 )
 
 

@@ -8,7 +8,7 @@ import os
 import re
 import secrets
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -172,13 +172,17 @@ async def begin(network: Network, folder: Path, serving: Serving) -> Server:
 
 async def _ready(child: Child, ready: Path) -> str:
     until = asyncio.get_running_loop().time() + READY_LIMIT_S
-    while not ready.exists():
+    while (told := _read(ready)) is None:
         if child.code is not None:
             raise RunError(f"The server does not start: {child.last_line}")
         if asyncio.get_running_loop().time() > until:
             raise RunError(f"The server is not ready after {READY_LIMIT_S:g} s.")
         await asyncio.sleep(0.02)
-    return str(json.loads(ready.read_text())["http_url"])
+    return str(json.loads(told)["http_url"])
+
+
+def _read(ready: Path) -> str | None:
+    return ready.read_text() if ready.exists() else None
 
 
 def change(before: Mapping[str, float], after: Mapping[str, float]) -> dict[str, float]:
@@ -187,7 +191,7 @@ def change(before: Mapping[str, float], after: Mapping[str, float]) -> dict[str,
 
 
 def total(metrics: Mapping[str, float], name: str, *labels: str) -> float:
-    """The sum of a metric's samples, of those that have all of these labels (``direction="in"``)."""
+    """The sum of a metric's samples that have all of these labels (``direction="in"``)."""
     return sum(
         value
         for sample, value in metrics.items()
@@ -195,9 +199,7 @@ def total(metrics: Mapping[str, float], name: str, *labels: str) -> float:
     )
 
 
-def train_lengths(
-    metrics: Mapping[str, float], bounds: Sequence[int] | None = None
-) -> dict[int, int]:
+def train_lengths(metrics: Mapping[str, float]) -> dict[int, int]:
     """Messages by how many packets they held, from the histogram ``pyforward_train_packets``: by
     the upper bounds of its buckets."""
     cumulative = sorted(

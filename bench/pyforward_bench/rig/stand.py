@@ -32,7 +32,7 @@ from pyforward_bench.rig.network import Network
 from pyforward_bench.rig.publisher import Feed, Publisher
 from pyforward_bench.rig.scale import Scale
 from pyforward_bench.rig.server import Server, Serving
-from pyforward_bench.statistics.tally import Figures
+from pyforward_bench.statistics import Figures
 
 TRIES = 3
 """A window in which the two CPU clocks disagree is measured so often at most."""
@@ -46,8 +46,8 @@ class SetUp:
     """What must be there: who watches, what is published (None: nobody does), and the server."""
 
     crowd: Crowd
-    feed: Feed | None = Feed()
-    serving: Serving = Serving()
+    feed: Feed | None = field(default_factory=Feed)
+    serving: Serving = field(default_factory=Serving)
 
 
 @dataclass(frozen=True, slots=True)

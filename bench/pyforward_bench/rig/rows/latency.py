@@ -13,7 +13,7 @@ from pyforward_bench.results import Row
 from pyforward_bench.rig.publisher import Feed
 from pyforward_bench.rig.rows.spec import Spec
 from pyforward_bench.rig.stand import Measured, SetUp, Stand
-from pyforward_bench.statistics.histogram import Histogram
+from pyforward_bench.statistics import Histogram
 
 QUANTILES = (("p50", 0.5, 1.0), ("p99", 0.99, 5.0), ("p99.9", 0.999, 10.0))
 """With their targets in milliseconds, at half of the viewers per core."""
