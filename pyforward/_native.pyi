@@ -16,6 +16,7 @@ __all__ = [
     "RECORDS",
     "ROWS",
     "TRAIN_BOUNDS",
+    "TURN_BOUNDS_US",
     "Engine",
     "Srtp",
 ]
@@ -47,6 +48,9 @@ TRAIN_BOUNDS: Final[list[int]]
 LATENCY_BOUNDS_US: Final[list[int]]
 """Upper bounds of the histogram of forward latencies, in microseconds."""
 
+TURN_BOUNDS_US: Final[list[int]]
+"""Upper bounds of the histogram of how long a shard's turns took, in microseconds."""
+
 @final
 class Engine:
     """The shards with their threads and sockets, from making to :meth:`stop`.
@@ -68,11 +72,13 @@ class Engine:
         silence_ms: int,
         publisher_bitrate_bps: int,
         max_events: int,
+        source_address: str | None,
     ) -> Engine:
         """Binds the port on every address and starts the shards.
 
         No address, or ``"::"``, is every address, ``"0.0.0.0"`` every one of IPv4; port 0 lets the
-        kernel choose; 0 shards is one a core, 64 are the most. Raises OSError with errno and a
+        kernel choose; 0 shards is one a core, 64 are the most. Sessions in the client role send
+        from ``source_address``, or as the route says. Raises OSError with errno and a
         sentence: the address is not ours, the port is in use, held by which process; ValueError
         for what is no IP address.
         """
@@ -92,9 +98,9 @@ class Engine:
         tuples in the order of :data:`ROWS`, and so are their tracks."""
 
     def stats(self) -> list[list[int]]:
-        """The words of each shard: :data:`COUNTERS`, :data:`DISCARDS`, then the histogram of
-        :data:`TRAIN_BOUNDS` and that of :data:`LATENCY_BOUNDS_US`, each as its buckets, what is
-        above them, and the sum."""
+        """The words of each shard: :data:`COUNTERS`, :data:`DISCARDS`, then the histograms of
+        :data:`TRAIN_BOUNDS`, :data:`LATENCY_BOUNDS_US` and :data:`TURN_BOUNDS_US`, each as its
+        buckets, what is above them, and the sum."""
 
     def addresses(self) -> list[tuple[str, int]]:
         """The bound addresses with their port; ``"::"`` stands for every address."""

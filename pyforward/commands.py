@@ -14,11 +14,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from pyforward.config import SrtpProfile as SrtpProfile
 from pyforward.ids import SessionId, StreamId
 
 Kind = Literal["audio", "video"]
 Codec = Literal["vp8", "h264", "vp9", "av1", "h265", "opus", "pcmu", "pcma"]
-SrtpProfile = Literal["SRTP_AEAD_AES_128_GCM", "SRTP_AEAD_AES_256_GCM", "SRTP_AES128_CM_SHA1_80"]
 CloseReason = Literal[
     "deleted",
     "bye",
@@ -125,6 +125,37 @@ class Subscribe:
     cname: str
 
 
+@dataclass(frozen=True, slots=True)
+class Link:
+    """How a link treats the datagrams that cross it one way.
+
+    ``loss`` is the share of them that is lost, 0 to 1, in runs of ``burst`` on the mean (up to 1:
+    each by itself); each is under way for ``delay_us`` and up to ``jitter_us`` more, in order,
+    except for the share ``reorder`` that is overtaken. ``seed`` (32 bits) makes a run repeatable.
+    """
+
+    loss: float = 0.0
+    burst: float = 1.0
+    delay_us: int = 0
+    jitter_us: int = 0
+    reorder: float = 0.0
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What a session in the client role is put to when it measures its server.
+
+    Every packet that it receives is told by a record of this number (``Records``); what it
+    receives and sends crosses these links; it reports at this interval instead of the usual one.
+    """
+
+    record_as: int | None = None
+    inbound: Link | None = None
+    outbound: Link | None = None
+    report_interval_ms: int | None = None
+
+
 # Commands ----------------------------------------------------------------------------------------
 
 
@@ -149,13 +180,14 @@ class AddSession:
 
     Without ``candidates`` it is in the server role: ICE-lite on the shared port, claimed by the
     first authenticated check. With candidates of the peer's it is in the client role: it gets a
-    socket of its own, checks them and nominates one.
+    socket of its own, checks them and nominates one, and may be put to a ``trial``.
     """
 
     session: SessionId
     ice: IceCredentials | None
     media: Publish | Subscribe
     candidates: tuple[RemoteCandidate, ...] = ()
+    trial: Trial | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,10 +237,13 @@ class RemoveSession:
 
 @dataclass(frozen=True, slots=True)
 class InjectRtp:
-    """Whole, unencrypted RTP packets of a local publisher, in order."""
+    """Whole, unencrypted RTP packets of a local publisher, in order. Where they are ``stamped``,
+    each payload that ends with a stamp gets its time and checksum now
+    (``native/core/src/stamp.rs``)."""
 
     session: SessionId
     packets: tuple[bytes, ...]
+    stamped: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -341,10 +376,19 @@ class Report:
 
 
 @dataclass(frozen=True, slots=True)
+class Records:
+    """Records of packets that sessions on trial received: whole ones, packed as
+    ``native/core/src/record.rs`` has them, in order of arrival."""
+
+    shard: int
+    records: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Stopped:
     """The shard has said its farewells and sends nothing any more."""
 
     shard: int
 
 
-Event = Opened | Claimed | DtlsReceived | Secured | Flowing | Closed | Report | Stopped
+Event = Opened | Claimed | DtlsReceived | Secured | Flowing | Closed | Report | Records | Stopped

@@ -41,7 +41,8 @@ class Histogram:
 
 @dataclass(frozen=True, slots=True)
 class ShardStats:
-    """The figures of one shard since its start; ``forward_latency`` is in seconds.
+    """The figures of one shard since its start; ``forward_latency`` and ``turns``, how long each
+    turn of its loop was busy, are in seconds.
 
     The names in ``counters`` and ``discards`` are those of ``native/core/src/stats.rs`` and
     ``discard.rs``.
@@ -51,6 +52,7 @@ class ShardStats:
     discards: Mapping[str, int]
     train_packets: Histogram
     forward_latency: Histogram
+    turns: Histogram
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +103,9 @@ class NativeModule(Protocol):
 
     @property
     def LATENCY_BOUNDS_US(self) -> Sequence[int]: ...  # noqa: N802
+
+    @property
+    def TURN_BOUNDS_US(self) -> Sequence[int]: ...  # noqa: N802
 
     @property
     def Engine(self) -> Callable[..., NativeEngine]: ...  # noqa: N802
@@ -256,6 +261,7 @@ def _arguments(config: Config) -> dict[str, object]:
         "silence_ms": round(config.ice.silence_s * 1000),
         "publisher_bitrate_bps": config.streams.publisher_bitrate_kbps * 1000,
         "max_events": config.engine.max_events,
+        "source_address": config.ice.source_address or None,
     }
 
 
@@ -302,4 +308,5 @@ def _shard_stats(module: NativeModule, words: Sequence[int]) -> ShardStats:
         discards={name: next(rest) for name in module.DISCARDS},
         train_packets=histogram(module.TRAIN_BOUNDS, 1),
         forward_latency=histogram(module.LATENCY_BOUNDS_US, 1e6),
+        turns=histogram(module.TURN_BOUNDS_US, 1e6),
     )

@@ -30,10 +30,14 @@ class Publication:
         source: Source,
         *,
         pace: Callable[[Iterator[Burst]], Iterator[Burst]] | None = None,
+        stamped: bool = False,
     ) -> None:
+        """``pace`` spreads its bursts; of a source whose payloads end with stamps, ``stamped`` has
+        them completed as they leave."""
         self._sessions = sessions
         self._source = source
         self._pace = pace
+        self._stamped = stamped
         self._playing: Playing | None = None
         self._session: Session | None = None
         self._played: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -56,7 +60,7 @@ class Publication:
         self._playing = Playing(
             self._pace(bursts) if self._pace is not None else bursts,
             asyncio.get_running_loop(),
-            lambda packets: self._sessions.play(film, packets),
+            lambda packets: self._sessions.play(film, packets, stamped=self._stamped),
             self._on_end,
         )
         return session

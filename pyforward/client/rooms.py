@@ -44,6 +44,7 @@ class Target:
 class Rooms:
     """What both commands work with."""
 
+    engine: Engine
     sessions: Sessions
     signalling: Signalling
 
@@ -71,7 +72,7 @@ async def open_rooms(config: Config, target: Target, connections: int) -> AsyncI
             )
         )
         rooms.push_async_callback(sessions.close)
-        yield Rooms(sessions, signalling)
+        yield Rooms(engine, sessions, signalling)
 
 
 def _for_clients(config: Config) -> Config:

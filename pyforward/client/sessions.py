@@ -8,7 +8,7 @@ in the thread of the event loop.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -34,6 +34,7 @@ from pyforward.commands import (
     Opened,
     Publish,
     PublishTrack,
+    Records,
     RemoteCandidate,
     RemoveSession,
     RemoveStream,
@@ -44,6 +45,7 @@ from pyforward.commands import (
     SrtpProfile,
     Stopped,
     Subscribe,
+    Trial,
 )
 from pyforward.config import Config
 from pyforward.errors import BadAnswer, RemoteError, SessionFailed
@@ -89,7 +91,8 @@ class Session:
     :class:`~pyforward.errors.SessionFailed`; ``closed`` has the reason once it is over.
 
     ``begun_s`` is when the offer that was taken was posted and ``added_s`` when the engine heard of
-    it, by the loop's clock: reports count from the latter.
+    it, which reports count from; ``claimed_s`` is when the first check was answered and
+    ``connected_s`` when the keys were there. All by the loop's clock.
     """
 
     def __init__(self, session: SessionId, begun_s: float) -> None:
@@ -97,6 +100,8 @@ class Session:
         self.id = session
         self.begun_s = begun_s
         self.added_s = begun_s
+        self.claimed_s: float | None = None
+        self.connected_s: float | None = None
         self.port: int | None = None
         """The local port of its socket, once it has one."""
         self.connected: asyncio.Future[SrtpProfile] = loop.create_future()
@@ -141,15 +146,23 @@ class Sessions:
         )
         self._reports = Reports(engine.submit, len(engine.stats().shards))
         self._entries: dict[SessionId, _Entry] = {}
+        self.on_records: Callable[[bytes], object] = lambda records: None
+        """Gets what sessions on trial received, as :class:`~pyforward.commands.Records` has it."""
         self._tasks: set[asyncio.Task[object]] = set()
 
     # Joining -------------------------------------------------------------------------------------
 
     async def watch(
-        self, signalling: Signalling, url: str, *, audio: bool = True, video: bool = True
+        self,
+        signalling: Signalling,
+        url: str,
+        *,
+        audio: bool = True,
+        video: bool = True,
+        trial: Trial | None = None,
     ) -> Session:
-        """Joins a stream by WHEP. What comes is received and counted. Raises as
-        :meth:`~pyforward.client.Signalling.join` does."""
+        """Joins a stream by WHEP. What comes is received and counted, and recorded if the ``trial``
+        asks for it. Raises as :meth:`~pyforward.client.Signalling.join` does."""
         local = self._local_transport()
         offer = sdp.offer_watch(local, audio=audio, video=video)
         resource = await signalling.join(url, offer.text)
@@ -157,7 +170,7 @@ class Sessions:
             accepted = sdp.accept_watch(offer, resource.answer)
             candidates = _candidates(accepted.transport)
         media = Publish(NOWHERE, accepted.tracks)
-        return self._begin(resource, local, accepted.transport, candidates, media)
+        return self._begin(resource, local, accepted.transport, candidates, media, trial)
 
     async def publish(
         self,
@@ -188,9 +201,9 @@ class Sessions:
         self._engine.submit(AddStream(stream), AddSession(session, None, media))
         return session
 
-    def play(self, film: SessionId, packets: Sequence[bytes]) -> None:
-        """Whole RTP packets of the film, in order."""
-        self._engine.submit(InjectRtp(film, tuple(packets)))
+    def play(self, film: SessionId, packets: Sequence[bytes], *, stamped: bool = False) -> None:
+        """Whole RTP packets of the film, in order; stamps in them are completed if asked for."""
+        self._engine.submit(InjectRtp(film, tuple(packets), stamped))
 
     def remove_film(self, stream: StreamId, film: SessionId) -> None:
         """After the sessions that publish it."""
@@ -245,6 +258,8 @@ class Sessions:
                 self._closed(event)
             case Report():
                 self._reports.answered(event)
+            case Records():
+                self.on_records(event.records)
             case Flowing() | Stopped():
                 pass
 
@@ -255,7 +270,7 @@ class Sessions:
         entry.session.port = event.port
         if entry.transport.ice_lite or not entry.transport.trickle:
             return  # it does not check, or learns by our checks where we are (RFC 8445 §7.3.1.3)
-        candidates = ice.host_candidates([("::", event.port)])
+        candidates = ice.host_candidates([(self._config.ice.source_address or "::", event.port)])
         fragment = ice.Fragment(
             ufrag=entry.local.ufrag,
             pwd=entry.local.pwd,
@@ -278,6 +293,7 @@ class Sessions:
         if entry is None:
             return
         entry.deadline.cancel()  # the pool has its own
+        entry.session.claimed_s = self._loop.time()
         role: dtls.Role = "client" if entry.transport.our_setup == "active" else "server"
         self._pool.start(session, role, entry.transport.fingerprints)
 
@@ -316,6 +332,7 @@ class Sessions:
             )
         )
         if not entry.session.connected.done():
+            entry.session.connected_s = self._loop.time()
             entry.session.connected.set_result(keys.profile)
 
     def _on_failed(self, session: SessionId, failure: dtls.PoolFailure) -> None:
@@ -339,6 +356,7 @@ class Sessions:
         transport: sdp.PeerTransport,
         candidates: tuple[RemoteCandidate, ...],
         media: Publish | Subscribe,
+        trial: Trial | None = None,
     ) -> Session:
         session = Session(new_session_id(), resource.posted_s)
         session.added_s = self._loop.time()
@@ -348,7 +366,7 @@ class Sessions:
         section = (media.tracks[0].kind, media.tracks[0].mid)
         self._entries[session.id] = _Entry(session, resource, transport, local, section, deadline)
         credentials = IceCredentials(local.ufrag, local.pwd, transport.ufrag, transport.pwd)
-        self._engine.submit(AddSession(session.id, credentials, media, candidates))
+        self._engine.submit(AddSession(session.id, credentials, media, candidates, trial))
         return session
 
     def _local_transport(self) -> sdp.LocalTransport:

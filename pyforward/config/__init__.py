@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 from pyforward.config.catalog import Setting, settings
-from pyforward.config.models import MAX_SHARDS, Config, contradictions, media_addresses
+from pyforward.config.models import (
+    MAX_SHARDS,
+    Config,
+    SrtpProfile,
+    contradictions,
+    media_addresses,
+)
 from pyforward.config.render import settings_markdown, to_toml
 from pyforward.config.sources import Loaded, load
 
@@ -12,6 +18,7 @@ __all__ = [
     "Config",
     "Loaded",
     "Setting",
+    "SrtpProfile",
     "contradictions",
     "load",
     "media_addresses",

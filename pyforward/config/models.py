@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
     BaseModel,
@@ -19,6 +19,11 @@ from pydantic import (
     ValidationInfo,
     field_validator,
 )
+
+SrtpProfile = Literal["SRTP_AEAD_AES_128_GCM", "SRTP_AEAD_AES_256_GCM", "SRTP_AES128_CM_SHA1_80"]
+"""By their registered names (RFC 5764 §4.1.2, RFC 7714 §14.2), in our order: as the DTLS server it
+wins over the peer's. GCM-128 costs a quarter of CM with HMAC-SHA1, and is what every browser
+has."""
 
 MASK = "********"
 """What stands for a secret wherever a configuration is shown."""
@@ -44,6 +49,10 @@ def _address(value: str) -> str:
     return str(ipaddress.ip_address(value))
 
 
+def _address_if_any(value: object) -> object:
+    return _address(value) if isinstance(value, str) and value else value
+
+
 def _network(value: str) -> str:
     return str(ipaddress.ip_network(value))
 
@@ -62,7 +71,9 @@ Addresses = Annotated[
     tuple[Annotated[str, BeforeValidator(_address)], ...], BeforeValidator(_split)
 ]
 Networks = Annotated[tuple[Annotated[str, BeforeValidator(_network)], ...], BeforeValidator(_split)]
+OneAddress = Annotated[str, BeforeValidator(_address_if_any)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
+SrtpProfiles = Annotated[tuple[SrtpProfile, ...], BeforeValidator(_split)]
 Token = Annotated[SecretStr, BeforeValidator(_token)]
 
 
@@ -157,6 +168,9 @@ class Ice(Section):
         ge=1,
         le=600,
     )
+    source_address: OneAddress = setting(
+        "", "Where `watch` and `publish` send from; empty: as the route says.", unit="address"
+    )
 
 
 class Dtls(Section):
@@ -178,6 +192,12 @@ class Dtls(Section):
         10.0, "A handshake that takes longer is given up.", unit="s", ge=1, le=120
     )
     threads: int = setting(2, "Threads that compute handshakes.", unit="threads", ge=1, le=64)
+    srtp_profiles: SrtpProfiles = setting(
+        get_args(SrtpProfile),
+        "Protection profiles that are offered and taken, the best first.",
+        unit="names",
+        min_length=1,
+    )
 
 
 class Auth(Section):

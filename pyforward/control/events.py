@@ -21,6 +21,7 @@ from pyforward.commands import (
     InstallKeys,
     KeepFarewell,
     Opened,
+    Records,
     Report,
     Secured,
     SendDtls,
@@ -43,7 +44,7 @@ class Events:
     def handle(self, event: Event) -> None:
         """One event of the engine."""
         match event:
-            case Opened():
+            case Opened() | Records():
                 pass  # of sessions in the client role, which are not made here
             case Claimed():
                 self._claimed(event)

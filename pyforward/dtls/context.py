@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import get_args
 
 from OpenSSL import SSL, crypto
 
+from pyforward.config import SrtpProfile
 from pyforward.dtls.certificate import Certificate
 
-SRTP_PROFILES = (
-    "SRTP_AEAD_AES_128_GCM",
-    "SRTP_AEAD_AES_256_GCM",
-    "SRTP_AES128_CM_SHA1_80",
-)
-"""Our order. As the server it wins over the peer's (RFC 5764 §4.1.2): GCM-128 costs a quarter of
-CM with HMAC-SHA1, and is what every browser has."""
+SRTP_PROFILES: tuple[str, ...] = get_args(SrtpProfile)
+"""All that there are, in our order."""
 
 # 1.3 waits until a connection can be freed early there as well: its close_notify and the peer's
 # post-handshake messages need other care.

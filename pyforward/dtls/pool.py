@@ -29,6 +29,7 @@ from typing import Final, Literal, Protocol
 
 from OpenSSL import SSL
 
+from pyforward.commands import SrtpProfile
 from pyforward.dtls import records
 from pyforward.dtls.certificate import Certificate
 from pyforward.dtls.handshake import Failure, Handshake, Keys, Role, new_context
@@ -79,6 +80,10 @@ class Limits(Protocol):
         """From ``start`` to the keys."""
 
     @property
+    def srtp_profiles(self) -> tuple[SrtpProfile, ...]:
+        """What is offered and taken, the best first."""
+
+    @property
     def threads(self) -> int:
         """Threads that compute handshakes."""
 
@@ -119,7 +124,7 @@ class Pool:
         on_farewell: Callable[[SessionId, bytes], None],
         is_behind: Callable[[], bool],
     ) -> None:
-        self._context = new_context(certificate)
+        self._context = new_context(certificate, srtp_profiles=limits.srtp_profiles)
         self._limits = limits
         self._on_flight = on_flight
         self._on_keys = on_keys

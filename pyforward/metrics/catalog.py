@@ -70,6 +70,12 @@ FORWARD_LATENCY = Metric(
     "From a packet's arrival to the hand-over of its train to the kernel.",
     unit="seconds",
 )
+TURN = Metric(
+    "pyforward_shard_turn_seconds",
+    "histogram",
+    "How long a shard was busy between two waits: whatever arrived meanwhile waited so long.",
+    unit="seconds",
+)
 SHARDS = Metric("pyforward_shards", "gauge", "Threads that forward packets.")
 BUILD_INFO = Metric(
     "pyforward_build_info", "info", "The running version.", labels=("version", "python")
@@ -242,6 +248,7 @@ CATALOG: tuple[Metric, ...] = (
     DISCARDS,
     TRAIN_PACKETS,
     FORWARD_LATENCY,
+    TURN,
     SHARDS,
     BUILD_INFO,
 )

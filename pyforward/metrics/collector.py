@@ -118,6 +118,7 @@ def _engine(stats: EngineStats) -> Iterable[Family]:
     )
     yield _histogram(catalog.TRAIN_PACKETS, [shard.train_packets for shard in shards])
     yield _histogram(catalog.FORWARD_LATENCY, [shard.forward_latency for shard in shards])
+    yield _histogram(catalog.TURN, [shard.turns for shard in shards])
 
 
 def _fed(metric: Metric, stats: EngineStats) -> Iterable[tuple[tuple[str, ...], float]]:

@@ -22,8 +22,10 @@ from pyforward.commands import (
     InjectRtp,
     InstallKeys,
     KeepFarewell,
+    Link,
     Publish,
     PublishTrack,
+    RemoteCandidate,
     RemoveSession,
     RemoveStream,
     ReportSessions,
@@ -32,8 +34,9 @@ from pyforward.commands import (
     Stop,
     Subscribe,
     SubscribeTrack,
+    Trial,
 )
-from pyforward.ids import SessionId, StreamId
+from pyforward.ids import NOWHERE, SessionId, StreamId
 
 native = pytest.importorskip("pyforward._native", reason="the native module is not built")
 
@@ -72,6 +75,13 @@ AUDIO = SubscribeTrack(
 )
 PUBLISHER = AddSession(SessionId(2**63 - 1), ICE, Publish(StreamId(1), (VIDEO,)))
 VIEWER = AddSession(SessionId(2), None, Subscribe(StreamId(1), (AUDIO,), "cname"))
+MEASURING = AddSession(
+    SessionId(3),
+    ICE,
+    Publish(NOWHERE, (VIDEO,)),
+    (RemoteCandidate("127.0.0.1", 9, 1),),
+    Trial(7, Link(0.05, 3.0, 20_000, 5_000, 0.01, 2**32 - 1), Link(), 100),
+)
 KEYS = InstallKeys(
     SessionId(1), "SRTP_AEAD_AES_128_GCM", b"k" * 16, b"s" * 12, b"k" * 16, b"s" * 12
 )
@@ -79,11 +89,13 @@ EVERY_COMMAND: tuple[Command, ...] = (
     AddStream(StreamId(1)),
     PUBLISHER,
     VIEWER,
+    MEASURING,
     RestartIce(SessionId(1), replace(ICE, local_ufrag="00cd")),
     SendDtls(SessionId(1), (b"\x16", b"\x17")),
     KEYS,
     KeepFarewell(SessionId(1), b"\x15"),
     InjectRtp(SessionId(1), (b"\x80" + bytes(11),)),
+    InjectRtp(SessionId(1), (b"\x80" + bytes(40),), stamped=True),
     ReportSessions(5, (SessionId(1),)),
     RemoveSession(SessionId(1), "deleted"),
     RemoveStream(StreamId(1)),
@@ -104,6 +116,7 @@ def start(**changed: Any) -> Any:
         "silence_ms": 15_000,
         "publisher_bitrate_bps": 20_000_000,
         "max_events": 1_000,
+        "source_address": None,
     }
     return native.Engine(**(arguments | changed))
 
@@ -117,7 +130,8 @@ def engine() -> Any:
 
 def test_the_words_are_those_that_are_announced(engine: Any) -> None:
     announced = len(native.COUNTERS) + len(native.DISCARDS)
-    announced += len(native.TRAIN_BOUNDS) + 2 + len(native.LATENCY_BOUNDS_US) + 2
+    for bounds in (native.TRAIN_BOUNDS, native.LATENCY_BOUNDS_US, native.TURN_BOUNDS_US):
+        announced += len(bounds) + 2
     assert [len(words) for words in engine.stats()] == [announced] * 2
 
 
@@ -137,6 +151,11 @@ def test_every_command_is_read(engine: Any) -> None:
         (SendDtls(SessionId(1), (b"", "x")), TypeError, r"SendDtls.datagrams\[1\] must be bytes"),  # type: ignore[arg-type]
         (SendDtls(SessionId(1), b"xy"), TypeError, "SendDtls.datagrams must be a tuple, not bytes"),  # type: ignore[arg-type]
         (replace(KEYS, local_salt=b"s" * 14), ValueError, "InstallKeys .*salt of 12"),
+        (
+            replace(MEASURING, trial=Trial(1, Link(loss=float("nan")))),
+            ValueError,
+            "AddSession.trial.inbound.loss must be finite",
+        ),
         (replace(KEYS, profile="NULL"), ValueError, "InstallKeys.profile must be one of SRTP_"),  # type: ignore[arg-type]
         (replace(PUBLISHER, media=ICE), TypeError, "AddSession.media must be Publish or Subscribe"),  # type: ignore[arg-type]
         (replace(PUBLISHER, ice="x"), TypeError, "AddSession.ice must be IceCredentials, not str"),  # type: ignore[arg-type]
@@ -196,7 +215,7 @@ def test_the_port_is_one_engines_and_the_next_is_told_whose(engine: Any) -> None
         import sys
         from pyforward import _native
         try:
-            _native.Engine(["127.0.0.1"], {port}, 1, True, True, True, 0, 500, 15000, 1, 10)
+            _native.Engine(["127.0.0.1"], {port}, 1, True, True, True, 0, 500, 15000, 1, 10, None)
         except OSError as error:
             print(error.errno, error.strerror)
     """)
@@ -213,7 +232,7 @@ def test_a_shard_that_fails_ends_the_process_and_says_why() -> None:
     script = textwrap.dedent("""
         import os, time
         from pyforward import _native, commands
-        engine = _native.Engine(["127.0.0.1"], 0, 1, True, True, True, 0, 500, 15000, 1, 10)
+        engine = _native.Engine(["127.0.0.1"], 0, 1, True, True, True, 0, 500, 15000, 1, 10, None)
         for name in os.listdir("/proc/self/fd"):
             path = "/proc/self/fd/" + name
             if os.path.exists(path) and os.readlink(path) == "anon_inode:[eventpoll]":

@@ -12,6 +12,7 @@ import pytest
 
 from pyforward import _native, commands
 from pyforward.metrics.catalog import CATALOG, COUNTED
+from pyforward_bench import records
 from tests.contract.house import NATIVE, ROOT, name_of
 
 
@@ -145,6 +146,17 @@ def test_metric_names_follow_the_conventions() -> None:
         assert re.fullmatch(r"pyforward_[a-z]+(_[a-z]+)*", metric.name)
         assert metric.name.endswith("_total") == (metric.kind == "counter"), metric.name
         assert metric.help.endswith("."), metric.name
+
+
+# Records -----------------------------------------------------------------------------------------
+
+
+def test_both_languages_read_one_record() -> None:
+    text = (NATIVE / "core" / "src" / "record.rs").read_text()
+    assert f"pub const LEN: usize = {records.RECORD_BYTES};" in text
+    flags = {name: int(value) for name, value in re.findall(r"const ([A-Z]+): u16 = (\d+);", text)}
+    assert flags == {name: getattr(records, name) for name in flags}
+    assert len(flags) == 8
 
 
 # The stub ----------------------------------------------------------------------------------------

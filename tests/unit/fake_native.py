@@ -18,7 +18,7 @@ def vocabulary(union: object) -> dict[str, list[str]]:
 class FakeNativeEngine:
     """Answers Stop with Stopped as the true engine does; ``tell`` queues any other event."""
 
-    def __init__(self, arguments: dict[str, Any], words: int = 12) -> None:
+    def __init__(self, arguments: dict[str, Any], words: int = 15) -> None:
         self.arguments = arguments
         self.submitted: list[object] = []
         self.stopped = False
@@ -68,6 +68,7 @@ class FakeNativeModule:
         self.DISCARDS = ["srtp_auth", "rtp_short"]
         self.TRAIN_BOUNDS = [1, 2]
         self.LATENCY_BOUNDS_US = [50, 1000]
+        self.TURN_BOUNDS_US = [100]
         self.engines: list[FakeNativeEngine] = []
         self.refuses = refuses
 

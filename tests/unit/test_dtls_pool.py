@@ -7,9 +7,11 @@ import gc
 import weakref
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from typing import get_args
 
 import pytest
 
+from pyforward.commands import SrtpProfile
 from pyforward.dtls import Handshake, Keys, Pool, PoolFailure, records
 from pyforward.dtls import pool as pool_module
 from pyforward.ids import SessionId
@@ -29,6 +31,7 @@ class Limits:
     max_handshakes: int = 1000
     handshake_timeout_s: float = 10.0
     threads: int = 2
+    srtp_profiles: tuple[SrtpProfile, ...] = get_args(SrtpProfile)
 
 
 class Network:

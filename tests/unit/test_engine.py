@@ -208,9 +208,10 @@ class TestStart:
 class TestStats:
     async def test_words_become_names(self, pair: tuple[Engine, FakeNativeEngine]) -> None:
         started, native = pair
-        native.words = [[5, 1_500_000, 1, 2, 10, 20, 30, 40, 3, 4, 5, 6_000_000]]
+        native.words = [[5, 1_500_000, 1, 2, 10, 20, 30, 40, 3, 4, 5, 6_000_000, 7, 8, 9]]
         (shard,) = started.stats().shards
         assert shard.counters == {"packets_in": 5, "busy_micros": 1_500_000}
         assert shard.discards == {"srtp_auth": 1, "rtp_short": 2}
         assert shard.train_packets == engine.Histogram((1, 2), (10, 20), 30, 40)
         assert shard.forward_latency == engine.Histogram((50e-6, 1e-3), (3, 4), 5, 6.0)
+        assert shard.turns == engine.Histogram((1e-4,), (7,), 8, 9e-6)

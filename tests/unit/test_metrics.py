@@ -35,6 +35,7 @@ def shard(packets: int, buckets: tuple[int, ...] = (1, 2), above: int = 3) -> Sh
         discards={"srtp_auth": packets, "rtp_short": 0},
         train_packets=Histogram((1, 2), buckets, above, 40),
         forward_latency=Histogram((50e-6, 1e-3), buckets, above, 0.25),
+        turns=Histogram((1e-4,), (packets,), 1, 0.125),
     )
 
 
@@ -90,6 +91,8 @@ def test_histograms_are_cumulative_and_in_seconds() -> None:
     assert values[of("train_packets_sum")] == 80
     assert values[of("forward_latency_seconds_bucket", le="0.001")] == 33
     assert values[of("forward_latency_seconds_sum")] == 0.5
+    assert values[of("shard_turn_seconds_bucket", le="0.0001")] == 2
+    assert values[of("shard_turn_seconds_sum")] == 0.25
 
 
 @pytest.mark.parametrize("shards", [(), (shard(1),)])

@@ -7,9 +7,11 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::claim::{Claim, Proven};
 use crate::ids::{PayloadType, SessionId, Ssrc, StreamId, Ticket};
+use crate::link::Links;
 use crate::media::{Codec, Extension, Format, Kind};
 use crate::srtp::{KeyMaterial, Profile};
 
@@ -69,6 +71,8 @@ pub enum Command {
         session: SessionId,
         /// Whole RTP packets as on the wire, unencrypted.
         packets: Vec<Vec<u8>>,
+        /// Their payloads end with stamps, which get their time and checksum now.
+        stamped: bool,
     },
     /// Tell the figures of these sessions; every shard answers with one `Report`.
     ReportSessions {
@@ -94,8 +98,21 @@ pub struct AddSession {
     /// wait to be checked (RFC 8445 §2.5). With some: the client role; the session gets a socket of
     /// its own, checks these and nominates one.
     pub candidates: Vec<RemoteCandidate>,
+    /// In the client role: what it is put to.
+    pub trial: Option<Box<Trial>>,
     /// Which shard owns it; made with the command, shared by the copies that the shards get.
     pub claim: Claim,
+}
+
+/// What a session in the client role is put to when it measures its server.
+#[derive(Clone, Copy, PartialEq, Debug, Default)]
+pub struct Trial {
+    /// Each packet that it receives is told by a record that calls it by this number.
+    pub record_as: Option<u32>,
+    /// What lies between its socket and the server.
+    pub links: Links,
+    /// It reports so often what it receives; none: as ever.
+    pub report_interval: Option<Duration>,
 }
 
 /// A candidate of the peer's: UDP, component 1 (RFC 8445 §5.1.1).

@@ -64,6 +64,13 @@ pub enum Event {
         /// One for each session that lives here.
         rows: Vec<SessionReport>,
     },
+    /// Packets that sessions received which are to be recorded, in order of arrival.
+    Records {
+        /// Who tells.
+        shard: ShardIndex,
+        /// Whole records of [`crate::record`].
+        records: Vec<u8>,
+    },
     /// The shard has said its farewells and sends nothing any more.
     Stopped {
         /// Who.

@@ -101,6 +101,10 @@ pub const TRAIN_BOUNDS: [u64; 8] = [1, 2, 3, 4, 6, 8, 12, 16];
 pub const LATENCY_BOUNDS: [u64; 12] =
     [50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 1_000_000];
 
+/// Upper bounds of `pyforward_shard_turn_seconds`, in microseconds from waking to waiting.
+pub const TURN_BOUNDS: [u64; 10] =
+    [100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000];
+
 /// A histogram of fixed buckets. The last bucket counts what is above every bound.
 #[derive(Clone, Debug)]
 pub struct Histogram<const N: usize> {
@@ -138,6 +142,8 @@ pub struct Stats {
     pub train_packets: Histogram<{ TRAIN_BOUNDS.len() }>,
     /// From a packet's arrival to the hand-over of its train, in microseconds.
     pub forward_latency: Histogram<{ LATENCY_BOUNDS.len() }>,
+    /// How long each turn took, in microseconds: what waits meanwhile is so late.
+    pub turns: Histogram<{ TURN_BOUNDS.len() }>,
 }
 
 impl Default for Stats {
@@ -147,14 +153,19 @@ impl Default for Stats {
             discards: [0; Discard::ALL.len()],
             train_packets: Histogram::default(),
             forward_latency: Histogram::default(),
+            turns: Histogram::default(),
         }
     }
 }
 
 impl Stats {
     /// How many words [`Stats::words`] gives.
-    pub const WORDS: usize =
-        Counter::ALL.len() + Discard::ALL.len() + TRAIN_BOUNDS.len() + 2 + LATENCY_BOUNDS.len() + 2;
+    pub const WORDS: usize = Counter::ALL.len()
+        + Discard::ALL.len()
+        + TRAIN_BOUNDS.len()
+        + LATENCY_BOUNDS.len()
+        + TURN_BOUNDS.len()
+        + 3 * 2;
 
     /// Adds to a counter.
     pub fn add(&mut self, counter: Counter, amount: u64) {
@@ -190,6 +201,7 @@ impl Stats {
             .copied()
             .chain(flat(&self.train_packets))
             .chain(flat(&self.forward_latency))
+            .chain(flat(&self.turns))
     }
 }
 

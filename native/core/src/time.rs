@@ -66,6 +66,23 @@ impl WallClock {
     }
 }
 
+/// Relates [`Time`] to a clock that all processes of the machine share; fixed when the engine starts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct MachineClock {
+    /// Which machine's, since it was started; 0 if nobody knows.
+    pub id: u32,
+    /// That clock at [`Time`] zero, in microseconds.
+    pub micros_at_zero: u64,
+}
+
+impl MachineClock {
+    /// That clock at `now`, in microseconds.
+    #[must_use]
+    pub fn micros(self, now: Time) -> u64 {
+        self.micros_at_zero.saturating_add(now.0)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

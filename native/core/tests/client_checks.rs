@@ -178,6 +178,7 @@ fn add(session: SessionId) -> Command {
         ice: Some(turned(credentials(session))),
         media: Viewer::subscription(session, true).into(),
         candidates: vec![RemoteCandidate { address: peer(1), priority: 100 }],
+        trial: None,
         claim: Claim::default(),
     }))
 }
@@ -393,6 +394,7 @@ fn a_name_that_a_session_here_and_one_on_the_shared_port_have_stays_with_the_lat
         ice: Some(ice.clone()),
         media: Viewer::subscription(NEXT, true).into(),
         candidates: Vec::new(),
+        trial: None,
         claim: Claim::default(),
     };
     alone.shard.apply(alone.now, Command::AddSession(Box::new(served)));

@@ -319,6 +319,7 @@ fn a_shard_may_hear_of_a_stream_from_another_before_control_tells_it() {
         ice: None,
         media: Media::Publish { stream, tracks }.into(),
         candidates: Vec::new(),
+        trial: None,
         claim: Claim::default(),
     };
     let commands = [Command::AddStream { stream }, Command::AddSession(Box::new(added))];
@@ -340,7 +341,7 @@ fn a_shard_may_hear_of_a_stream_from_another_before_control_tells_it() {
     let mut packet = vec![0x80, 111, 0, 7, 0, 0, 0, 0];
     packet.extend(rig::publisher::AUDIO.0.to_be_bytes());
     packet.extend([1; 40]);
-    rig.command(Command::InjectRtp { session: PUBLISHER, packets: vec![packet] });
+    rig.command(Command::InjectRtp { session: PUBLISHER, packets: vec![packet], stamped: false });
     rig.run_for(Duration::from_millis(10));
     assert_eq!(rig.viewers[&session].payloads(Kind::Audio), [vec![1; 40]]);
 }

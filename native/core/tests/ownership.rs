@@ -108,6 +108,7 @@ fn a_session_that_came_and_went_is_not_kept_by_a_slower_shard() {
         }),
         media: Viewer::subscription(VIEWER, true).into(),
         candidates: Vec::new(),
+        trial: None,
         claim: Claim::default(),
     };
     rig.shards[0].apply(rig.now, Command::AddSession(Box::new(added.clone())));
@@ -166,6 +167,7 @@ fn nobody_waits_for_the_keyframe_of_a_publisher_without_video() {
         ice: None,
         media: media.into(),
         candidates: Vec::new(),
+        trial: None,
         claim: Claim::default(),
     };
     rig.command(Command::AddSession(Box::new(added)));

@@ -231,6 +231,7 @@ fn publish_locally(rig: &mut Rig, session: SessionId, media: Media) {
         ice: None,
         media: media.into(),
         candidates: Vec::new(),
+        trial: None,
         claim: Claim::default(),
     })));
 }
@@ -253,7 +254,7 @@ fn picture(rig: &mut Rig, session: SessionId, timestamp: u32, packets: &[(u16, b
         bytes
     };
     let packets = packets.iter().map(bytes).collect();
-    rig.command(Command::InjectRtp { session, packets });
+    rig.command(Command::InjectRtp { session, packets, stamped: false });
     rig.run_for(Duration::from_millis(10));
 }
 
@@ -263,7 +264,7 @@ fn talk(rig: &mut Rig, session: SessionId, number: u16) {
     bytes.extend((u32::from(number) * 960).to_be_bytes());
     bytes.extend(AUDIO.0.to_be_bytes());
     bytes.extend([7; 40]);
-    rig.command(Command::InjectRtp { session, packets: vec![bytes] });
+    rig.command(Command::InjectRtp { session, packets: vec![bytes], stamped: false });
     rig.run_for(Duration::from_millis(20));
 }
 

@@ -41,6 +41,7 @@ fn publish(rig: &mut Rig, session: SessionId) {
         ice: None,
         media: Publisher::media().into(),
         candidates: Vec::new(),
+        trial: None,
         claim: Claim::default(),
     };
     rig.command(Command::AddSession(Box::new(added)));
@@ -68,7 +69,7 @@ fn send(rig: &mut Rig, session: SessionId, packets: &[Packet]) {
         bytes
     };
     let packets = packets.iter().map(bytes).collect();
-    rig.command(Command::InjectRtp { session, packets });
+    rig.command(Command::InjectRtp { session, packets, stamped: false });
     rig.run_for(Duration::from_millis(5));
 }
 
@@ -78,7 +79,7 @@ fn talk(rig: &mut Rig, number: u16, timestamp: u32) {
     bytes.extend(timestamp.to_be_bytes());
     bytes.extend(AUDIO.0.to_be_bytes());
     bytes.extend([7; 40]);
-    rig.command(Command::InjectRtp { session: LOCAL, packets: vec![bytes] });
+    rig.command(Command::InjectRtp { session: LOCAL, packets: vec![bytes], stamped: false });
     rig.run_for(Duration::from_millis(1));
 }
 

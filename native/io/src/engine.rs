@@ -20,7 +20,7 @@ use pyforward_core::time::WallClock;
 
 pub use crate::bind::StartError;
 use crate::bind::{bind, failed};
-use crate::clock::{Clock, seed};
+use crate::clock::{self, Clock, seed};
 use crate::exchange::neighbours;
 use crate::gso::{self, Sender};
 use crate::lock::PortLock;
@@ -60,6 +60,8 @@ pub struct EngineConfig {
     pub publisher_bitrate_bps: u64,
     /// Events that wait for control.
     pub max_events: usize,
+    /// Where sessions in the client role send from; none: as the route says.
+    pub source_address: Option<IpAddr>,
 }
 
 /// The engine was stopped and takes no more commands.
@@ -114,9 +116,10 @@ impl Engine {
         };
         let sides = bells.iter().zip(neighbours(&bells)).zip(sockets);
         for (index, ((bell, neighbours), sockets)) in (0..).zip(sides) {
-            let shard = shard_config(config, ShardIndex(index), shards, wall_clock)?;
+            let shard = shard_config(config, ShardIndex(index), shards, (&clock, wall_clock))?;
             let sockets: Arc<[UdpSocket]> = sockets.into();
-            let kernel = Kernel::new(Arc::clone(&sockets));
+            let mut kernel = Kernel::new(Arc::clone(&sockets));
+            kernel.own.send_from(config.source_address);
             let (slot, mailbox) = mailbox(bell.clone());
             let worker = Worker {
                 sender: Sender::new(kernel, clock, shard.gso, config.sendmmsg),
@@ -241,12 +244,13 @@ fn shard_config(
     config: &EngineConfig,
     index: ShardIndex,
     shards: u8,
-    wall_clock: WallClock,
+    (clock, wall_clock): (&Clock, WallClock),
 ) -> Result<ShardConfig, StartError> {
     Ok(ShardConfig {
         index,
         shards,
         wall_clock,
+        machine_clock: clock::machine(clock),
         seed: seed().map_err(failed("getting random bytes"))?,
         gso: config.gso && gso::probe(),
         padding: config.padding,

@@ -1,6 +1,7 @@
 //! The sockets of sessions in the client role, one each.
 
 use std::io;
+use std::net::IpAddr;
 
 use pyforward_core::path::SocketId;
 
@@ -10,7 +11,10 @@ use crate::udp::UdpSocket;
 
 /// By slot, since that is what a [`SocketId`] names.
 #[derive(Default)]
-pub struct OwnSockets(Vec<Option<Own>>);
+pub struct OwnSockets {
+    by_slot: Vec<Option<Own>>,
+    source: Option<IpAddr>,
+}
 
 struct Own {
     socket: UdpSocket,
@@ -18,19 +22,24 @@ struct Own {
 }
 
 impl OwnSockets {
+    /// Binds those that are opened from now on to this address, not to every one.
+    pub fn send_from(&mut self, source: Option<IpAddr>) {
+        self.source = source;
+    }
+
     /// Opens one, which `poller` tells under `number` from then on; its port.
     ///
     /// # Errors
     /// What the kernel says: no more descriptors, no more ports.
     pub fn open(&mut self, id: SocketId, poller: &Poller, number: u64) -> io::Result<u16> {
         let slot = id.slot().ok_or_else(|| io::Error::from_raw_os_error(libc::EINVAL))?;
-        let socket = UdpSocket::own()?;
+        let socket = UdpSocket::own(self.source)?;
         poller.add(&socket, number)?;
         let port = socket.bound().port();
-        if self.0.len() <= slot {
-            self.0.resize_with(slot + 1, || None);
+        if self.by_slot.len() <= slot {
+            self.by_slot.resize_with(slot + 1, || None);
         }
-        if let Some(place) = self.0.get_mut(slot) {
+        if let Some(place) = self.by_slot.get_mut(slot) {
             *place = Some(Own { socket, inlet: Inlet::new(id) });
         }
         Ok(port)
@@ -38,7 +47,7 @@ impl OwnSockets {
 
     /// Closes it; the poller forgets it by itself.
     pub fn close(&mut self, id: SocketId) {
-        if let Some(place) = id.slot().and_then(|slot| self.0.get_mut(slot)) {
+        if let Some(place) = id.slot().and_then(|slot| self.by_slot.get_mut(slot)) {
             *place = None;
         }
     }
@@ -46,7 +55,7 @@ impl OwnSockets {
     /// The socket, if it is open.
     #[must_use]
     pub fn get(&self, id: SocketId) -> Option<&UdpSocket> {
-        Some(&self.0.get(id.slot()?)?.as_ref()?.socket)
+        Some(&self.by_slot.get(id.slot()?)?.as_ref()?.socket)
     }
 
     /// Receives one batch of it and hands it out as [`Batch::each`] does. True if more may wait,
@@ -61,7 +70,8 @@ impl OwnSockets {
         take: impl FnMut(pyforward_core::path::Path, &mut [u8]),
     ) -> io::Result<(bool, u32)> {
         // It may have been closed since it was told readable.
-        let Some(Own { socket, inlet }) = self.0.get_mut(slot).and_then(Option::as_mut) else {
+        let Some(Own { socket, inlet }) = self.by_slot.get_mut(slot).and_then(Option::as_mut)
+        else {
             return Ok((false, 0));
         };
         let full = batch.receive(socket)? == receive::BATCH;

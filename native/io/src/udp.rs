@@ -72,11 +72,14 @@ impl UdpSocket {
         Self::open(address, sharing, false)
     }
 
-    /// A socket of one session alone: every address, a port that the kernel chooses.
+    /// A socket of one session alone: this address or every one, a port that the kernel chooses.
     ///
     /// # Errors
-    /// What the kernel says: no more descriptors, no more ports.
-    pub fn own() -> io::Result<UdpSocket> {
+    /// What the kernel says: no more descriptors, no more ports, not our address.
+    pub fn own(source: Option<IpAddr>) -> io::Result<UdpSocket> {
+        if let Some(source) = source {
+            return Self::open((source, 0).into(), Sharing::Nobody, false);
+        }
         let (v6, v4) = wildcards(0);
         match Self::open(v6, Sharing::Nobody, true) {
             Err(error) if error.raw_os_error() == Some(libc::EAFNOSUPPORT) => {

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use pyforward_core::path::{SocketId, SocketRequest};
 use pyforward_core::shard::{NoSocket, Shard};
-use pyforward_core::stats::Counter;
+use pyforward_core::stats::{Counter, TURN_BOUNDS};
 use pyforward_core::time::Time;
 
 use crate::clock::Clock;
@@ -188,7 +188,9 @@ impl Worker {
     fn publish(&mut self, woken: Time) {
         let busy = self.clock.now().since(woken).as_micros();
         let busy = u64::try_from(busy).unwrap_or(u64::MAX);
-        self.shard.stats_mut().add(Counter::BusyMicros, busy);
+        let stats = self.shard.stats_mut();
+        stats.add(Counter::BusyMicros, busy);
+        stats.turns.observe(&TURN_BOUNDS, busy, 1);
         self.published.publish(self.shard.stats());
     }
 }

@@ -20,6 +20,7 @@ static TURN: Mutex<()> = Mutex::new(());
 
 fn engine(shards: u8) -> Engine {
     let config = EngineConfig {
+        source_address: None,
         addresses: vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()],
         port: 0,
         shards,
@@ -64,6 +65,7 @@ fn add(session: SessionId, sides: [&str; 2], candidates: &[SocketAddr]) -> Comma
         ice: Some(IceCredentials { local_ufrag, local_pwd, remote_ufrag, remote_pwd }),
         media: media.into(),
         candidates: candidates.iter().zip(1..).map(candidate).collect(),
+        trial: None,
         claim: Claim::default(),
     }))
 }

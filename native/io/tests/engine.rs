@@ -13,6 +13,7 @@ use pyforward_io::engine::{Engine, EngineConfig, Fatal, Stopped};
 
 fn config(addresses: &[IpAddr], port: u16, shards: u8) -> EngineConfig {
     EngineConfig {
+        source_address: None,
         addresses: addresses.to_vec(),
         port,
         shards,

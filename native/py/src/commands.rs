@@ -4,13 +4,15 @@
 //! module shows, which a contract test holds against the dataclasses.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use pyforward_core::claim::{Claim, Proven};
 use pyforward_core::command::{
     AddSession, Command, IceCredentials, Media, PublishTrack, RemoteCandidate, RestartIce,
-    SubscribeTrack,
+    SubscribeTrack, Trial,
 };
 use pyforward_core::ids::{PayloadType, SessionId, Ssrc, StreamId, Ticket};
+use pyforward_core::link::{Link, Links};
 use pyforward_core::media::{Codec, Extension, Format, Kind};
 use pyforward_core::srtp::{KeyMaterial, Profile};
 use pyo3::intern;
@@ -73,11 +75,13 @@ commands! {
         ice: Option<IceCredentials>,
         media: Media,
         candidates: Vec<RemoteCandidate>,
+        trial: Option<Trial>,
     ) = Command::AddSession(Box::new(AddSession {
         session,
         ice,
         media: media.into(),
         candidates,
+        trial: trial.map(Box::new),
         claim: Claim::default(),
     }));
     RestartIce(session: SessionId, ice: IceCredentials) =
@@ -101,7 +105,8 @@ commands! {
         Command::KeepFarewell { session, close_notify };
     RemoveSession(session: SessionId, reason: pyforward_core::command::CloseReason) =
         Command::RemoveSession { session, reason };
-    InjectRtp(session: SessionId, packets: Vec<Vec<u8>>) = Command::InjectRtp { session, packets };
+    InjectRtp(session: SessionId, packets: Vec<Vec<u8>>, stamped: bool) =
+        Command::InjectRtp { session, packets, stamped };
     ReportSessions(ticket: Ticket, sessions: Vec<SessionId>) =
         Command::ReportSessions { ticket, sessions };
     Stop() = Command::Stop;
@@ -116,6 +121,31 @@ records! {
     ) -> IceCredentials = IceCredentials { local_ufrag, local_pwd, remote_ufrag, remote_pwd };
     RemoteCandidate(address: IpAddr, port: Port, priority: u32) -> RemoteCandidate =
         RemoteCandidate { address: (address.to_canonical(), port.0).into(), priority };
+    Link(
+        loss: f64,
+        burst: f64,
+        delay_us: u32,
+        jitter_us: u32,
+        reorder: f64,
+        seed: u32,
+    ) -> Link = Link {
+        loss,
+        burst,
+        delay: micros(delay_us),
+        jitter: micros(jitter_us),
+        reorder,
+        seed: seed.into(),
+    };
+    Trial(
+        record_as: Option<u32>,
+        inbound: Option<Link>,
+        outbound: Option<Link>,
+        report_interval_ms: Option<u32>,
+    ) -> Trial = Trial {
+        record_as,
+        links: Links { inbound, outbound },
+        report_interval: report_interval_ms.map(|ms| Duration::from_millis(ms.into())),
+    };
     Format(
         codec: Codec,
         payload_type: PayloadType,
@@ -203,6 +233,10 @@ impl Read for Media {
             _ => Err(must_be("Publish or Subscribe", value)),
         }
     }
+}
+
+fn micros(us: u32) -> Duration {
+    Duration::from_micros(us.into())
 }
 
 fn by_id(extensions: Vec<(ExtensionId, Extension)>) -> Vec<(u8, Extension)> {

@@ -24,7 +24,7 @@ pub(crate) struct Engine {
 impl Engine {
     #[new]
     #[pyo3(signature = (addresses, port, shards, gso, padding, sendmmsg, frame_window_us,
-        keyframe_interval_ms, silence_ms, publisher_bitrate_bps, max_events))]
+        keyframe_interval_ms, silence_ms, publisher_bitrate_bps, max_events, source_address))]
     #[allow(clippy::too_many_arguments, reason = "keyword arguments in Python")]
     fn new(
         py: Python<'_>,
@@ -39,9 +39,13 @@ impl Engine {
         silence_ms: u64,
         publisher_bitrate_bps: u64,
         max_events: usize,
+        source_address: Option<String>,
     ) -> Result<Engine, Error> {
         let config = EngineConfig {
-            addresses: addresses.iter().map(|text| ip(text)).collect::<Result<_, _>>()?,
+            addresses: addresses
+                .iter()
+                .map(|text| ip(text, "addresses:"))
+                .collect::<Result<_, _>>()?,
             port,
             shards: u8::try_from(shards).unwrap_or(u8::MAX),
             gso,
@@ -52,6 +56,7 @@ impl Engine {
             silence: Duration::from_millis(silence_ms),
             publisher_bitrate_bps,
             max_events,
+            source_address: source_address.map(|text| ip(&text, "source_address:")).transpose()?,
         };
         let fatal = Arc::new(|reason: String| end_process(&reason));
         let engine = detached(py, || pyforward_io::engine::Engine::start(&config, fatal))?;
@@ -77,7 +82,7 @@ impl Engine {
         self.engine.take_events(limit).into_iter().map(|event| tell(py, event)).collect()
     }
 
-    /// The words of each shard: counters, discards, then both histograms.
+    /// The words of each shard: counters, discards, then the histograms.
     fn stats(&self) -> Vec<Vec<u64>> {
         self.engine.stats()
     }
@@ -104,7 +109,7 @@ fn detached<T: Send>(py: Python<'_>, work: impl FnOnce() -> T + Send) -> T {
     py.detach(work)
 }
 
-fn ip(text: &str) -> Result<IpAddr, Error> {
-    text.parse()
-        .map_err(|_| Wrong::value(format!("'{text}' is no IP address")).within("addresses:").into())
+fn ip(text: &str, field: &str) -> Result<IpAddr, Error> {
+    let wrong = || Wrong::value(format!("'{text}' is no IP address")).within(field).into();
+    text.parse().map_err(|_| wrong())
 }

@@ -42,6 +42,7 @@ events! {
     Flowing(session);
     Closed(session, reason);
     Report(ticket, shard, rows);
+    Records(shard, records);
     Stopped(shard);
 }
 

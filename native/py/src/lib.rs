@@ -12,7 +12,7 @@ mod read;
 mod srtp;
 
 use pyforward_core::discard::Discard;
-use pyforward_core::stats::{Counter, LATENCY_BOUNDS, TRAIN_BOUNDS};
+use pyforward_core::stats::{Counter, LATENCY_BOUNDS, TRAIN_BOUNDS, TURN_BOUNDS};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
@@ -32,7 +32,8 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("COUNTERS", Counter::ALL.iter().map(|c| c.name()).collect::<Vec<_>>())?;
     module.add("DISCARDS", Discard::ALL.iter().map(|d| d.name()).collect::<Vec<_>>())?;
     module.add("TRAIN_BOUNDS", TRAIN_BOUNDS.to_vec())?;
-    module.add("LATENCY_BOUNDS_US", LATENCY_BOUNDS.to_vec())
+    module.add("LATENCY_BOUNDS_US", LATENCY_BOUNDS.to_vec())?;
+    module.add("TURN_BOUNDS_US", TURN_BOUNDS.to_vec())
 }
 
 fn book<'py>(py: Python<'py>, book: Book) -> PyResult<Bound<'py, PyDict>> {

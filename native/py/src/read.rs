@@ -97,6 +97,15 @@ impl Read for u32 {
     }
 }
 
+impl Read for f64 {
+    /// A number of any size, but a number.
+    fn read(value: &Bound<'_, PyAny>) -> Result<Self, Wrong> {
+        let number: f64 = value.extract().map_err(|_| must_be("a float", value))?;
+        let finite = number.is_finite();
+        finite.then_some(number).ok_or_else(|| Wrong::value("must be finite".to_owned()))
+    }
+}
+
 fn number(value: &Bound<'_, PyAny>, least: u64, most: u64) -> Result<u64, Wrong> {
     let number = value.cast::<PyInt>().map_err(|_| must_be("an int", value))?;
     let within = number.extract().ok().filter(|number| (least..=most).contains(number));

@@ -3,11 +3,13 @@
 
 use super::Shard;
 use crate::claim::Claimed;
-use crate::command::{AddSession, CloseReason, IceCredentials, Media, RemoteCandidate};
+use crate::command::{AddSession, CloseReason, IceCredentials, Media, RemoteCandidate, Trial};
 use crate::discard::Discard;
 use crate::event::Event;
+use crate::link::Links;
 use crate::path::{Path, SocketId, SocketRequest};
 use crate::session::{Answer, Checks, PeersCheck};
+use crate::source::SourceConfig;
 use crate::stats::Counter;
 use crate::stun::{self, ErrorCode};
 use crate::time::Time;
@@ -46,6 +48,7 @@ impl Shard {
             self.sockets.retain(|request| *request != SocketRequest::Open(socket));
         }
         self.sockets.push_back(SocketRequest::Close(socket));
+        self.links.remove(socket);
     }
 
     /// True if a session in the client role lives here. Nobody has to find it, because what comes for
@@ -66,11 +69,17 @@ impl Shard {
         slot: usize,
         ice: &IceCredentials,
         candidates: &[RemoteCandidate],
+        trial: Trial,
     ) {
-        if self.claim(now, slot) != Some(Claimed::Taken) {
+        let Trial { record_as, report_interval, links } = trial;
+        let source = SourceConfig { record_as, report_interval, ..self.source_config() };
+        if self.claim_as(now, slot, source) != Some(Claimed::Taken) {
             return;
         }
-        let tie_breaker = self.random.next();
+        if links != Links::default() {
+            self.links.add(SocketId::of_slot(slot), &links);
+        }
+        let tie_breaker = self.random.draw();
         let Some(association) = self.association_at(slot) else { return };
         association.checks = Some(Box::new(Checks::new(ice, candidates, tie_breaker)));
         self.sockets.push_back(SocketRequest::Open(SocketId::of_slot(slot)));

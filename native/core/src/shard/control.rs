@@ -8,8 +8,9 @@ use crate::exchange::Exchange;
 use crate::ids::{SessionId, StreamId, Ticket};
 use crate::rtp;
 use crate::session::{Association, Part, Session};
-use crate::source::Source;
+use crate::source::{Source, SourceConfig};
 use crate::srtp::{KeyMaterial, Limits, Opener, Profile, Sealer};
+use crate::stamp;
 use crate::stats::Counter;
 use crate::stream::{Publisher, Stream};
 use crate::subscriber::{Beginning, Subscriber};
@@ -46,7 +47,9 @@ impl Shard {
                     self.close(slot, reason);
                 }
             }
-            Command::InjectRtp { session, packets } => self.inject(now, session, &packets),
+            Command::InjectRtp { session, packets, stamped } => {
+                self.inject(now, session, packets, stamped);
+            }
             Command::ReportSessions { ticket, sessions } => self.report(now, ticket, &sessions),
             Command::Stop => self.stop(),
         }
@@ -58,11 +61,18 @@ impl Shard {
             return;
         }
         let candidates = std::mem::take(&mut added.candidates);
+        let trial = added.trial.take();
         if let Some(ice) = added.ice.clone().filter(|_| !candidates.is_empty()) {
             if self.is_home_of(&added) {
                 let id = added.session;
                 let slot = self.insert(id, Session::new(added));
-                self.begin_client(now, slot, &ice, &candidates);
+                self.begin_client(
+                    now,
+                    slot,
+                    &ice,
+                    &candidates,
+                    trial.map(|t| *t).unwrap_or_default(),
+                );
             }
             return;
         }
@@ -102,7 +112,16 @@ impl Shard {
 
     /// Claims a session for this shard; what it is for becomes its association.
     pub(super) fn claim(&mut self, now: Time, slot: usize) -> Option<Claimed> {
-        let config = self.source_config();
+        self.claim_as(now, slot, self.source_config())
+    }
+
+    /// The same, for a publisher with a configuration of its own.
+    pub(super) fn claim_as(
+        &mut self,
+        now: Time,
+        slot: usize,
+        config: SourceConfig,
+    ) -> Option<Claimed> {
         let session = self.sessions.get_mut(slot)?;
         let claimed = session.claim.take(self.config.index);
         if claimed == Claimed::Taken {
@@ -172,7 +191,7 @@ impl Shard {
 
     /// A viewer has keys: it joins the stream's subscribers on this shard.
     fn subscribe(&mut self, now: Time, slot: usize, stream_id: StreamId, sealer: Sealer) {
-        let random = [self.random.next(), self.random.next()];
+        let random = [self.random.draw(), self.random.draw()];
         let Some(session) = self.sessions.get_mut(slot) else { return };
         let media = session.media.take();
         let Some(Media::Subscribe { tracks, cname, .. }) = media.as_deref() else { return };
@@ -213,14 +232,17 @@ impl Shard {
         self.broadcast(&Exchange::Interest { stream, shard, interested });
     }
 
-    fn inject(&mut self, now: Time, session: SessionId, packets: &[Vec<u8>]) {
+    fn inject(&mut self, now: Time, session: SessionId, packets: Vec<Vec<u8>>, stamped: bool) {
         let Some(slot) = self.by_id.get(&session).copied() else { return };
-        for packet in packets {
+        for mut packet in packets {
             let Some(session) = self.sessions.get_mut(slot) else { return };
             let Some(association) = session.association.as_deref_mut() else { return };
             let Part::Publisher { source, .. } = &mut association.part else { return };
-            let taken = rtp::View::parse(packet).and_then(|view| {
-                source.handle_rtp(now, &view, packet, packet.len(), &mut self.stats)
+            let taken = rtp::View::parse(&packet).and_then(|view| {
+                if stamped && let Some(payload) = packet.get_mut(view.header_len..) {
+                    stamp::write(payload, self.config.machine_clock, now);
+                }
+                source.handle_rtp(now, &view, &packet, packet.len(), &mut self.stats)
             });
             if let Err(reason) = taken {
                 self.stats.discard(reason);

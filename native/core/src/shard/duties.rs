@@ -91,7 +91,7 @@ impl Shard {
     }
 
     fn viewer_duties(&mut self, now: Time, slot: usize) -> Time {
-        let spread = Duration::from_micros(self.random.next() % REPORT_SPREAD_MICROS);
+        let spread = Duration::from_micros(self.random.draw() % REPORT_SPREAD_MICROS);
         let session = self.sessions.get_mut(slot);
         let Some(association) = session.and_then(|s| s.association.as_deref_mut()) else {
             return Time::NEVER;

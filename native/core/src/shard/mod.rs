@@ -27,12 +27,15 @@ use crate::event::Event;
 use crate::exchange::{Departure, Exchange};
 use crate::fanout::{Afterwards, fan_out};
 use crate::ids::{SessionId, ShardIndex, StreamId};
+use crate::link::Impaired;
 use crate::path::{Path, SocketRequest};
+use crate::random::Random;
+use crate::record::Recorder;
 use crate::session::{Part, Session};
 use crate::source::SourceConfig;
 use crate::stats::{Counter, Stats};
 use crate::stream::Stream;
-use crate::time::{Time, WallClock};
+use crate::time::{MachineClock, Time, WallClock};
 use crate::wake::Wake;
 
 pub use client::NoSocket;
@@ -46,6 +49,8 @@ pub struct ShardConfig {
     pub shards: u8,
     /// Relates the engine's time to the wall clock.
     pub wall_clock: WallClock,
+    /// Relates the engine's time to the machine's clock.
+    pub machine_clock: MachineClock,
     /// 32 random bytes: seeds for hashing, first sequence numbers and timestamps.
     pub seed: [u8; 32],
     /// Trains leave as one message (UDP_SEGMENT); off: each packet is its own message.
@@ -60,7 +65,7 @@ pub struct ShardConfig {
     pub silence: std::time::Duration,
     /// What REMB tells a publisher that negotiated it, in bits a second.
     pub publisher_bitrate_bps: u64,
-    /// Events that wait for control; beyond, `DtlsReceived` is dropped and counted.
+    /// Events that wait for control; beyond, `DtlsReceived` and `Records` are dropped and counted.
     pub max_events: usize,
 }
 
@@ -98,6 +103,9 @@ pub struct Shard {
     streams_ready: Vec<StreamId>,
     repair_budget: Budget,
     random: Random,
+    /// Links of sessions that are tried under loss and delay.
+    links: Impaired,
+    recorder: Recorder,
     /// Datagrams that sessions hold until they have keys, all together.
     early: usize,
     stopped: bool,
@@ -117,7 +125,7 @@ impl Shard {
     pub fn new(config: ShardConfig) -> Shard {
         let mut random = Random::new(&config.seed);
         let shared = SharedSeed::global_random();
-        let mut state = || SeedableRandomState::with_seed(random.next(), shared);
+        let mut state = || SeedableRandomState::with_seed(random.draw(), shared);
         let (by_id, by_ufrag, by_path, streams) = (
             Map::with_hasher(state()),
             Map::with_hasher(state()),
@@ -142,6 +150,8 @@ impl Shard {
             streams_ready: Vec::new(),
             repair_budget: Budget::new(Time(0), REPAIR_BYTES_PER_SECOND, REPAIR_BURST_BYTES),
             random,
+            links: Impaired::default(),
+            recorder: Recorder::default(),
             early: 0,
             stopped: false,
         }
@@ -160,8 +170,8 @@ impl Shard {
         if self.stopped {
             return;
         }
-        if let Err(reason) = self.route(now, path, datagram) {
-            self.stats.discard(reason);
+        if self.links.receive(now, path, datagram) {
+            self.take_datagram(now, path, datagram);
         }
     }
 
@@ -177,12 +187,15 @@ impl Shard {
         while let Some((at, session)) = self.wake.due(now) {
             self.do_duties(now, at, session);
         }
+        while let Some((path, mut datagram)) = self.links.poll_inbound(now) {
+            self.take_datagram(now, path, &mut datagram);
+        }
     }
 
     /// When `handle_timeout` is due next; [`Time::NEVER`] if nothing waits.
     #[must_use]
     pub fn poll_timeout(&self) -> Time {
-        self.wake.next()
+        self.wake.next().min(self.links.due()).min(self.recorder.due())
     }
 
     /// Fans out what has arrived and sends everything that is ready.
@@ -192,6 +205,8 @@ impl Shard {
             self.drain_source(now, slot);
         }
         let mut afterwards = Afterwards::default();
+        self.links.release(now, transmit);
+        let transmit = &mut self.links.over(transmit);
         for id in std::mem::take(&mut self.streams_ready) {
             let Some(stream) = self.streams.get_mut(&id) else { continue };
             stream.queued = false;
@@ -208,6 +223,9 @@ impl Shard {
         }
         for session in afterwards.lossy {
             self.watch_tail(session);
+        }
+        if let Some(records) = self.recorder.take(now) {
+            self.tell(Event::Records { shard: self.config.index, records });
         }
     }
 
@@ -239,7 +257,7 @@ impl Shard {
         &mut self.stats
     }
 
-    fn source_config(&self) -> SourceConfig {
+    pub(super) fn source_config(&self) -> SourceConfig {
         SourceConfig {
             frame_window: self.config.frame_window,
             trains: self.config.gso,
@@ -247,6 +265,15 @@ impl Shard {
             keyframe_interval: self.config.keyframe_interval,
             bitrate_bps: self.config.publisher_bitrate_bps,
             wall_clock: self.config.wall_clock,
+            machine_clock: self.config.machine_clock,
+            record_as: None,
+            report_interval: None,
+        }
+    }
+
+    fn take_datagram(&mut self, now: Time, path: Path, datagram: &mut [u8]) {
+        if let Err(reason) = self.route(now, path, datagram) {
+            self.stats.discard(reason);
         }
     }
 
@@ -273,9 +300,11 @@ impl Shard {
                 compound.clear();
             }
         }
+        let counted = source.is_only_counted_and_has_begun();
         let due = source.poll_timeout().min(association.silent_at(self.config.silence));
         self.wake.arm(&mut association.armed, session.id, due);
-        if !departures.is_empty() && !std::mem::replace(&mut association.flowing, true) {
+        let flows = !departures.is_empty() || counted;
+        if flows && !std::mem::replace(&mut association.flowing, true) {
             let session = session.id;
             self.tell(Event::Flowing { session });
         }
@@ -316,7 +345,7 @@ impl Shard {
     }
 
     fn tell(&mut self, event: Event) {
-        let droppable = matches!(event, Event::DtlsReceived { .. });
+        let droppable = matches!(event, Event::DtlsReceived { .. } | Event::Records { .. });
         if droppable && self.events.len() >= self.config.max_events {
             self.stats.add(Counter::EventsDropped, 1);
         } else {
@@ -335,26 +364,5 @@ impl Shard {
 fn mark_ready(stream: &mut Stream, ready: &mut Vec<StreamId>) {
     if !std::mem::replace(&mut stream.queued, true) {
         ready.push(stream.id);
-    }
-}
-
-/// SplitMix64: first sequence numbers and spread of reports. Nothing secret comes from it.
-struct Random(u64);
-
-impl Random {
-    fn new(seed: &[u8; 32]) -> Random {
-        let mut state = 0;
-        for chunk in seed.chunks_exact(8) {
-            state ^= u64::from_le_bytes(chunk.try_into().unwrap_or_default());
-        }
-        Random(state)
-    }
-
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
     }
 }

@@ -16,7 +16,7 @@ use crate::media::Kind;
 use crate::rtcp::{Item, ReportBlock, Writer};
 use crate::time::{Ntp, Time};
 
-/// Time between two reports.
+/// Time between two reports, unless another one is asked for.
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 /// Sequence numbers in one NACK: at worst an entry of four bytes each.
 const MAX_NACKS: usize = 200;
@@ -37,6 +37,7 @@ pub(super) struct Feedback {
     /// Whom feedback about no particular track comes from: the video track, else the first.
     sender: Ssrc,
     cname: String,
+    interval: Duration,
     due: Time,
     report: bool,
     references: ArrayVec<Reference, MAX_REFERENCES>,
@@ -56,12 +57,13 @@ struct Reference {
 }
 
 impl Feedback {
-    pub(super) fn new(tracks: &[PublishTrack]) -> Feedback {
+    pub(super) fn new(tracks: &[PublishTrack], interval: Option<Duration>) -> Feedback {
         let video = tracks.iter().find(|track| track.kind == Kind::Video);
         let sender = video.or(tracks.first()).map_or(Ssrc(1), |track| track.feedback_ssrc);
         Feedback {
             sender,
             cname: format!("{:08x}", sender.0),
+            interval: interval.unwrap_or(REPORT_INTERVAL),
             due: Time::NEVER,
             report: false,
             references: ArrayVec::new(),
@@ -74,7 +76,7 @@ impl Feedback {
     /// A packet arrived: there is something to report from now on.
     pub(super) fn started(&mut self, now: Time) {
         if self.due == Time::NEVER {
-            self.due = now + REPORT_INTERVAL;
+            self.due = now + self.interval;
         }
     }
 
@@ -100,7 +102,7 @@ impl Feedback {
     pub(super) fn handle_timeout(&mut self, now: Time) {
         if self.due <= now {
             self.report = true;
-            self.due = now + REPORT_INTERVAL;
+            self.due = now + self.interval;
         }
     }
 

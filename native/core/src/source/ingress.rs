@@ -10,7 +10,9 @@ use crate::ids::PayloadType;
 use crate::jitter::{Arrival, Order};
 use crate::media::{Codec, Kind};
 use crate::packet::{ForwardedExtensions, Packet};
+use crate::record::{Record, flag};
 use crate::rtp::{View, codec};
+use crate::stamp;
 use crate::stats::{Counter, Stats};
 use crate::time::Time;
 
@@ -155,6 +157,17 @@ fn accept(
     if verdict == Verdict::Switch {
         track.repeat_keyframe_request(now, stats);
     }
+    if let Some(viewer) = source.config.record_as {
+        let stamp = stamp::read(incoming.payload, source.config.machine_clock);
+        source.record = Some(Record { stamp, ..recorded(track, now, viewer, incoming, arrival) });
+    }
+    if !source.forwards {
+        if !incoming.payload.is_empty() {
+            count_media(stats, incoming, arrival.order);
+            source.counts.media(now, incoming.wire_len);
+        }
+        return Ok(());
+    }
     if !late && let Some(inserted) = missing_parameter_sets(track, now, incoming, arrival, shows) {
         source.gatherer.push(now, inserted);
     }
@@ -171,6 +184,34 @@ fn accept(
         source.gatherer.push(now, packet);
     }
     Ok(())
+}
+
+/// What is recorded of a packet, without its stamp.
+fn recorded(
+    track: &Track,
+    now: Time,
+    viewer: u32,
+    incoming: &Incoming<'_>,
+    arrival: Arrival,
+) -> Record {
+    let asked_for = matches!(arrival.order, Order::Late { repaired: true, .. });
+    let flags = [
+        (track.config.kind == Kind::Video, flag::VIDEO),
+        (incoming.marker, flag::MARKER),
+        (track.keyframe_timestamp == Some(incoming.timestamp), flag::KEYFRAME),
+        (matches!(arrival.order, Order::Late { .. }), flag::LATE),
+        (asked_for || incoming.retransmitted, flag::REPAIRED),
+        (arrival.order == Order::Restarted, flag::RESTARTED),
+    ];
+    Record {
+        arrival: now,
+        viewer,
+        sequence: arrival.sequence,
+        timestamp: incoming.timestamp,
+        stamp: None,
+        size: u16::try_from(incoming.wire_len).unwrap_or(u16::MAX),
+        flags: flags.into_iter().filter(|(is, _)| *is).map(|(_, flag)| flag).sum(),
+    }
 }
 
 /// Takes it into the books of its encoding.

@@ -39,10 +39,11 @@ use crate::event::TrackReport;
 use crate::exchange::Departure;
 use crate::ids::{SessionId, StreamId};
 use crate::media::{Codec, Kind};
+use crate::record::Record;
 use crate::rtcp::Item;
 use crate::rtp::View;
 use crate::stats::Stats;
-use crate::time::{Ntp, Time, WallClock};
+use crate::time::{MachineClock, Ntp, Time, WallClock};
 
 /// What a source is told at its start.
 #[derive(Clone, Copy, Debug)]
@@ -60,6 +61,12 @@ pub struct SourceConfig {
     pub bitrate_bps: u64,
     /// Relates our time to the wall clock.
     pub wall_clock: WallClock,
+    /// Relates our time to the machine's clock.
+    pub machine_clock: MachineClock,
+    /// Received packets are recorded under this number.
+    pub record_as: Option<u32>,
+    /// Time between two receiver reports, if not the usual one.
+    pub report_interval: Option<Duration>,
 }
 
 /// What a sender report told of a track's clock.
@@ -106,6 +113,10 @@ pub struct Figures {
 #[derive(Debug)]
 pub struct Source {
     config: SourceConfig,
+    /// Somebody may watch what it gets; otherwise it is only received and counted.
+    forwards: bool,
+    /// Of the packet that was taken last.
+    record: Option<Record>,
     extension_ids: ExtensionIds,
     routes: Routes,
     tracks: Vec<Track>,
@@ -144,11 +155,13 @@ impl Source {
         let transport_cc = tracks.iter().any(|track| track.transport_cc);
         Source {
             config,
+            forwards: stream != StreamId::NOWHERE,
+            record: None,
             extension_ids: ExtensionIds::new(&tracks),
             routes: Routes::new(&tracks),
             arrivals: transport_cc.then(TransportArrivals::new),
             gatherer: Gatherer::new(stream, publisher, frame_window, trains, padding),
-            feedback: Feedback::new(&tracks),
+            feedback: Feedback::new(&tracks, config.report_interval),
             clock: Clock::default(),
             counts: Counts::default(),
             tracks: tracks
@@ -189,6 +202,17 @@ impl Source {
     /// Somebody needs a keyframe.
     pub fn request_keyframe(&mut self, now: Time, stats: &mut Stats) {
         self.tracks.iter_mut().for_each(|track| track.request_keyframe(now, stats));
+    }
+
+    /// The record of the packet that was taken last, if it is to have one.
+    pub fn take_record(&mut self) -> Option<Record> {
+        self.record.take()
+    }
+
+    /// Nobody will ever get what it received.
+    #[must_use]
+    pub fn is_only_counted_and_has_begun(&self) -> bool {
+        !self.forwards && self.counts.packets > 0
     }
 
     /// The next departure that is ready, in order.

@@ -28,7 +28,7 @@ use pyforward_core::path::{Path, SocketId};
 use pyforward_core::rtp;
 use pyforward_core::shard::{Shard, ShardConfig};
 use pyforward_core::srtp::{KeyMaterial, Profile};
-use pyforward_core::time::{Ntp, Time, WallClock};
+use pyforward_core::time::{MachineClock, Ntp, Time, WallClock};
 
 use publisher::Publisher;
 use viewer::Viewer;
@@ -85,6 +85,7 @@ pub fn config(index: u8, shards: u8) -> ShardConfig {
         index: ShardIndex(index),
         shards,
         wall_clock: WallClock { ntp_at_zero: Ntp(3_900_000_000 << 32) },
+        machine_clock: MachineClock { id: 1, micros_at_zero: 5_000_000_000 },
         seed: [7 + index; 32],
         gso: true,
         padding: true,
@@ -148,6 +149,7 @@ impl Rig {
             ice,
             media: media.into(),
             candidates: Vec::new(),
+            trial: None,
             claim,
         })));
     }
@@ -452,7 +454,7 @@ pub fn named(event: &Event, wanted: SessionId) -> Option<&'static str> {
         Event::Secured { session } => (*session, "secured"),
         Event::Flowing { session } => (*session, "flowing"),
         Event::Closed { session, .. } => (*session, "closed"),
-        Event::Report { .. } | Event::Stopped { .. } => return None,
+        Event::Report { .. } | Event::Records { .. } | Event::Stopped { .. } => return None,
     };
     (session == wanted).then_some(name)
 }

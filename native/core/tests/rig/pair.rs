@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use pyforward_core::claim::Claim;
 use pyforward_core::command::{
-    AddSession, CloseReason, Command, IceCredentials, Media, PublishTrack, RemoteCandidate,
+    AddSession, CloseReason, Command, IceCredentials, Media, PublishTrack, RemoteCandidate, Trial,
 };
 use pyforward_core::event::{Event, SessionReport};
 use pyforward_core::exchange::Exchange;
@@ -65,6 +65,8 @@ pub struct Pair {
     /// Every datagram that left the server: when, when it arrives if it does, what.
     pub served: Vec<(Time, Option<Time>, Vec<u8>)>,
     pub profile: Profile,
+    /// What the client's sessions are put to from now on.
+    pub trial: Option<Trial>,
     network: BinaryHeap<Reverse<(Time, u64)>>,
     flying: BTreeMap<u64, Flying>,
     serial: u64,
@@ -189,6 +191,7 @@ impl Pair {
             sent: Vec::new(),
             served: Vec::new(),
             profile: Profile::AeadAes128Gcm,
+            trial: None,
             network: BinaryHeap::new(),
             flying: BTreeMap::new(),
             serial: 0,
@@ -224,6 +227,7 @@ impl Pair {
             ice: Some(credentials(session)),
             media: serves.into(),
             candidates: Vec::new(),
+            trial: None,
             claim: Claim::default(),
         };
         self.command(End::Server, Command::AddSession(Box::new(server)));
@@ -232,6 +236,7 @@ impl Pair {
 
     /// The client's half of it.
     pub fn begin(&mut self, session: SessionId, media: Media, candidates: &[(SocketAddr, u32)]) {
+        let trial = self.trial.map(Box::new);
         let candidate = |(address, priority): &(SocketAddr, u32)| RemoteCandidate {
             address: *address,
             priority: *priority,
@@ -241,6 +246,7 @@ impl Pair {
             ice: Some(turned(credentials(session))),
             media: media.into(),
             candidates: candidates.iter().map(candidate).collect(),
+            trial,
             claim: Claim::default(),
         };
         self.command(End::Client, Command::AddSession(Box::new(client)));
@@ -422,6 +428,7 @@ impl Film {
             ice: None,
             media: Media::Publish { stream, tracks }.into(),
             candidates: Vec::new(),
+            trial: None,
             claim: Claim::default(),
         };
         pair.command(end, Command::AddSession(Box::new(added)));
@@ -443,7 +450,7 @@ impl Film {
             }
             let packets = if next == next_frame { self.frame() } else { self.sound() };
             let session = self.session;
-            pair.command(end, Command::InjectRtp { session, packets });
+            pair.command(end, Command::InjectRtp { session, packets, stamped: false });
         }
     }
 

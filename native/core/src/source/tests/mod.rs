@@ -19,7 +19,7 @@ use crate::packet::SharedPacket;
 use crate::rtcp::{self, Item};
 use crate::rtp::View;
 use crate::stats::{Counter, Stats};
-use crate::time::{Ntp, Time, WallClock};
+use crate::time::{MachineClock, Ntp, Time, WallClock};
 
 pub(super) const VIDEO: Ssrc = Ssrc(0x1111);
 pub(super) const VIDEO_RTX: Ssrc = Ssrc(0x2222);
@@ -48,6 +48,9 @@ pub(super) fn config() -> SourceConfig {
         keyframe_interval: Duration::from_millis(500),
         bitrate_bps: 20_000_000,
         wall_clock: WALL_CLOCK,
+        machine_clock: MachineClock { id: 1, micros_at_zero: 5_000_000_000 },
+        record_as: None,
+        report_interval: None,
     }
 }
 
