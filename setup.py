@@ -32,6 +32,10 @@ EXIT_ENVIRONMENT = 3
 CYTHON_MODULES: tuple[str, ...] = (
     "pyforward.media.packetizers.h264",
     "pyforward.media.packetizers.vp8",
+    "pyforward_bench.statistics.histogram",
+    "pyforward_bench.statistics.numbering",
+    "pyforward_bench.statistics.tally",
+    "pyforward_bench.statistics.timing",
 )
 
 
