@@ -250,8 +250,7 @@ class Swarm:
         trial = self._trial or Trial()
         return replace(
             trial,
-            number=member.number,
-            records=member.is_probe,
+            record_as=member.number if member.is_probe else None,
             inbound=_own(trial.inbound, 2 * member.number),
             outbound=_own(trial.outbound, 2 * member.number + 1),
         )

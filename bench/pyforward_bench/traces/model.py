@@ -45,13 +45,21 @@ class Trace:
     @cached_property
     def duration_us(self) -> int:
         """Until it begins anew: the track that ends last, and its usual step."""
-        return max(map(self._ends_us, self.kinds))
+        ends = {frame.kind: frame.due_us for frame in self.frames}
+        return max(end_us + self.step_us(kind) for kind, end_us in ends.items())
+
+    def step_us(self, kind: Kind) -> int:
+        """The usual time between two frames of that track."""
+        dues = [frame.due_us for frame in self.frames if frame.kind == kind]
+        steps = Counter(after - before for before, after in pairwise(dues) if after > before)
+        # A track of one moment says nothing of its rate: a second, so that a loop is no flood.
+        return steps.most_common(1)[0][0] if steps else 1_000_000
 
     def only(self, kinds: Collection[Kind]) -> Trace:
         """The same with these tracks alone. MediaError where nothing is left."""
         left = tuple(frame for frame in self.frames if frame.kind in kinds)
         if not left:
-            raise MediaError(f"{self.name} has no {' and no '.join(sorted(kinds))}.")
+            raise MediaError(f"{self.name} has no {' or '.join(sorted(kinds))}.")
         return replace(self, frames=left)
 
     def packets(self, kind: Kind) -> int:
@@ -62,9 +70,3 @@ class Trace:
         """The mean rate of that track, ``overhead_bytes`` added to each payload."""
         payload = sum(sum(frame.sizes) for frame in self.frames if frame.kind == kind)
         return 8e6 * (payload + overhead_bytes * self.packets(kind)) / self.duration_us
-
-    def _ends_us(self, kind: Kind) -> int:
-        dues = [frame.due_us for frame in self.frames if frame.kind == kind]
-        steps = Counter(after - before for before, after in pairwise(dues) if after > before)
-        # A track of one moment says nothing of its rate: a second, so that a loop is no flood.
-        return dues[-1] + (steps.most_common(1)[0][0] if steps else 1_000_000)
