@@ -6,6 +6,7 @@ come in between sinks, so that they stand for all places in the server's order a
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,10 +16,17 @@ from pyforward.commands import Trial
 from pyforward.config import Config
 from pyforward.errors import RunError
 from pyforward_bench import host
-from pyforward_bench.rig.network import Addresses
+from pyforward_bench.rig.counter import Counter, Ports
+from pyforward_bench.rig.network import Network
 from pyforward_bench.swarm import Member, Swarm
 
+FIRST_PORT = 10_000
+_LAST_PORT = 65_535
+_SPARE_PORTS = 600
+"""For the HTTP connections of the joins."""
+
 _BATCHES = 4
+_FIRST_PACKET_LIMIT_S = 3.0
 SILENCE_S = 600.0
 """Longer than any pause of a run."""
 
@@ -41,19 +49,29 @@ class Crowd:
 class Audience:
     """The two swarms of one server. Made by :meth:`open`, ended by :meth:`close`."""
 
-    def __init__(self, sinks: Swarm, probes: Swarm, crowd: Crowd) -> None:
+    def __init__(
+        self, network: Network, counter: Counter | None, sinks: Swarm, probes: Swarm, crowd: Crowd
+    ) -> None:
         self.sinks = sinks
         self.probes = probes
+        self._network = network
+        self._counter = counter
+        self._next_port = FIRST_PORT
         self._kind = (crowd.trial, crowd.skew)
         self._house = contextlib.AsyncExitStack()
         self.watches: list[host.Watch] = []
         """What this process did, for each of the two engines."""
 
     @classmethod
-    async def open(cls, config: Config, addresses: Addresses, url: str, crowd: Crowd) -> Audience:
-        """Nobody has joined yet."""
-        target = Target(url)
+    async def open(
+        cls, config: Config, network: Network, counter: Counter | None, url: str, crowd: Crowd
+    ) -> Audience:
+        """Nobody has joined yet. Where there is a counter, it takes what is meant for the sinks,
+        from a first packet of each on."""
+        target, addresses = Target(url), network.addresses
         audience = cls(
+            network,
+            counter,
             Swarm(_at(config, addresses.sinks), target, trial=crowd.trial),
             Swarm(_at(config, addresses.probes), target, trial=crowd.trial, skew=crowd.skew),
             crowd,
@@ -85,11 +103,9 @@ class Audience:
         host.need_memory(crowd.viewers - self.there.viewers)
         joined: list[Member] = []
         for sinks, probes in _batches(crowd.sinks, crowd.probes):
-            for swarm, count in ((self.sinks, sinks), (self.probes, probes)):
-                missing = count - _count(swarm)
-                if missing > 0:
-                    everybody = missing if swarm is self.probes else 0
-                    joined += await swarm.join(missing, probes=everybody)
+            joined += await self._more_sinks(sinks - _count(self.sinks))
+            missing = max(0, probes - _count(self.probes))
+            joined += await self.probes.join(missing, probes=missing)
         for swarm, count in ((self.sinks, crowd.sinks), (self.probes, crowd.probes)):
             if _count(swarm) > count:
                 await swarm.leave(_count(swarm) - count)
@@ -98,6 +114,36 @@ class Audience:
             why = failed[0].sentence or "they were sent away"
             raise RunError(f"{len(failed)} of {len(joined)} viewers did not join: {why}")
         return joined
+
+    @property
+    def ports(self) -> Ports:
+        """Those that sinks have had so far."""
+        return Ports(FIRST_PORT, self._next_port)
+
+    async def _more_sinks(self, count: int) -> Sequence[Member]:
+        """On ports that the counter does not cover before each has received something: viewers
+        report what they receive, and who never did is none."""
+        if count <= 0:
+            return ()
+        end = self._next_port + 2 * count + _SPARE_PORTS
+        if end > _LAST_PORT:
+            raise RunError(f"{count} more sinks have no ports left; begin with fewer.")
+        self._network.choose_ports(self._next_port, end - 1)
+        members = await self.sinks.join(count)
+        self._next_port = end
+        if self._counter is not None:
+            await self._first_packets(members)
+            await self._counter.cover(self.ports)
+        return members
+
+    async def _first_packets(self, members: Sequence[Member]) -> None:
+        """Waits for them, but not for long: nothing need be published."""
+        until = asyncio.get_running_loop().time() + _FIRST_PACKET_LIMIT_S
+        waiting = [member for member in members if member.is_there]
+        while waiting and asyncio.get_running_loop().time() < until:
+            await asyncio.sleep(0.1)
+            await self.sinks.look(waiting)
+            waiting = [member for member in waiting if not member.has_received]
 
     async def received(self) -> tuple[int, int]:
         """Packets and bytes that the sinks received themselves, so far: where nothing counts and

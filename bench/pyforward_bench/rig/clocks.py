@@ -79,13 +79,16 @@ class ServerClock:
 
     def since(self, before: Moment) -> Usage:
         """From then to now."""
-        after = self.now()
-        wall_s = after.wall_s - before.wall_s
-        idle = None
-        if before.idle_s is not None and after.idle_s is not None:
-            idle = after.idle_s - before.idle_s
-        core_s = None if idle is None else max(0.0, wall_s - idle)
-        return Usage(wall_s, after.process_s - before.process_s, core_s)
+        return usage_between(before, self.now())
+
+
+def usage_between(before: Moment, after: Moment) -> Usage:
+    """Of one clock."""
+    wall_s = after.wall_s - before.wall_s
+    core_s = None
+    if before.idle_s is not None and after.idle_s is not None:
+        core_s = max(0.0, wall_s - (after.idle_s - before.idle_s))
+    return Usage(wall_s, after.process_s - before.process_s, core_s)
 
 
 def tree(pid: int) -> list[int]:

@@ -5,6 +5,9 @@ address: UDP whose payload begins with RTP's version and is no RTCP (RFC 5761 §
 STUN, DTLS and RTCP go through, so that consent and reports stay alive. So the count trusts no
 server, and costs the client no CPU. Timed rounds use one counter; a dynamic set that counts each
 viewer costs the sender a fifth, and is for rounds that nobody times.
+
+A viewer that never received a packet has nothing to report. So the rule covers the ports of those
+who have: :meth:`Counter.cover`.
 """
 
 from __future__ import annotations
@@ -38,16 +41,36 @@ class Count:
         return Count(self.packets - other.packets, self.bytes - other.bytes)
 
 
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """From ``begin`` to before ``end``; all of them unless given."""
+
+    begin: int = 1
+    end: int = 65_536
+
+
+ALL_PORTS = Ports()
+NO_PORTS = Ports(1, 2)
+"""Nobody is there (RFC 6335: tcpmux)."""
+
+
 class Counter:
     """The rule, which exists from :meth:`open` on. One at a time in a namespace."""
 
     def __init__(self, address: str, device: str = DEVICE) -> None:
         self._address = address
         self._device = device
+        self._by_viewer = False
 
-    async def open(self, *, by_viewer: bool = False) -> None:
-        """Begins to drop and count from zero; replaces what was there. Raises HostError."""
-        await _nft(rules(self._device, self._address, by_viewer=by_viewer))
+    async def open(self, ports: Ports = ALL_PORTS, *, by_viewer: bool = False) -> None:
+        """Begins to drop and count from zero what goes to these ports; replaces what was there.
+        Raises HostError."""
+        self._by_viewer = by_viewer
+        await _nft(table() + chain(self._device, self._address, ports, by_viewer=by_viewer))
+
+    async def cover(self, ports: Ports) -> None:
+        """These ports from now on, and what was counted stays."""
+        await _nft(chain(self._device, self._address, ports, by_viewer=self._by_viewer))
 
     async def read(self) -> Count:
         """Everything so far."""
@@ -72,23 +95,28 @@ class Counter:
         return Count(packets, with_headers - headers * packets)
 
 
-def rules(device: str, address: str, *, by_viewer: bool) -> str:
-    """What nft reads: the table anew."""
-    protocol, header = ("ip6 nexthdr", "ip6") if ":" in address else ("ip protocol", "ip")
-    # Of the bits behind UDP's header: the version, and the payload type without the marker.
-    match = f"{header} daddr {address} {protocol} udp @th,64,2 2 @th,73,7 != 64-95"
-    count = "add @viewers { udp dport counter }" if by_viewer else "counter name media"
+def table() -> str:
+    """What nft reads: everything anew, and nothing is dropped."""
     return f"""\
 add table {_TABLE}
 delete table {_TABLE}
 table {_TABLE} {{
     counter media {{ }}
     set viewers {{ type inet_service; size 65535; flags dynamic; counter; }}
-    chain ingress {{
-        type filter hook ingress device "{device}" priority 0;
-        {match} {count} drop
-    }}
 }}
+"""
+
+
+def chain(device: str, address: str, ports: Ports, *, by_viewer: bool) -> str:
+    """What nft reads: the one rule, in the place of another one."""
+    header, protocol = ("ip6", "ip6 nexthdr") if ":" in address else ("ip", "ip protocol")
+    # Of the bits behind UDP's header: the version, and the payload type without the marker.
+    media = f"udp dport {ports.begin}-{ports.end - 1} @th,64,2 2 @th,73,7 != 64-95"
+    count = "add @viewers { udp dport counter }" if by_viewer else "counter name media"
+    return f"""\
+add chain {_TABLE} ingress {{ type filter hook ingress device "{device}" priority 0; }}
+flush chain {_TABLE} ingress
+add rule {_TABLE} ingress {header} daddr {address} {protocol} udp {media} {count} drop
 """
 
 
@@ -97,7 +125,7 @@ def missing() -> str | None:
     if shutil.which("nft") is None:
         return "nft (Debian: nftables) is not installed, so that nothing counts outside the server"
     try:
-        _run(["-c", "-f", "-"], rules(DEVICE, "192.0.2.1", by_viewer=False))
+        _run(["-c", "-f", "-"], table() + chain(DEVICE, "192.0.2.1", Ports(), by_viewer=False))
     except HostError as error:
         return str(error)
     return None

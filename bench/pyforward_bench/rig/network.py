@@ -117,6 +117,12 @@ class Network:
             f"{end} {name}": state for end, shown in ends.items() for name, state in shown.items()
         }
 
+    def choose_ports(self, first: int, last: int) -> None:
+        """New sockets of the client's side take free ports of these from now on. Loopback is the
+        host's own and stays as it is."""
+        if self.isolated:
+            _PORT_RANGE.write_text(f"{first} {last}\n")
+
     def send_train(self, packets: int, packet_bytes: int) -> None:
         """One message of so many packets that look like media, from the server's side to an
         address of the sinks' that nobody reads: for finding out what a counter makes of trains."""
@@ -167,6 +173,8 @@ LOOPBACK_NOTE = (
 )
 
 _UDP_SEGMENT = 103  # linux/udp.h
+# Of a network namespace (Documentation/networking/ip-sysctl.rst), IPv6 too.
+_PORT_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
 
 
 # Private -----------------------------------------------------------------------------------------

@@ -94,7 +94,12 @@ async def begin(server: Server, folder: Path, feed: Feed, cores: tuple[int, ...]
     command = [sys.executable, "-m", "pyforward_bench", "publish", server.whip]
     child = Child.begin(
         "publisher",
-        [*command, *feed.arguments(), "--i-may-load-this-host"],
+        [
+            *command,
+            *feed.arguments(),
+            "--i-may-load-this-host",
+            f"--output={folder / 'publisher.json'}",
+        ],
         folder,
         cores=cores,
     )

@@ -26,8 +26,8 @@ from pyforward.errors import HostError, RunError
 from pyforward_bench.rig import ceiling, publisher, server
 from pyforward_bench.rig.audience import SILENCE_S, Audience, Crowd
 from pyforward_bench.rig.ceiling import Ceiling, Load
-from pyforward_bench.rig.clocks import Usage
-from pyforward_bench.rig.counter import Count, Counter
+from pyforward_bench.rig.clocks import Moment, Usage, usage_between
+from pyforward_bench.rig.counter import NO_PORTS, Count, Counter
 from pyforward_bench.rig.network import Network
 from pyforward_bench.rig.publisher import Feed, Publisher
 from pyforward_bench.rig.scale import Scale
@@ -39,6 +39,7 @@ TRIES = 3
 
 _QUIET_RATE = 0.1
 _MANY_JOINS = 50
+_READING_SHARE = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +91,19 @@ class Window:
     def send_drops(self) -> float:
         """Packets that the server says it did not send."""
         return server.total(self.metrics, "pyforward_send_drops_total")
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """The counter, and the clocks just before and after it."""
+
+    before: Moment
+    sinks: Count
+    after: Moment
+
+    @property
+    def took_s(self) -> float:
+        return self.after.wall_s - self.before.wall_s
 
 
 @dataclass(slots=True)
@@ -285,11 +299,11 @@ class Stand:
             await audience.close()
         if self._server is None:
             self._server = await server.begin(self.network, self._folder, wanted.serving)
-            if self.counter is not None:
-                await self.counter.open()
         if self._audience is None:
+            if self.counter is not None:
+                await self.counter.open(NO_PORTS)
             self._audience = await Audience.open(
-                self._config, self.network.addresses, self.server.whep, wanted.crowd
+                self._config, self.network, self.counter, self.server.whep, wanted.crowd
             )
         missing = wanted.crowd.viewers - self.audience.there.viewers
         feed = wanted.feed or Feed()
@@ -316,23 +330,28 @@ class Stand:
         before = await self.server.metrics()
         await asyncio.sleep(0.1)  # the server has answered, and that is paid for
         self.audience.mark()
-        sinks = await self._reached()
-        begun = self.server.clock.now()
+        first = await self._reading()
         await asyncio.sleep(length_s)
-        usage = self._usage_since(begun)
-        reached = await self._reached() - sinks
+        last = await self._reading()
+        usage = usage_between(first.after, last.after)
         probes = self.audience.probes.tally.figures()
         wrong = self.audience.verdict()
         if (disagreement := usage.disagreement) is not None:
             wrong.append(f"The CPU clocks disagree: {disagreement}.")
+        # What is counted and what the clocks say belong together, but for the time between.
+        if abs(last.took_s - first.took_s) > _READING_SHARE * usage.wall_s:
+            wrong.append(f"The counter was read {max(last.took_s, first.took_s):.2f} s late.")
+        reached = last.sinks - first.sinks
         metrics = server.change(before, await self.server.metrics())
         if self._publisher is not None:
             self._publisher.check()
         return Window(self.audience.there, usage, reached, probes, metrics, tuple(wrong))
 
-    def _usage_since(self, begun: object) -> Usage:
+    async def _reading(self) -> _Reading:
         try:
-            return self.server.clock.since(begun)  # type: ignore[arg-type]
+            before = self.server.clock.now()
+            sinks = await self._reached()
+            return _Reading(before, sinks, self.server.clock.now())
         except ProcessLookupError:
             raise RunError(f"The server ended: {self.server.child.last_line}") from None
 
