@@ -57,6 +57,7 @@ class Audience:
         self._network = network
         self._counter = counter
         self._next_port = FIRST_PORT
+        self._storm = 0
         self._kind = (crowd.trial, crowd.skew)
         self._house = contextlib.AsyncExitStack()
         self.watches: list[host.Watch] = []
@@ -135,6 +136,31 @@ class Audience:
             await self._first_packets(members)
             await self._counter.cover(self.ports)
         return members
+
+    async def storm(self, count: int) -> float:
+        """So many more sinks at once, as fast as they come; how long it took, in seconds.
+        :meth:`settle` sends them away. Raises RunError when not all of them joined."""
+        host.need_descriptors(self.there.viewers + count)
+        host.need_memory(count)
+        end = self._next_port + 2 * count + _SPARE_PORTS
+        self._network.choose_ports(self._next_port, end - 1)
+        if self._counter is not None:
+            await self._counter.cover(Ports(FIRST_PORT, end))
+        loop = asyncio.get_running_loop()
+        begun_s = loop.time()
+        members = await self.sinks.join(count)
+        took_s = loop.time() - begun_s
+        self._storm += sum(member.is_there for member in members)
+        failed = [member for member in members if not member.is_there]
+        if failed:
+            why = failed[0].sentence or "they were sent away"
+            raise RunError(f"{len(failed)} of {count} viewers did not join: {why}")
+        return took_s
+
+    async def settle(self) -> None:
+        """Those of the storm leave."""
+        await self.sinks.leave(self._storm)
+        self._storm = 0
 
     async def _first_packets(self, members: Sequence[Member]) -> None:
         """Waits for them, but not for long: nothing need be published."""

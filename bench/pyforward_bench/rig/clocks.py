@@ -22,11 +22,12 @@ _TICK_S = 1.0 / os.sysconf("SC_CLK_TCK")
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Over one interval: seconds of the wall, of the processes' CPU, and of the core's that was
-    not idle; the latter is None for more than one core or none."""
+    """Over one interval: seconds of the wall, of the processes' CPU, of the threads that forward
+    alone, and of the core's that was not idle; the latter is None for more than one core."""
 
     wall_s: float
     process_s: float
+    shards_s: float
     core_s: float | None
 
     @property
@@ -58,6 +59,7 @@ class Moment:
 
     wall_s: float
     process_s: float
+    shards_s: float
     idle_s: float | None
 
 
@@ -67,6 +69,7 @@ class ServerClock:
     def __init__(self, pid: int, cores: tuple[int, ...]) -> None:
         self._pid = pid
         self._core = cores[0] if len(cores) == 1 else None
+        self._shards = shard_threads(pid)
         self._softirq = [thread for core in cores if (thread := softirq_thread(core)) is not None]
 
     def now(self) -> Moment:
@@ -74,8 +77,9 @@ class ServerClock:
         wall_s = time.monotonic()
         process_s = sum(map(process_time_s, tree(self._pid)))
         process_s += sum(thread_time_s(thread, thread) for thread in self._softirq)
+        shards_s = sum(thread_time_s(self._pid, thread) for thread in self._shards)
         idle_s = None if self._core is None else core_idle_s(self._core)
-        return Moment(wall_s, process_s, idle_s)
+        return Moment(wall_s, process_s, shards_s, idle_s)
 
     def since(self, before: Moment) -> Usage:
         """From then to now."""
@@ -88,7 +92,9 @@ def usage_between(before: Moment, after: Moment) -> Usage:
     core_s = None
     if before.idle_s is not None and after.idle_s is not None:
         core_s = max(0.0, wall_s - (after.idle_s - before.idle_s))
-    return Usage(wall_s, after.process_s - before.process_s, core_s)
+    return Usage(
+        wall_s, after.process_s - before.process_s, after.shards_s - before.shards_s, core_s
+    )
 
 
 def tree(pid: int) -> list[int]:
@@ -113,8 +119,12 @@ def process_time_s(pid: int) -> float:
 
 
 def thread_time_s(pid: int, thread: int) -> float:
-    """Of one thread; the first field is nanoseconds on a CPU (sched-stats.rst)."""
-    text = Path(f"/proc/{pid}/task/{thread}/schedstat").read_text()
+    """Of one thread; the first field is nanoseconds on a CPU (sched-stats.rst). Raises
+    ProcessLookupError."""
+    try:
+        text = Path(f"/proc/{pid}/task/{thread}/schedstat").read_text()
+    except OSError:
+        raise ProcessLookupError(f"thread {thread} has ended") from None
     return int(text.split()[0]) / 1e9
 
 
@@ -127,6 +137,12 @@ def threads(pid: int) -> dict[int, str]:
         except OSError:
             continue
     return found
+
+
+def shard_threads(pid: int) -> list[int]:
+    """The threads of a server that forward, in their order."""
+    named = {name: thread for thread, name in threads(pid).items()}
+    return [named[name] for name in sorted(named) if name.startswith("shard-")]
 
 
 def softirq_thread(core: int) -> int | None:

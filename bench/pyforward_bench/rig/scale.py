@@ -26,6 +26,8 @@ class Scale:
     """Of r10: up to so many."""
     joins: int
     """Of r08 and r09: how many join."""
+    lossy: int
+    """Of r12: how many watch over a bad way."""
     overload_s: float
     """Of r13."""
 
@@ -51,6 +53,7 @@ FULL = Scale(
     sizes=(10, 100, 1_000, 10_000),
     many=5_000,
     joins=2_000,
+    lossy=100,
     overload_s=60.0,
 )
 """All rows in about 40 minutes."""
@@ -67,6 +70,7 @@ QUICK = Scale(
     sizes=(10, 100, 500),
     many=600,
     joins=300,
+    lossy=20,
     overload_s=8.0,
 )
 """All rows in a few minutes: whether everything works, and roughly how much it is."""

@@ -105,14 +105,9 @@ class Server:
         """Resident memory now, see :func:`.clocks.memory_bytes`."""
         return clocks.memory_bytes(self.pid)
 
-    def shard_threads(self) -> list[int]:
-        """The threads that forward, in their order."""
-        named = {name: thread for thread, name in clocks.threads(self.pid).items()}
-        return [named[name] for name in sorted(named) if name.startswith("shard-")]
-
     def keep_shards_alone(self, core: int, others: int) -> None:
         """Pins the threads that forward to one core and every other thread to another."""
-        shards = set(self.shard_threads())
+        shards = set(clocks.shard_threads(self.pid))
         for thread in clocks.threads(self.pid):
             os.sched_setaffinity(thread, {core if thread in shards else others})
 

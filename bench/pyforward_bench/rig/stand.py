@@ -188,6 +188,11 @@ class Stand:
         )
 
     @property
+    def cores(self) -> tuple[int, ...]:
+        """The server's and the harness's."""
+        return (self.server_core, self.harness_core)
+
+    @property
     def why_no_ceiling(self) -> str | None:
         """Why rounds have no ceiling here; None where they have."""
         if isinstance(self.program, str):

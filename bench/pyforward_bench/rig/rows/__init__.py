@@ -9,10 +9,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pyforward.errors import ConfigError
-from pyforward_bench.rig.rows import capacity, latency, throughput
+from pyforward_bench.rig.rows import capacity, cost, joining, latency, loss, memory, throughput
 from pyforward_bench.rig.rows.spec import Spec
 
-TABLE: tuple[Spec, ...] = (*throughput.ROWS, *capacity.ROWS, *latency.ROWS)
+TABLE: tuple[Spec, ...] = (
+    *throughput.ROWS,
+    *capacity.ROWS,
+    *latency.ROWS,
+    *cost.ROWS,
+    *loss.ROWS,
+    *joining.ROWS,
+    *memory.ROWS,
+)
 
 
 def chosen(names: Sequence[str]) -> list[Spec]:

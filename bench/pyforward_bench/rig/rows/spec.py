@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
@@ -50,3 +51,8 @@ class Spec:
             met=met,
         )
         return row.model_copy(update={"why": why}) if why else row
+
+
+def quantile(ordered: Sequence[float], q: float) -> float:
+    """The smallest of these at or below which a share ``q`` of them lies."""
+    return ordered[max(0, math.ceil(q * len(ordered)) - 1)]

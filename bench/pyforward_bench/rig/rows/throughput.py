@@ -137,6 +137,8 @@ def _beside_ceiling(stand: Stand, spec: Spec, measured: Measured) -> Row:
     row = spec.of(values, ceiling=measured.ceiling, why=doubt or stand.why_no_ceiling)
     if row.value is not None:
         stand.found[spec.row] = row.value
+    if spec.row == "r01" and row.ceiling is not None:
+        stand.found["ceiling"] = row.ceiling
     if row.share_of_ceiling is None or doubt:
         return row
     return row.model_copy(update={"met": row.share_of_ceiling >= _LEAST_SHARE})
