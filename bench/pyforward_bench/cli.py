@@ -7,10 +7,10 @@ import functools
 import importlib.util
 import sys
 from collections.abc import Callable, Sequence
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Annotated, Any, Final
 
-import click
 import typer
 from yarl import URL
 
@@ -36,7 +36,8 @@ app = typer.Typer(
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command ``pyforward-bench``; ends the process."""
     asked = sys.argv[1:] if arguments is None else arguments
-    app(args=options.switches(asked), prog_name=PROGRAM, obj=tuple(asked))
+    _asked.set(tuple(asked))
+    app(args=options.switches(asked), prog_name=PROGRAM)
 
 
 def _version(asked: bool) -> None:
@@ -255,6 +256,9 @@ def _loss(
 
 _SECRET: Final = frozenset(("--token", "--header"))
 
+# Typer's context is not click's in every version of it.
+_asked: ContextVar[tuple[str, ...]] = ContextVar("asked", default=())
+
 
 def _without_path(argument: str) -> str:
     name, equals, value = (
@@ -269,8 +273,7 @@ def _without_path(argument: str) -> str:
 
 
 def _output(path: Path | None, as_json: bool) -> Output:
-    arguments = click.get_current_context().find_root().obj
-    return Output((PROGRAM, *without_secrets(arguments)), options.say, path, as_json)
+    return Output((PROGRAM, *without_secrets(_asked.get())), options.say, path, as_json)
 
 
 def _command(body: Callable[..., int]) -> Callable[..., None]:
