@@ -32,8 +32,7 @@ class Publication:
         pace: Callable[[Iterator[Burst]], Iterator[Burst]] | None = None,
         stamped: bool = False,
     ) -> None:
-        """``pace`` spreads its bursts; of a source whose payloads end with stamps, ``stamped`` has
-        them completed as they leave."""
+        """``stamped``: the payloads end with stamps, which the engine fills in as it takes them."""
         self._sessions = sessions
         self._source = source
         self._pace = pace
