@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from pyforward.client import Target
 from pyforward.client.running import Say, run_command, unless_stopped
@@ -66,7 +66,7 @@ class Bench:
         self.screen.show(figures, doing)
         return figures
 
-    async def look_until(self, work: asyncio.Future[object], doing: str) -> None:
+    async def look_until(self, work: asyncio.Future[Any], doing: str) -> None:
         """Looks again and again until the work is done, which is given up with us."""
         try:
             while not work.done():

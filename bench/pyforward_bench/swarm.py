@@ -23,7 +23,7 @@ from typing import Final
 
 from pyforward.client import Rooms, Session, Target, open_rooms
 from pyforward.client.watching import Sums, TrackFigures, Viewer
-from pyforward.commands import Link, SessionReport, Trial
+from pyforward.commands import CloseReason, Link, SessionReport, Trial
 from pyforward.config import Config
 from pyforward.engine import Engine
 from pyforward_bench.statistics import Figures, Tally
@@ -237,7 +237,7 @@ class Swarm:
             self._there[member.number] = member
             member.session.closed.add_done_callback(lambda closed: self._gone(member, closed))
 
-    def _gone(self, member: Member, closed: asyncio.Future[str]) -> None:
+    def _gone(self, member: Member, closed: asyncio.Future[CloseReason]) -> None:
         member.is_over = True
         del self._there[member.number]
         reason = closed.result()
