@@ -28,9 +28,8 @@ from av.audio.frame import AudioFrame
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import PictureType, VideoFrame
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
-sys.path.insert(0, str(ROOT / "bench"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "bench"))
 
 from pyforward.commands import Kind
 from pyforward.media.packetizers import h264
@@ -39,7 +38,7 @@ from pyforward_bench.payloads import Video
 from pyforward_bench.traces import Frame, Trace
 from pyforward_bench.traces.table import written
 
-TARGET = ROOT / "bench" / "pyforward_bench" / "traces"
+TARGET = Path(__file__).resolve().parents[1] / "bench" / "pyforward_bench" / "traces"
 
 FRAMES_PER_S = 30
 LOOP_S = 10
@@ -292,7 +291,7 @@ ABOUT_VIDEO = (
 
 def main() -> int:
     audio = audio_trace()
-    about = {"audio": ABOUT}
+    about: dict[str, tuple[str, ...]] = {"audio": ABOUT}
     made = {"audio": Trace("audio", tuple(audio))}
     wanted: dict[tuple[str, Kind], int] = {("audio", "audio"): AUDIO_BITS_PER_S}
     for profile in PROFILES:

@@ -32,7 +32,8 @@ class Publication:
         pace: Callable[[Iterator[Burst]], Iterator[Burst]] | None = None,
         stamped: bool = False,
     ) -> None:
-        """``stamped``: the payloads end with stamps, which the engine fills in as it takes them."""
+        """``pace`` spreads its bursts; of a source whose payloads end with stamps, ``stamped`` has
+        them completed as they leave."""
         self._sessions = sessions
         self._source = source
         self._pace = pace
