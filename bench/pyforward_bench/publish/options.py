@@ -20,6 +20,7 @@ class Options:
 
     ``paced`` spreads the packets of a frame as libwebrtc does, otherwise it leaves whole. ``rate``
     plays so many times as fast. ``duration_s`` counts from the first packet; None has no end.
+    ``allowed``: the server need not be this machine.
     """
 
     trace: Path | None = None
@@ -30,6 +31,7 @@ class Options:
     paced: bool = False
     rate: float = 1.0
     duration_s: float | None = None
+    allowed: bool = False
 
     def __post_init__(self) -> None:
         if self.profile not in traces.PROFILES:
