@@ -11,8 +11,9 @@ import asyncio
 import contextlib
 import os
 import resource
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Protocol
@@ -97,7 +98,8 @@ class Usage:
     called back; ``receive_drops`` are datagrams that its own sockets dropped, ``kernel_drops`` all
     that the sockets of its network namespace did; ``events_dropped`` what its shards could not
     tell, records among it; ``busy`` the share of the time in which the busiest shard did not wait,
-    ``turn_p99_ms`` how long its turns were.
+    ``turn_p99_ms`` how long its turns were. ``discards`` are received packets that went no further,
+    by the reasons of ``native/core/src/discard.rs``, those that occurred: they are the server's.
     """
 
     passed_s: float
@@ -112,6 +114,7 @@ class Usage:
     events_dropped: int
     busy: float
     turn_p99_ms: float | None
+    discards: Mapping[str, int] = field(default_factory=dict)
 
 
 class Watch:
@@ -172,6 +175,7 @@ class Watch:
             events_dropped=_gained(shards, "events_dropped"),
             busy=max(_gained([pair], "busy_micros") for pair in shards) / 1e6 / passed_s,
             turn_p99_ms=max((_turn_p99_ms(*pair) for pair in shards), default=None),
+            discards=_discards(shards),
         )
 
     def verdict(self) -> list[str]:
@@ -244,6 +248,14 @@ def _cpu_s() -> float:
 
 def _gained(shards: Iterable[tuple[ShardStats, ShardStats]], name: str) -> int:
     return sum(now.counters.get(name, 0) - old.counters.get(name, 0) for old, now in shards)
+
+
+def _discards(shards: Iterable[tuple[ShardStats, ShardStats]]) -> dict[str, int]:
+    gained: Counter[str] = Counter()
+    for old, now in shards:
+        for reason, count in now.discards.items():
+            gained[reason] += count - old.discards.get(reason, 0)
+    return dict(+gained)
 
 
 def _turn_p99_ms(old: ShardStats, now: ShardStats) -> float:
