@@ -56,37 +56,39 @@ def _root(
 
 
 # What arguments are written as -------------------------------------------------------------------
+# Typer may hand them an option's default, too, which is a number already.
 
 
-def share(text: str) -> float:
+def share(given: str | float) -> float:
     """``5%`` or ``0.05``; ValueError for what is neither."""
+    text = str(given)
     value = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
     if not 0 <= value <= 1:
         raise ValueError(text)
     return value
 
 
-def milliseconds(text: str) -> float:
+def milliseconds(given: str | float) -> float:
     """``40ms`` or ``40``, from 0 to 10,000."""
-    value = float(text.removesuffix("ms"))
+    value = float(str(given).removesuffix("ms"))
     if not 0 <= value <= 10_000:
-        raise ValueError(text)
+        raise ValueError(given)
     return value
 
 
-def a_second(text: str) -> float:
+def a_second(given: str | float) -> float:
     """``300/s`` or ``300``, above 0."""
-    value = float(text.removesuffix("/s"))
+    value = float(str(given).removesuffix("/s"))
     if not 0 < value <= 1e6:
-        raise ValueError(text)
+        raise ValueError(given)
     return value
 
 
-def burst(text: str) -> float:
+def burst(given: str | float) -> float:
     """The mean length of a run, at least 1."""
-    value = float(text)
+    value = float(given)
     if not 1 <= value <= 1e3:
-        raise ValueError(text)
+        raise ValueError(given)
     return value
 
 

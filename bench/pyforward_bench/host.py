@@ -12,8 +12,9 @@ import contextlib
 import os
 import resource
 import time
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Protocol
@@ -99,6 +100,8 @@ class Usage:
     that the sockets of its network namespace did; ``events_dropped`` what its shards could not
     tell, records among it; ``busy`` the share of the time in which the busiest shard did not wait,
     ``turn_p99_ms`` how long its turns were. ``memory_bytes`` is what the process holds now.
+    ``discards`` are received packets that went no further, by the reasons of
+    ``native/core/src/discard.rs``, those that occurred: they are the server's.
     """
 
     passed_s: float
@@ -114,6 +117,7 @@ class Usage:
     busy: float
     turn_p99_ms: float | None
     memory_bytes: int
+    discards: Mapping[str, int] = field(default_factory=dict)
 
 
 class Watch:
@@ -175,6 +179,7 @@ class Watch:
             busy=max(_gained([pair], "busy_micros") for pair in shards) / 1e6 / passed_s,
             turn_p99_ms=max((_turn_p99_ms(*pair) for pair in shards), default=None),
             memory_bytes=_resident_bytes(self._root),
+            discards=_discards(shards),
         )
 
     def verdict(self) -> list[str]:
@@ -254,6 +259,14 @@ def _resident_bytes(root: Path) -> int:
 
 def _gained(shards: Iterable[tuple[ShardStats, ShardStats]], name: str) -> int:
     return sum(now.counters.get(name, 0) - old.counters.get(name, 0) for old, now in shards)
+
+
+def _discards(shards: Iterable[tuple[ShardStats, ShardStats]]) -> dict[str, int]:
+    gained: Counter[str] = Counter()
+    for old, now in shards:
+        for reason, count in now.discards.items():
+            gained[reason] += count - old.discards.get(reason, 0)
+    return dict(+gained)
 
 
 def _turn_p99_ms(old: ShardStats, now: ShardStats) -> float:

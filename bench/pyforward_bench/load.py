@@ -15,6 +15,7 @@ Rows, each with ``load.`` before it:
 - ``seconds``: how long media was measured;
 - ``bitrate`` (bit/s of UDP payload, all viewers), ``packets``, ``lost``, ``loss`` (their share),
   ``repaired``, ``jitter`` (ms, RFC 3550 §6.4.1, mean over viewers);
+- ``discards.<reason>``: packets that were thrown away unread, where there were any;
 - of the probes: ``probes``, ``latency.packet.*`` and ``latency.frame.*`` (ms since the publisher's
   stamp), ``corrupted``, ``repeated``, ``missing``, ``reordered_content``, ``unstamped`` (packets);
 - ``harness.*``: what this process used and dropped, of the same time.

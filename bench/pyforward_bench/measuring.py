@@ -129,7 +129,8 @@ def conduct(
                 await swarm.look()
             figures = swarm.figures()
             problems = [*problems_of(figures), *measurement.problems(bench)]
-            rows = [*measurement.rows(bench), *harness_rows(measurement.command, usage)]
+            rows = [*measurement.rows(bench), *discard_rows(measurement.command, usage)]
+            rows += harness_rows(measurement.command, usage)
         because = host.verdict(usage)
         written = results.begin(
             command=measurement.command,
@@ -219,6 +220,13 @@ def harness_rows(command: str, usage: Usage) -> Iterator[Row]:
         ("memory", "MiB", usage.memory_bytes / 2**20),
     ):
         yield _one(command, f"harness.{name}", unit, value)
+
+
+def discard_rows(command: str, usage: Usage) -> Iterator[Row]:
+    """``discards.<reason>``: what came and was no packet of the session's, where there was any:
+    ``srtp_auth`` was changed after it had been sealed, ``srtp_replay`` came before."""
+    for reason, count in sorted(usage.discards.items()):
+        yield _one(command, f"discards.{reason}", "packets", count)
 
 
 QUANTILES: Final[Mapping[str, float]] = {"p50": 0.5, "p99": 0.99, "p99.9": 0.999, "max": 1.0}
