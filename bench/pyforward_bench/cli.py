@@ -7,10 +7,10 @@ import functools
 import importlib.util
 import sys
 from collections.abc import Callable, Sequence
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Annotated, Any, Final
 
-import click
 import typer
 from yarl import URL
 
@@ -21,7 +21,7 @@ from pyforward.config import Loaded
 from pyforward.config.models import MASK
 from pyforward.errors import HostError
 from pyforward.options import AsJson, CaFile, Duration, Header, Insecure, Patience, Token
-from pyforward_bench import guard, joins, load, loss
+from pyforward_bench import guard, joins, load, loss, publish, traces
 from pyforward_bench.measuring import PROGRAM, Output
 
 app = typer.Typer(
@@ -36,7 +36,8 @@ app = typer.Typer(
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command ``pyforward-bench``; ends the process."""
     asked = sys.argv[1:] if arguments is None else arguments
-    app(args=options.switches(asked), prog_name=PROGRAM, obj=tuple(asked))
+    _asked.set(tuple(asked))
+    app(args=options.switches(asked), prog_name=PROGRAM)
 
 
 def _version(asked: bool) -> None:
@@ -55,37 +56,39 @@ def _root(
 
 
 # What arguments are written as -------------------------------------------------------------------
+# Typer may hand them an option's default, too, which is a number already.
 
 
-def share(text: str) -> float:
+def share(given: str | float) -> float:
     """``5%`` or ``0.05``; ValueError for what is neither."""
+    text = str(given)
     value = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
     if not 0 <= value <= 1:
         raise ValueError(text)
     return value
 
 
-def milliseconds(text: str) -> float:
+def milliseconds(given: str | float) -> float:
     """``40ms`` or ``40``, from 0 to 10,000."""
-    value = float(text.removesuffix("ms"))
+    value = float(str(given).removesuffix("ms"))
     if not 0 <= value <= 10_000:
-        raise ValueError(text)
+        raise ValueError(given)
     return value
 
 
-def a_second(text: str) -> float:
+def a_second(given: str | float) -> float:
     """``300/s`` or ``300``, above 0."""
-    value = float(text.removesuffix("/s"))
+    value = float(str(given).removesuffix("/s"))
     if not 0 < value <= 1e6:
-        raise ValueError(text)
+        raise ValueError(given)
     return value
 
 
-def burst(text: str) -> float:
+def burst(given: str | float) -> float:
     """The mean length of a run, at least 1."""
-    value = float(text)
+    value = float(given)
     if not 1 <= value <= 1e3:
-        raise ValueError(text)
+        raise ValueError(given)
     return value
 
 
@@ -251,9 +254,75 @@ def _loss(
     return loss.run(loaded.config, target, asked, _output(output, as_json))
 
 
+_PUBLISH: Final = publish.Options()
+
+
+def _publish(
+    loaded: Loaded,
+    url: Annotated[str, typer.Argument(metavar="URL", help="The server's WHIP address.")],
+    trace: Annotated[
+        Path | None,
+        typer.Option("--trace", metavar="FILE", help="A packet trace: CSV, or rtpdump."),
+    ] = None,
+    profile: Annotated[
+        str,
+        typer.Option("--profile", metavar="|".join(traces.PROFILES), help="A trace from here."),
+    ] = _PUBLISH.profile,
+    bitrate: Annotated[
+        float | None,
+        typer.Option(
+            "--bitrate",
+            metavar="KBIT/S",
+            help="Video made on the fly, of this rate, without a trace.",
+        ),
+    ] = None,
+    fps: Annotated[
+        float, typer.Option("--fps", metavar="N", help="With --bitrate: frames a second.")
+    ] = _PUBLISH.fps,
+    video_only: Annotated[
+        bool, typer.Option("--video-only", help="Without the trace's sound.")
+    ] = False,
+    paced: Annotated[
+        bool,
+        typer.Option(
+            "--paced/--bursty", help="Spread each frame as libwebrtc does, or send it at once."
+        ),
+    ] = False,
+    rate: Annotated[
+        float, typer.Option("--rate", metavar="X", help="Play it so many times as fast.")
+    ] = _PUBLISH.rate,
+    duration: Duration = None,
+    allowed: Allowed = False,
+    output: ResultsFile = None,
+    as_json: AsJson = False,
+    token: Token = None,
+    header: Header = None,
+    ca_file: CaFile = None,
+    insecure: Insecure = False,
+    patience: Patience = 30.0,
+) -> int:
+    """Publish a packet trace to any WHIP server, each payload with its time and a checksum."""
+    target = Target(url, token, options.headers(header), ca_file, insecure, patience)
+    asked = publish.Options(
+        trace=trace,
+        profile=profile,
+        bitrate_kbps=bitrate,
+        fps=fps,
+        video_only=video_only,
+        paced=paced,
+        rate=rate,
+        duration_s=duration,
+        allowed=allowed,
+    )
+    return publish.run(loaded.config, target, asked, _output(output, as_json))
+
+
 # Private -----------------------------------------------------------------------------------------
 
 _SECRET: Final = frozenset(("--token", "--header"))
+
+# Typer's context is not click's in every version of it.
+_asked: ContextVar[tuple[str, ...]] = ContextVar("asked", default=())
 
 
 def _without_path(argument: str) -> str:
@@ -269,8 +338,7 @@ def _without_path(argument: str) -> str:
 
 
 def _output(path: Path | None, as_json: bool) -> Output:
-    arguments = click.get_current_context().find_root().obj
-    return Output((PROGRAM, *without_secrets(arguments)), options.say, path, as_json)
+    return Output((PROGRAM, *without_secrets(_asked.get())), options.say, path, as_json)
 
 
 def _command(body: Callable[..., int]) -> Callable[..., None]:
@@ -288,3 +356,4 @@ def _command(body: Callable[..., int]) -> Callable[..., None]:
 app.command("load")(_command(_load))
 app.command("joins")(_command(_joins))
 app.command("loss")(_command(_loss))
+app.command("publish")(_command(_publish))

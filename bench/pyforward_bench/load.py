@@ -15,6 +15,7 @@ Rows, each with ``load.`` before it:
 - ``seconds``: how long media was measured;
 - ``bitrate`` (bit/s of UDP payload, all viewers), ``packets``, ``lost``, ``loss`` (their share),
   ``repaired``, ``jitter`` (ms, RFC 3550 §6.4.1, mean over viewers);
+- ``discards.<reason>``: packets that were thrown away unread, where there were any;
 - of the probes: ``probes``, ``latency.packet.*`` and ``latency.frame.*`` (ms since the publisher's
   stamp), ``corrupted``, ``repeated``, ``missing``, ``reordered_content``, ``unstamped`` (packets);
 - ``harness.*``: what this process used and dropped, of the same time.
@@ -126,12 +127,12 @@ class Load:
         """Packets that the server changed or repeated."""
         probes = bench.swarm.figures().probes
         for count, what in (
-            (probes.corrupted, "corrupted"),
-            (probes.repeated, "sent twice under different numbers"),
-            (probes.missing, "never sent on, without a gap in their numbers"),
+            (probes.corrupted, "were corrupted"),
+            (probes.repeated, "came twice, under two numbers"),
+            (probes.missing - probes.lost, "never came, and no gap in the numbers showed it"),
         ):
-            if count:
-                yield f"{count} packets of the probes were {what}."
+            if count > 0:
+                yield f"{count} packets of the probes {what}."
 
     async def _gather(self, bench: Bench) -> None:
         swarm, options = bench.swarm, self._options

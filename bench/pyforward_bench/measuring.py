@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from pyforward.client import Target
 from pyforward.client.running import Say, run_command, unless_stopped
@@ -66,7 +66,7 @@ class Bench:
         self.screen.show(figures, doing)
         return figures
 
-    async def look_until(self, work: asyncio.Future[object], doing: str) -> None:
+    async def look_until(self, work: asyncio.Future[Any], doing: str) -> None:
         """Looks again and again until the work is done, which is given up with us."""
         try:
             while not work.done():
@@ -129,7 +129,8 @@ def conduct(
                 await swarm.look()
             figures = swarm.figures()
             problems = [*problems_of(figures), *measurement.problems(bench)]
-            rows = [*measurement.rows(bench), *harness_rows(measurement.command, usage)]
+            rows = [*measurement.rows(bench), *discard_rows(measurement.command, usage)]
+            rows += harness_rows(measurement.command, usage)
         because = host.verdict(usage)
         written = results.begin(
             command=measurement.command,
@@ -200,12 +201,9 @@ def latency_rows(command: str, name: str, probes: Figures) -> Iterator[Row]:
         ("packet", probes.packet_latency_us),
         ("frame", probes.frame_latency_us),
     ):
-        yield from quantile_rows(
-            command,
-            f"{name}.{what}",
-            histogram,
-            "no probe received an intact stamp of this machine's clock",
-        )
+        kind = "picture" if what == "frame" else what
+        why_not = f"no probe received a {kind} with an intact stamp of this machine's clock"
+        yield from quantile_rows(command, f"{name}.{what}", histogram, why_not)
 
 
 def harness_rows(command: str, usage: Usage) -> Iterator[Row]:
@@ -219,8 +217,16 @@ def harness_rows(command: str, usage: Usage) -> Iterator[Row]:
         ("receive_drops", "datagrams", usage.receive_drops),
         ("kernel_drops", "datagrams", usage.kernel_drops),
         ("records_dropped", "events", usage.events_dropped),
+        ("memory", "MiB", usage.memory_bytes / 2**20),
     ):
         yield _one(command, f"harness.{name}", unit, value)
+
+
+def discard_rows(command: str, usage: Usage) -> Iterator[Row]:
+    """``discards.<reason>``: what came and was no packet of the session's, where there was any:
+    ``srtp_auth`` was changed after it had been sealed, ``srtp_replay`` came before."""
+    for reason, count in sorted(usage.discards.items()):
+        yield _one(command, f"discards.{reason}", "packets", count)
 
 
 QUANTILES: Final[Mapping[str, float]] = {"p50": 0.5, "p99": 0.99, "p99.9": 0.999, "max": 1.0}

@@ -54,8 +54,8 @@ class Viewer:
         )
 
     async def join(self, join: Callable[[], Awaitable[Session]]) -> None:
-        """One try, to its end: media may flow, or ``failed`` says why not. Raises ConfigError,
-        which is wrong for everybody."""
+        """One try, to its end: media may flow, or ``failed`` says why not. Raises ConfigError:
+        what is wrong for everybody."""
         try:
             self.session = await join()
             self.profile = await self.session.connected

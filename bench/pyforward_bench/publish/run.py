@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -77,7 +78,7 @@ class Publishing:
     def __init__(self, rooms: Rooms, source: TraceSource, *, paced: bool) -> None:
         self._rooms = rooms
         self._loop = asyncio.get_running_loop()
-        self.lag = Lag(self._loop.time, source.step_s)
+        self.lag = Lag(time.monotonic, source.step_s)
 
         def pace(bursts: Iterator[Burst]) -> Iterator[Burst]:
             spread = pacer.paced(bursts, source.video_bits_per_s) if paced else bursts

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import resource
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -158,6 +159,7 @@ WELL = Usage(
     events_dropped=0,
     busy=0.5,
     turn_p99_ms=1.0,
+    memory_bytes=1 << 20,
 )
 
 
@@ -200,18 +202,23 @@ class Engine:
     def __init__(self) -> None:
         self.counters = [{"datagrams_dropped": 0, "events_dropped": 0, "busy_micros": 0}] * 2
         self.turns = [0, 0]
+        self.discards: list[dict[str, int]] = [{}, {}]
 
     def stats(self) -> EngineStats:
         none = Histogram((1.0,), (0,), 0, 0)
         turns = Histogram((0.001, 0.1), (self.turns[0], self.turns[1]), 0, 0)
         return EngineStats(
-            tuple(ShardStats(counters, {}, none, none, turns) for counters in self.counters)
+            tuple(
+                ShardStats(counters, discards, none, none, turns)
+                for counters, discards in zip(self.counters, self.discards, strict=True)
+            )
         )
 
 
 async def test_it_counts_from_the_mark(tmp_path: Path) -> None:
     engine = Engine()
     engine.turns = [1_000, 1_000]
+    engine.discards = [{"srtp_auth": 4, "rtp_late": 2}, {"srtp_auth": 0, "rtp_late": 0}]
     engine.counters = [{"datagrams_dropped": 5, "events_dropped": 6, "busy_micros": 10**9}] * 2
     machine(tmp_path, SNMP)
     async with Watch(engine, tmp_path) as watch:
@@ -219,7 +226,9 @@ async def test_it_counts_from_the_mark(tmp_path: Path) -> None:
         usage = watch.usage()
         assert (usage.receive_drops, usage.events_dropped, usage.busy) == (0, 0, 0.0)
         watch.mark()
+        assert usage.discards == {}
         engine.turns = [1_990, 1_010]
+        engine.discards = [{"srtp_auth": 5, "rtp_late": 2}, {"srtp_auth": 2, "rtp_late": 0}]
         engine.counters = [
             {"datagrams_dropped": 8, "events_dropped": 6, "busy_micros": 10**9},
             {"datagrams_dropped": 5, "events_dropped": 7, "busy_micros": 10**9 + 50_000},
@@ -227,6 +236,7 @@ async def test_it_counts_from_the_mark(tmp_path: Path) -> None:
         await asyncio.sleep(0.1)
         usage = watch.usage()
     assert (usage.receive_drops, usage.events_dropped) == (3, 1)
+    assert usage.discards == {"srtp_auth": 3}
     assert 0 < usage.busy <= 0.5
     assert usage.turn_p99_ms == 1.0
     assert usage.cpu_s >= 0
@@ -234,11 +244,10 @@ async def test_it_counts_from_the_mark(tmp_path: Path) -> None:
 
 
 async def test_a_loop_that_is_held_up_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    loop = asyncio.get_running_loop()
     async with Watch(Engine()) as watch:
         held_s = 0.0
-        real = loop.time
-        monkeypatch.setattr(loop, "time", lambda: real() + held_s)
+        real = time.monotonic
+        monkeypatch.setattr(time, "monotonic", lambda: real() + held_s)
         await asyncio.sleep(0.02)
         held_s = 1.0  # as if a callback had taken a second
         await asyncio.sleep(0.02)
