@@ -32,6 +32,7 @@ LEAST_GAIN = 2.2
 the device did not take trains, or the machine was busy."""
 
 TRAINS, SINGLES, EIGHT = "trains", "singles", "trains of 8"
+VARIANTS = (TRAINS, SINGLES, EIGHT)
 
 _BUILD_LIMIT_S = 1_200.0
 _SPARE_S = 30.0
@@ -110,64 +111,32 @@ async def run(
     ports: Sequence[int],
     *,
     seconds: float,
-    cores: Sequence[int] = (0,),
-    variants: Sequence[str] = (TRAINS, SINGLES, EIGHT),
-    name: str = "ceiling",
-) -> dict[str, float]:
-    """One round: packets per CPU-second by variant. ``seconds`` are for all of them together; the
-    trains get half. Raises RunError."""
-    child = begin(
-        program,
-        network,
-        folder,
-        load,
-        ports,
-        seconds=seconds / len(variants),
-        cores=cores,
-        variants=variants,
-        name=name,
-    )
-    try:
-        code = await child.ended(seconds + _SPARE_S)
-    finally:
-        await child.stop()
-    return figures(child, code)
-
-
-def begin(
-    program: Path,
-    network: Network,
-    folder: Path,
-    load: Load,
-    ports: Sequence[int],
-    *,
-    seconds: float,
     cores: Sequence[int],
-    variants: Sequence[str],
-    name: str,
-) -> Child:
-    """The sender, on its way; ``seconds`` for each variant."""
-    sinks = network.addresses.sinks
-    host = f"[{sinks}]" if ":" in sinks else sinks
-    to, trains = folder / f"{name}.to", folder / f"{name}.trains"
-    to.write_text("".join(f"{host}:{port}\n" for port in ports))
-    trains.write_text("".join(f"{','.join(map(str, train))}\n" for train in load.trains))
-    words = [
-        str(program),
-        *("--here", "--to", str(to), "--trains", str(trains)),
-        *("--suite", load.suite, "--core", str(cores[0])),
-        *("--variants", ",".join(variants), "--rounds", "1"),
-        *("--seconds", f"{seconds:g}", "--json"),
-    ]
-    return Child.begin(name, words, folder, netns=network.server_pid, cores=cores)
+) -> dict[str, float]:
+    """One round: packets per CPU-second by what was sent, ``seconds`` for all of it together. With
+    several cores, a sender on each at the same time, each with its part of the sinks; the figures
+    are their mean. Raises RunError."""
+    senders = []
+    try:
+        for number, core in enumerate(cores):
+            words = _words(program, network, folder, load, ports[number :: len(cores)], core)
+            words += ["--seconds", f"{seconds / len(VARIANTS):g}"]
+            name = f"ceiling-{core}"
+            senders.append(Child.begin(name, words, folder, netns=network.server_pid, cores=[core]))
+        codes = [await sender.ended(seconds + _SPARE_S) for sender in senders]
+    finally:
+        for sender in senders:
+            await sender.stop()
+    found = [figures(sender, code) for sender, code in zip(senders, codes, strict=True)]
+    return {name: statistics.fmean(each[name] for each in found) for name in found[0]}
 
 
-def figures(child: Child, code: int) -> dict[str, float]:
+def figures(sender: Child, code: int) -> dict[str, float]:
     """What it printed. Raises RunError."""
     if code != 0:
-        raise RunError(f"{PROGRAM} failed: {child.last_line}")
+        raise RunError(f"{PROGRAM} failed: {sender.last_line}")
     try:
-        rows = json.loads(child.printed)["rows"]
+        rows = json.loads(sender.printed)["rows"]
         return {str(row["name"]): float(row["packets_per_cpu_second"]) for row in rows}
     except (ValueError, KeyError, TypeError) as error:
         raise RunError(f"{PROGRAM} printed what cannot be read: {error!r}") from None
@@ -212,6 +181,23 @@ def trains_reached(
 
 
 # Private -----------------------------------------------------------------------------------------
+
+
+def _words(
+    program: Path, network: Network, folder: Path, load: Load, ports: Sequence[int], core: int
+) -> list[str]:
+    """The command, but for how long; what it sends and where is in files."""
+    sinks = network.addresses.sinks
+    host = f"[{sinks}]" if ":" in sinks else sinks
+    to, trains = folder / f"ceiling-{core}.to", folder / f"ceiling-{core}.trains"
+    to.write_text("".join(f"{host}:{port}\n" for port in ports))
+    trains.write_text("".join(f"{','.join(map(str, train))}\n" for train in load.trains))
+    return [
+        str(program),
+        *("--here", "--to", str(to), "--trains", str(trains), "--suite", load.suite),
+        *("--core", str(core), "--variants", ",".join(VARIANTS), "--rounds", "1", "--json"),
+    ]
+
 
 _MOST_TRAINS = 120
 _BOUNDS = (0, 1, 2, 3, 4, 6, 8, 12, 16)  # of pyforward_train_packets

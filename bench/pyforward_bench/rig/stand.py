@@ -271,7 +271,8 @@ class Stand:
 
     async def ceiling_round(self, load: Load) -> dict[str, float]:
         """Packets per CPU-second of the ceiling sender by what it sent, to the sinks that are
-        there. Raises RunError, or HostError where there is none."""
+        there; a sender on each core that the server has. Raises RunError, or HostError where there
+        is none."""
         if isinstance(self.program, str):
             raise HostError(self.program)
         ports = await self.server.viewer_ports(self.network.addresses.sinks)
@@ -284,10 +285,19 @@ class Stand:
                 load,
                 ports,
                 seconds=self.scale.ceiling_s,
-                cores=(self.server_core,),
+                cores=self.server.serving.cores,
             )
         await asyncio.sleep(0.5)  # and the feed gets going again
         return figures
+
+    async def replace_feed(self, feed: Feed) -> None:
+        """Another feed in the place of the one that is playing, without a pause: returns when the
+        server has taken it and sent the other one away."""
+        before = self.publisher
+        self._publisher = await publisher.begin(
+            self.server, self._folder, feed, (self.harness_core,), name="successor"
+        )
+        await before.replaced()
 
     def doubt(self, row: str, why: Sequence[str]) -> str | None:
         """The run is invalid for these reasons; they come back as one text, for the row."""

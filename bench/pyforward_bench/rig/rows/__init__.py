@@ -9,14 +9,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pyforward.errors import ConfigError
-from pyforward_bench.rig.rows import capacity, cost, joining, latency, loss, memory, throughput
+from pyforward_bench.rig.rows import (
+    capacity,
+    cost,
+    joining,
+    latency,
+    loss,
+    memory,
+    overload,
+    throughput,
+)
 from pyforward_bench.rig.rows.spec import Spec
 
 TABLE: tuple[Spec, ...] = (
     *throughput.ROWS,
     *capacity.ROWS,
     *latency.ROWS,
+    *overload.ROWS,
     *cost.ROWS,
+    *throughput.ON_TWO_CORES,
     *loss.ROWS,
     *joining.ROWS,
     *memory.ROWS,
