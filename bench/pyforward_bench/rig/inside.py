@@ -20,14 +20,16 @@ from typing import Any
 from pyforward.client.running import run_command, unless_stopped
 from pyforward.config import Config
 from pyforward.errors import HostError, PyforwardError
-from pyforward_bench import results
+from pyforward_bench.results import number
 from pyforward_bench.rig import counter, network
 from pyforward_bench.rig.counter import Counter
 from pyforward_bench.rig.network import Network
 from pyforward_bench.rig.report import Report
-from pyforward_bench.rig.rows import Spec, chosen
+from pyforward_bench.rig.rows import Figure, Spec, chosen
 from pyforward_bench.rig.scale import FULL, QUICK, Scale
 from pyforward_bench.rig.stand import Stand
+
+NOTHING_COUNTS = "nothing counts outside the server here: see the notes"
 
 _TRAIN = 8
 
@@ -122,23 +124,21 @@ async def _row(stand: Stand, spec: Spec, report: Report) -> None:
     """One row; what goes wrong in it is its own affair."""
     begun_s = time.monotonic()
     if spec.counted and stand.counter is None:
-        rows: Sequence[results.Row] = [
-            spec.could_not("nothing counts outside the server here, see the notes")
-        ]
+        figures: Sequence[Figure] = [spec.could_not(NOTHING_COUNTS)]
     else:
         try:
-            rows = await spec.measure(stand, spec)
+            figures = await spec.measure(stand, spec)
         except PyforwardError as error:
-            rows = [spec.could_not(str(error))]
+            figures = [spec.could_not(str(error))]
             await stand.close()
         except Exception as error:
             traceback.print_exc()
-            rows = [spec.could_not(f"the harness failed: {error!r}")]
+            figures = [spec.could_not(f"the harness failed: {error!r}")]
             await stand.close()
     report.doubt(stand.doubts)
-    report.add(rows)
-    for row in rows:
-        _say(results_line(row))
+    report.add(figures)
+    for figure in figures:
+        _say(line(figure))
     _say(f"  {spec.row} took {time.monotonic() - begun_s:.0f} s")
 
 
@@ -160,15 +160,19 @@ async def _counter(ground: Network, report: Report) -> Counter | None:
     return counting
 
 
-def results_line(row: results.Row) -> str:
-    """One row for the terminal."""
-    if row.value is None:
+def line(figure: Figure) -> str:
+    """One figure for the terminal."""
+    row = figure.row
+    if row.value is None or row.low is None or row.high is None:
         return f"{row.row:5} {row.name}: could not be run: {row.why}"
-    spread = f" ({row.low:.6g}..{row.high:.6g})" if row.rounds > 1 else ""
-    share = f", {row.share_of_ceiling:.2f} of the ceiling" if row.share_of_ceiling else ""
-    target = f", target {row.target}" if row.target else ""
-    met = {True: ": met", False: ": missed", None: ""}[row.met]
-    return f"{row.row:5} {row.name}: {row.value:.6g} {row.unit}{spread}{share}{target}{met}"
+    told = [f"{number(row.value)} {row.unit}".rstrip()]
+    if row.low < row.high:
+        told.append(f"({number(row.low)} to {number(row.high)})")
+    if row.share_of_ceiling is not None:
+        told.append(f"{row.share_of_ceiling:.2f} of the ceiling")
+    if row.target is not None:
+        told.append(f"target {row.target}{ {True: ': met', False: ': missed', None: ''}[row.met] }")
+    return f"{row.row:5} {row.name}: {', '.join(told)}"
 
 
 def _say(text: str) -> None:

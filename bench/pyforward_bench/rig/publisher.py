@@ -83,32 +83,22 @@ class Publisher:
         if self._child.code is not None:
             raise RunError(f"The publisher ended: {self._child.last_line}")
 
-    async def replaced(self) -> None:
-        """Waits until the server has sent it away for another one. Raises RunError when it does
-        not."""
-        try:
-            await self._child.ended(BEGIN_LIMIT_S)
-        finally:
-            await self.stop()
-
     async def stop(self) -> None:
         """Its end, however; it says farewell."""
         await self._child.stop(signal.SIGINT)
 
 
-async def begin(
-    server: Server, folder: Path, feed: Feed, cores: tuple[int, ...], *, name: str = "publisher"
-) -> Publisher:
+async def begin(server: Server, folder: Path, feed: Feed, cores: tuple[int, ...]) -> Publisher:
     """Returns when its media reaches the server. Raises RunError with its last line."""
     before = await _arrived(server)
     command = [sys.executable, "-m", "pyforward_bench", "publish", server.whip]
     child = Child.begin(
-        name,
+        "publisher",
         [
             *command,
             *feed.arguments(),
             "--i-may-load-this-host",
-            f"--output={folder / f'{name}.json'}",
+            f"--output={folder / 'publisher.json'}",
         ],
         folder,
         cores=cores,

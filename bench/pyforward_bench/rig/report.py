@@ -10,7 +10,7 @@ from pathlib import Path
 from pyforward_bench import results
 from pyforward_bench.measuring import EXIT_INVALID
 from pyforward_bench.results import Results, Row
-from pyforward_bench.rig.rows.spec import Spec
+from pyforward_bench.rig.rows.spec import Figure, Spec
 
 CPU_NOTE = (
     "CPU is utime + stime of the server's processes and of its core's ksoftirqd, so that the "
@@ -39,9 +39,10 @@ class Report:
             return 1
         return EXIT_INVALID if self._invalid_because else 0
 
-    def add(self, rows: Sequence[Row]) -> None:
+    def add(self, figures: Sequence[Figure]) -> None:
         """And they are in the file."""
-        self._rows.extend(rows)
+        self._rows.extend(figure.row for figure in figures)
+        self.note(*(told for figure in figures if (told := figure.told) is not None))
         self.write()
 
     def could_not_all(self, specs: Sequence[Spec], why: str) -> None:
@@ -68,7 +69,7 @@ class Report:
 
     def results(self) -> Results:
         """In the one schema."""
-        found = results.begin(
+        return results.begin(
             command="rig",
             argv=self._argv,
             started=self._started,
@@ -76,9 +77,8 @@ class Report:
             rows=self._rows,
             notes=self._notes,
             invalid_because=self._invalid_because,
+            offloads=self._offloads,
         )
-        machine = found.machine.model_copy(update={"offloads": dict(self._offloads)})
-        return found.model_copy(update={"machine": machine})
 
     def told(self) -> str:
         """For the terminal, at the end."""
@@ -86,10 +86,8 @@ class Report:
         return "\n".join(
             [
                 results.table(self.results()),
-                "",
                 f"offload: {offloads}",
                 *(f"note: {note}" for note in self._notes),
-                *(f"INVALID: {why}" for why in self._invalid_because),
                 f"results: {self._path}",
             ]
         )

@@ -31,6 +31,11 @@ class Scale:
     overload_s: float
     """Of r13."""
 
+    @property
+    def few(self) -> int:
+        """Rounds of rows that have several loads."""
+        return max(2, self.rounds // 2) if self.rounds > 1 else 1
+
     def with_options(self, rounds: int | None, seconds: float | None) -> Scale:
         """The same with the caller's own rounds."""
         changed = self

@@ -290,15 +290,6 @@ class Stand:
         await asyncio.sleep(0.5)  # and the feed gets going again
         return figures
 
-    async def replace_feed(self, feed: Feed) -> None:
-        """Another feed in the place of the one that is playing, without a pause: returns when the
-        server has taken it and sent the other one away."""
-        before = self.publisher
-        self._publisher = await publisher.begin(
-            self.server, self._folder, feed, (self.harness_core,), name="successor"
-        )
-        await before.replaced()
-
     def doubt(self, row: str, why: Sequence[str]) -> str | None:
         """The run is invalid for these reasons; they come back as one text, for the row."""
         self.doubts += [f"{row}: {each}" for each in why]

@@ -1,6 +1,6 @@
 """The rows, each declared once: what it is called, its unit, its target, and what it takes.
 
-A row's function brings about what it needs, measures, and gives one :class:`Row` or several. The
+A row's function brings about what it needs, measures, and gives one :class:`Figure` or several. The
 order of the table is the order of a run: rows that share a server and its viewers are neighbours.
 """
 
@@ -19,7 +19,7 @@ from pyforward_bench.rig.rows import (
     overload,
     throughput,
 )
-from pyforward_bench.rig.rows.spec import Spec
+from pyforward_bench.rig.rows.spec import Figure, Spec
 
 TABLE: tuple[Spec, ...] = (
     *throughput.ROWS,
@@ -43,4 +43,4 @@ def chosen(names: Sequence[str]) -> list[Spec]:
     return [spec for spec in TABLE if not names or spec.row in names]
 
 
-__all__ = ["TABLE", "Spec", "chosen"]
+__all__ = ["TABLE", "Figure", "Spec", "chosen"]

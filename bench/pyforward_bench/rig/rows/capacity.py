@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from pyforward_bench.results import Row
 from pyforward_bench.rig.ceiling import TRAINS, Load, trains_of
 from pyforward_bench.rig.publisher import Feed
-from pyforward_bench.rig.rows.spec import Spec
+from pyforward_bench.rig.rows.spec import Figure, Spec, joined
 from pyforward_bench.rig.stand import SetUp, Stand, Window
 
 VIEWERS = "viewers per core"
@@ -86,18 +85,18 @@ class Staircase:
         return viewers, None
 
 
-async def r05(stand: Stand, spec: Spec) -> Sequence[Row]:
+async def r05(stand: Stand, spec: Spec) -> Sequence[Figure]:
     """Two figures: as the target has it, and until packets are lost, however late they are."""
     stairs = await _climb(stand, Feed(paced=True))
-    in_time = _figure(stand, spec, stairs, spec.name, in_time=True)
-    complete = _figure(stand, spec, stairs, f"{spec.name}, however late", in_time=False)
-    stand.capacity = complete.value
+    in_time = _figure(stand, spec, stairs, in_time=True)
+    complete = _figure(stand, spec, stairs, in_time=False)
+    stand.capacity = complete.row.value or None
     return [in_time, complete]
 
 
-async def r05a(stand: Stand, spec: Spec) -> Sequence[Row]:
+async def r05a(stand: Stand, spec: Spec) -> Sequence[Figure]:
     stairs = await _climb(stand, Feed(paced=True, opus=True))
-    return [_figure(stand, spec, stairs, spec.name, in_time=True)]
+    return [_figure(stand, spec, stairs, in_time=True)]
 
 
 ROWS = (
@@ -152,29 +151,29 @@ async def _step(stand: Stand, feed: Feed, viewers: int) -> Step:
     return Step(crowd.viewers * feed.rate, window)
 
 
-def _figure(stand: Stand, spec: Spec, stairs: Staircase, name: str, *, in_time: bool) -> Row:
+def _figure(stand: Stand, spec: Spec, stairs: Staircase, *, in_time: bool) -> Figure:
+    """The last step that was well; its range ends where the next one was not."""
     value, first = stairs.last(
         lambda step: step.lost is None and (step.late is None or not in_time)
     )
-    whys = []
+    notes: list[str | None] = []
     if first is not None:
-        what = first.lost or first.late
-        whys.append(f"at {first.viewers:.0f} {what}")
-        doubt = stand.doubt(spec.row, [why for why in first.window.wrong if "harness" in why])
-        whys += [doubt] if doubt else []
+        notes.append(f"at {first.viewers:.0f} {first.lost or first.late}")
+        notes.append(stand.doubt(spec.row, [why for why in first.window.wrong if "harness" in why]))
     if stand.scale.quick:
-        whys.append(f"{stand.scale.sinks} viewers at a scaled rate stand for more at rate 1")
-    row = spec.of([value], name=None if name == spec.name else name)
-    changes: dict[str, object] = {"why": "; ".join(whys) or None}
-    if first is not None:
-        changes["high"] = first.viewers
-    if not stairs.presumed:
-        share = value / stairs.most
-        changes |= {"ceiling": stairs.most, "share_of_ceiling": share}
-        if spec.target and in_time:
-            changes["met"] = share >= LEAST_SHARE
-    return row.model_copy(update=changes)
+        notes.append(f"{stand.scale.sinks} viewers at a scaled rate stand for more at rate 1")
+    share = None if stairs.presumed else value / stairs.most
+    figure = spec.of(
+        [value],
+        part=None if in_time else "however late",
+        ceiling=None if stairs.presumed else stairs.most,
+        met=share >= LEAST_SHARE if share is not None and spec.target and in_time else None,
+        note=joined(*notes),
+    )
+    if first is None:
+        return figure
+    return replace(figure, row=figure.row.model_copy(update={"high": max(value, first.viewers)}))
 
 
 def _rated(feed: Feed, rate: float) -> Feed:
-    return Feed(feed.profile, feed.paced, round(rate, 4), feed.opus)
+    return replace(feed, rate=round(rate, 4))

@@ -6,14 +6,14 @@ import statistics
 from collections.abc import Sequence
 
 from pyforward.commands import Trial
-from pyforward_bench.results import Row
 from pyforward_bench.rig.publisher import Feed
-from pyforward_bench.rig.rows.spec import Spec
+from pyforward_bench.rig.rows.spec import Figure, Spec, joined
 from pyforward_bench.rig.stand import Measured, SetUp, Stand, Window
 
 COST = "µs per packet"
 
 _MOST_TIMES = 1.15
+_REFERENCE = 100
 _RATES = (1, 10, 20)
 _MOST_APART = 0.03
 
@@ -22,67 +22,66 @@ _PRESUMED_HALF = 250_000.0
 _LEAST_RATE, _MOST_RATE = 0.01, 100.0
 
 
-async def r11(stand: Stand, spec: Spec) -> Sequence[Row]:
+async def r11(stand: Stand, spec: Spec) -> Sequence[Figure]:
     """The same packets a second for ever more viewers."""
     half = stand.found.get("ceiling", 2 * _PRESUMED_HALF) / 2
-    rows, medians = [], {}
+    figures: list[Figure] = []
+    medians: dict[int, float] = {}
     for size in stand.scale.sizes:
         probes = min(stand.scale.probes, size // 2)
         rate = half / (size * Feed().packets_per_s)
         feed = Feed(rate=round(min(max(rate, _LEAST_RATE), _MOST_RATE), 4))
         await stand.set_up(SetUp(stand.crowd(size - probes, probes), feed))
-        measured = await stand.rounds(count=_few(stand))
-        row = _cost(stand, spec, measured, f"{spec.name}, {size} viewers")
+        measured = await stand.rounds(count=stand.scale.few)
         load = statistics.median(window.load for window in measured.windows)
-        told = [f"at {feed.rate:g} times the rate, {load:.2f} of a core", row.why or ""]
-        rows.append(row.model_copy(update={"why": "; ".join(filter(None, told))}))
-        medians[size] = row.value or 0.0
-    reference = 100
+        note = f"at {feed.rate:g} times the rate, {load:.2f} of a core"
+        figure = _cost(stand, spec, measured, f"{size} viewers", note)
+        medians[size] = figure.row.value or 0.0
+        figures.append(figure)
     most = max(medians)
-    if most > reference and medians.get(reference):
-        times = medians[most] / medians[reference]
-        row = spec.of(
-            [times],
-            name=f"{spec.name}, {most} viewers to {reference}",
-            unit="times",
-            target="≤ 1.15 from 100 to 10,000",
+    if most > _REFERENCE and medians.get(_REFERENCE):
+        times = medians[most] / medians[_REFERENCE]
+        figures.append(
+            spec.of(
+                [times],
+                part=f"{most} viewers to {_REFERENCE}",
+                unit="times",
+                target="≤ 1.15 from 100 to 10,000",
+                met=times <= _MOST_TIMES,
+            )
         )
-        rows.append(row.model_copy(update={"met": times <= _MOST_TIMES}))
-    return rows
+    return figures
 
 
-async def r14(stand: Stand, spec: Spec) -> Sequence[Row]:
+async def r14(stand: Stand, spec: Spec) -> Sequence[Figure]:
     """Receiver reports at three rates, of viewers alike in everything else."""
-    rows = []
+    figures = []
     for rate in _RATES:
         trial = Trial(report_interval_ms=1_000 // rate)
-        feed = Feed(rate=stand.scale.rate)
-        await stand.set_up(SetUp(stand.crowd(trial=trial), feed))
-        measured = await stand.rounds(count=_few(stand))
-        rows.append(_cost(stand, spec, measured, f"{spec.name}, {rate}/s from each viewer"))
-    return rows
+        await stand.set_up(SetUp(stand.crowd(trial=trial), Feed(rate=stand.scale.rate)))
+        measured = await stand.rounds(count=stand.scale.few)
+        figures.append(_cost(stand, spec, measured, f"{rate}/s from each viewer"))
+    return figures
 
 
-async def r15(stand: Stand, spec: Spec) -> Sequence[Row]:
+async def r15(stand: Stand, spec: Spec) -> Sequence[Figure]:
     """The shard's own CPU per packet, without and with Python that never rests beside it."""
-    figures: list[list[float]] = []
+    found: list[list[float]] = []
     wrong: list[str] = []
     for busy in (False, True):
         serving = stand.serving(("engine.shards", "1"), cores=stand.cores, busy_thread=busy)
         await stand.set_up(SetUp(stand.crowd(), Feed(rate=stand.scale.rate), serving))
         stand.server.keep_shards_alone(stand.server_core, stand.harness_core)
-        measured = await stand.rounds(count=_few(stand))
-        figures.append([_shard_us(window) for window in measured.windows])
+        measured = await stand.rounds(count=stand.scale.few)
+        found.append([_shard_us(window) for window in measured.windows])
         # The harness shares its core with the busy thread here: late is what it has to be.
         wrong += [why for why in measured.wrong if not busy]
-    alone, beside = figures
+    alone, beside = found
     base = statistics.median(alone)
     changes = [100 * (each / base - 1) for each in beside]
-    doubt = stand.doubt(spec.row, wrong)
-    change = statistics.median(changes)
-    why = f"{base:.3f} µs alone, {statistics.median(beside):.3f} µs beside it"
-    row = spec.of(changes, why="; ".join([why, *([doubt] if doubt else [])]))
-    return [row.model_copy(update={"met": abs(change) <= 100 * _MOST_APART})]
+    met = abs(statistics.median(changes)) <= 100 * _MOST_APART
+    told = f"{base:.3f} µs alone, {statistics.median(beside):.3f} µs beside it"
+    return [spec.of(changes, met=met, note=joined(told, stand.doubt(spec.row, wrong)))]
 
 
 ROWS = (
@@ -102,16 +101,13 @@ ROWS = (
 # Private -----------------------------------------------------------------------------------------
 
 
-def _few(stand: Stand) -> int:
-    """Rounds of rows that have several loads."""
-    return max(2, stand.scale.rounds // 2)
-
-
-def _cost(stand: Stand, spec: Spec, measured: Measured, name: str) -> Row:
+def _cost(
+    stand: Stand, spec: Spec, measured: Measured, part: str, note: str | None = None
+) -> Figure:
     values = [1e6 / window.packets_per_cpu_s for window in measured.windows if window.packets]
     if not values:
-        return spec.could_not("no packet arrived").model_copy(update={"name": name})
-    return spec.of(values, name=name, why=stand.doubt(spec.row, measured.wrong))
+        return spec.could_not("no packet arrived", part)
+    return spec.of(values, part=part, note=joined(note, stand.doubt(spec.row, measured.wrong)))
 
 
 def _shard_us(window: Window) -> float:

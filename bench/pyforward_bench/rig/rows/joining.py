@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from pyforward_bench.results import Row
 from pyforward_bench.rig.publisher import AUDIO, Feed
-from pyforward_bench.rig.rows.spec import Spec, quantile
+from pyforward_bench.rig.rows.spec import Figure, Spec, is_least, is_most, joined, quantile
 from pyforward_bench.rig.stand import SetUp, Stand
 from pyforward_bench.swarm import stages
 
@@ -24,12 +23,14 @@ _KEYFRAME_NOTE = (
 )
 
 
-async def r08(stand: Stand, spec: Spec) -> Sequence[Row]:
+async def r08(stand: Stand, spec: Spec) -> Sequence[Figure]:
     """Storms of joins, each after a quiet interval that its latency is held against."""
     await stand.set_up(SetUp(stand.crowd(_BASE_SINKS), Feed(AUDIO)))
     await stand.warm_up()
-    rates, times_later, wrong = [], [], []
-    for _ in range(max(1, stand.scale.rounds // 2)):
+    rates: list[float] = []
+    times_later: list[float] = []
+    wrong: list[str] = []
+    for _ in range(stand.scale.few):
         quiet = await stand.window(stand.scale.seconds / 2, tries=1)
         stand.audience.mark()
         seconds = await stand.audience.storm(stand.scale.joins)
@@ -41,26 +42,30 @@ async def r08(stand: Stand, spec: Spec) -> Sequence[Row]:
         if before_us and during_us:
             times_later.append(during_us / before_us)
         await stand.audience.settle()
-    # A harness that is busy joins no faster; so more than the target is the server's all the same.
-    slow = min(rates) < _LEAST_JOINS_PER_S
-    doubt = stand.doubt(spec.row, wrong) if slow else None
-    told = doubt or (f"{wrong[0]} The server may be faster than this." if wrong else None)
-    rows = [spec.of(rates, why=told)]
-    rows[0] = rows[0].model_copy(update={"met": (rows[0].value or 0.0) >= _LEAST_JOINS_PER_S})
-    name = "p99 of the packet latency in a storm of joins, times that before"
+    # A harness that is busy joins no faster: more than the target is the server's all the same.
+    is_met = is_least(rates, _LEAST_JOINS_PER_S)
+    note = None if is_met else stand.doubt(spec.row, wrong)
+    if is_met and wrong:
+        note = f"{wrong[0]} The server may be faster than this."
+    figures = [spec.of(rates, met=is_met, note=note)]
     if times_later:
-        row = spec.of(times_later, name=name, unit="times", target="< 2", why=told)
-        rows.append(row.model_copy(update={"met": (row.value or 0.0) < _MOST_TIMES_LATER}))
-    return rows
+        is_met = is_most(times_later, _MOST_TIMES_LATER)
+        part = "p99 of the packet latency meanwhile, to that before"
+        figures.append(
+            spec.of(times_later, part=part, unit="times", target="< 2", met=is_met, note=note)
+        )
+    return figures
 
 
-async def r09(stand: Stand, spec: Spec) -> Sequence[Row]:
+async def r09(stand: Stand, spec: Spec) -> Sequence[Figure]:
     """Viewers come one by one and see everything."""
     await stand.set_up(SetUp(stand.crowd(0, 2), Feed()))
     await stand.warm_up()
     count = stand.scale.joins // 20
-    p50, p99, wrong = [], [], []
-    for _ in range(max(1, stand.scale.rounds // 2)):
+    p50: list[float] = []
+    p99: list[float] = []
+    wrong: list[str] = []
+    for _ in range(stand.scale.few):
         stand.audience.mark()
         members = await stand.audience.probes.join(count, rate=count / _WATCHING_S)
         await asyncio.sleep(_WATCHING_S)
@@ -73,12 +78,8 @@ async def r09(stand: Stand, spec: Spec) -> Sequence[Row]:
             p99.append(quantile(whole, 0.99))
     if not p50:
         return [spec.could_not("no viewer saw a whole keyframe")]
-    doubt = stand.doubt(spec.row, wrong)
-    why = "; ".join([_KEYFRAME_NOTE, *([doubt] if doubt else [])])
-    return [
-        spec.of(p50, name=f"{spec.name}, p50", why=why),
-        spec.of(p99, name=f"{spec.name}, p99", why=why),
-    ]
+    note = joined(_KEYFRAME_NOTE, stand.doubt(spec.row, wrong))
+    return [spec.of(p50, part="p50", note=note), spec.of(p99, part="p99", note=note)]
 
 
 ROWS = (

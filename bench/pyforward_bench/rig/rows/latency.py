@@ -7,11 +7,10 @@ server's part, which the targets are about, is less than what is told.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-from pyforward_bench.results import Row
 from pyforward_bench.rig.publisher import Feed
-from pyforward_bench.rig.rows.spec import Spec
+from pyforward_bench.rig.rows.spec import Figure, Spec, is_most, joined
 from pyforward_bench.rig.stand import Measured, SetUp, Stand
 from pyforward_bench.statistics import Histogram
 
@@ -26,51 +25,38 @@ _PRESUMED_VIEWERS = 1_200.0
 _PROBES = 20
 
 
-async def r06(stand: Stand, spec: Spec) -> Sequence[Row]:
-    rows: list[Row] = []
+async def r06(stand: Stand, spec: Spec) -> Sequence[Figure]:
+    figures: list[Figure] = []
     for share in SHARES:
-        measured, whys = await _at_share(stand, spec, share)
-        stand.kept[f"r06 {share}"] = measured.windows
+        measured, note = await _at_share(stand, spec, share)
         for by, histograms in (
             ("frame", [window.probes.frame_latency_us for window in measured.windows]),
             ("packet", [window.probes.packet_latency_us for window in measured.windows]),
         ):
-            for label, q, target_ms in QUANTILES:
-                has_target = share == _TARGET_SHARE and by == "frame"
-                rows.append(
-                    _quantile(
-                        spec,
-                        f"{spec.name} by {by} at {share:.0%} of r05, {label}",
-                        histograms,
-                        q,
-                        target_ms if has_target else None,
-                        whys,
-                    )
-                )
-    return rows
+            held = share == _TARGET_SHARE and by == "frame"
+            part = f"by {by} at {share:.0%} of r05"
+            figures += _quantiles(spec, part, histograms, note, held=held)
+    return figures
 
 
-async def r07(stand: Stand, spec: Spec) -> Sequence[Row]:
+async def r07(stand: Stand, spec: Spec) -> Sequence[Figure]:
     """The skew at half of the load, and how often the same probe was the last."""
-    measured, whys = await _at_share(stand, spec, _TARGET_SHARE, skew=True)
+    measured, note = await _at_share(stand, spec, _TARGET_SHARE, skew=True)
     histograms = [window.probes.skew_us for window in measured.windows]
-    rows = [
-        _quantile(spec, f"{spec.name}, {label}", histograms, q, None, whys)
-        for label, q, _ in QUANTILES
-    ]
+    figures = list(_quantiles(spec, "", histograms, note))
     shares = [w.probes.last_share for w in measured.windows if w.probes.last_share is not None]
-    name = "share of packets for which one and the same viewer was last"
     if shares:
-        row = spec.of(
-            [100.0 * share for share in shares],
-            name=name,
-            unit="%",
-            target="no viewer always last",
-            met=max(shares) < 1.0,
-            why=whys,
+        figures.append(
+            spec.of(
+                [100.0 * share for share in shares],
+                part="packets for which one and the same probe was the last",
+                unit="%",
+                target="no viewer always last",
+                met=max(shares) < 1.0,
+                note=note,
+            )
         )
-        rows.append(row)
-    return rows
+    return figures
 
 
 ROWS = (
@@ -84,7 +70,7 @@ ROWS = (
 
 async def _at_share(
     stand: Stand, spec: Spec, share: float, *, skew: bool = False
-) -> tuple[Measured, str]:
+) -> tuple[Measured, str | None]:
     """Rounds at this share of r05, and what is to be said of them."""
     capacity = stand.capacity or _PRESUMED_VIEWERS
     viewers = max(2, round(share * capacity))
@@ -92,34 +78,35 @@ async def _at_share(
     if stand.scale.quick:
         crowd = stand.crowd(skew=skew)
         feed = Feed(paced=True, rate=round(viewers / crowd.viewers, 4))
-        whys = [f"{crowd.viewers} viewers at {feed.rate:g} times the rate"]
+        note = f"{crowd.viewers} viewers at {feed.rate:g} times the rate"
     else:
         probes = min(_PROBES, viewers // 2)
         crowd = stand.crowd(viewers - probes, probes, skew=skew)
-        whys = [f"{viewers} viewers"]
+        note = f"{viewers} viewers"
+    presumed = None
     if stand.capacity is None:
-        whys.append(f"r05 was not run, so that {capacity:g} viewers per core were presumed")
+        presumed = f"r05 was not run, so that {capacity:g} viewers per core were presumed"
     await stand.set_up(SetUp(crowd, feed))
-    measured = await stand.rounds()
-    doubt = stand.doubt(spec.row, measured.wrong)
-    return measured, "; ".join([*whys, *([doubt] if doubt else [])])
+    measured = await stand.rounds(count=stand.scale.few)
+    return measured, joined(note, presumed, stand.doubt(spec.row, measured.wrong))
 
 
-def _quantile(
+def _quantiles(
     spec: Spec,
-    name: str,
+    part: str,
     histograms: Sequence[Histogram],
-    q: float,
-    target_ms: float | None,
-    why: str,
-) -> Row:
-    """A value a round, in milliseconds."""
-    known = [value for each in histograms if (value := each.quantile(q)) is not None]
-    if not known:
-        row = spec.could_not("no probe received an intact stamp of this machine's clock")
-        return row.model_copy(update={"name": name})
-    row = spec.of([value / 1e3 for value in known], name=name, why=why)
-    if target_ms is None or row.value is None:
-        return row
-    update = {"target": f"≤ {target_ms:g} ms", "met": row.value <= target_ms}
-    return row.model_copy(update=update)
+    note: str | None,
+    *,
+    held: bool = False,
+) -> Iterator[Figure]:
+    """A value a round of each quantile, in milliseconds; ``held`` against its target."""
+    for label, q, target_ms in QUANTILES:
+        name = f"{part}, {label}" if part else label
+        known = [value / 1e3 for each in histograms if (value := each.quantile(q)) is not None]
+        if not known:
+            yield spec.could_not("no probe received an intact stamp of this machine's clock", name)
+        elif held:
+            target, met = f"≤ {target_ms:g} ms", is_most(known, target_ms)
+            yield spec.of(known, part=name, target=target, met=met, note=note)
+        else:
+            yield spec.of(known, part=name, note=note)

@@ -8,9 +8,8 @@ from collections.abc import Sequence
 
 from pyforward.commands import Link, Trial
 from pyforward_bench.loss import within_two_round_trips
-from pyforward_bench.results import Row
 from pyforward_bench.rig.publisher import Feed
-from pyforward_bench.rig.rows.spec import Spec
+from pyforward_bench.rig.rows.spec import Figure, Spec, is_least, is_most, joined
 from pyforward_bench.rig.stand import SetUp, Stand, Window
 from pyforward_bench.statistics import Figures
 
@@ -24,7 +23,7 @@ _MOST_DEARER = 0.35
 _LAST_REPAIRS_S = 0.5
 
 
-async def r12(stand: Stand, spec: Spec) -> Sequence[Row]:
+async def r12(stand: Stand, spec: Spec) -> Sequence[Figure]:
     """First with the delay alone, then with loss too: the same viewers' CPU, and the repairs."""
     clean = await _rounds(stand, loss=0.0)
     lossy = await _rounds(stand, loss=LOSS)
@@ -35,27 +34,29 @@ async def r12(stand: Stand, spec: Spec) -> Sequence[Row]:
     finally_there = [1 - figures.lost / max(1, figures.expected) for _, figures in lossy]
     dearer = [_cpu_us(window) / base - 1 for window, _ in lossy]
     viewers = lossy[0][0].crowd.viewers
-    why = "; ".join([f"{viewers} viewers, each a probe", *([doubt] if doubt else [])])
-    rows = []
-    for name, shares, target, met in (
-        ("there within two round trips", in_time, "≥ 99.9 %", _LEAST_IN_TIME),
-        ("there finally", finally_there, "≥ 99.99 %", _LEAST_FINALLY),
-    ):
-        row = spec.of(
-            [100 * share for share in shares],
-            name=f"{spec.name}: {name}",
-            target=target,
-            why=why,
-        )
-        rows.append(row.model_copy(update={"met": (row.value or 0.0) >= 100 * met}))
-    row = spec.of(
-        [100 * share for share in dearer],
-        name=f"{spec.name}: more CPU per packet than with the delay alone",
-        target="≤ 35 %",
-        why=why,
-    )
-    rows.append(row.model_copy(update={"met": (row.value or 0.0) <= 100 * _MOST_DEARER}))
-    return rows
+    note = joined(f"{viewers} viewers, each a probe", doubt)
+    return [
+        *(
+            spec.of(
+                [100 * share for share in shares],
+                part=part,
+                target=target,
+                met=is_least(shares, limit),
+                note=note,
+            )
+            for part, shares, target, limit in (
+                ("there within two round trips", in_time, "≥ 99.9 %", _LEAST_IN_TIME),
+                ("there finally", finally_there, "≥ 99.99 %", _LEAST_FINALLY),
+            )
+        ),
+        spec.of(
+            [100 * share for share in dearer],
+            part="more CPU per packet than with the delay alone",
+            target="≤ 35 %",
+            met=is_most(dearer, _MOST_DEARER),
+            note=note,
+        ),
+    ]
 
 
 ROWS = (Spec("r12", "5 % loss both ways, 40 ms round trip", "%", None, r12),)
@@ -71,7 +72,7 @@ async def _rounds(stand: Stand, loss: float) -> list[tuple[Window, Figures]]:
     await stand.set_up(SetUp(stand.crowd(0, stand.scale.lossy, trial=trial), Feed()))
     await stand.warm_up()
     found = []
-    for _ in range(max(2, stand.scale.rounds // 2)):
+    for _ in range(stand.scale.few):
         window = await stand.window()
         async with stand.publisher.paused():
             await asyncio.sleep(_LAST_REPAIRS_S)

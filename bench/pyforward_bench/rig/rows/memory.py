@@ -6,9 +6,8 @@ import asyncio
 from collections.abc import Sequence
 from itertools import pairwise
 
-from pyforward_bench.results import Row
 from pyforward_bench.rig.publisher import AUDIO, Feed
-from pyforward_bench.rig.rows.spec import Spec
+from pyforward_bench.rig.rows.spec import Figure, Spec
 from pyforward_bench.rig.stand import SetUp, Stand
 
 _FIRST = 100
@@ -19,7 +18,7 @@ _SETTLE_S = 3.0
 _RATE = 0.2
 
 
-async def r10(stand: Stand, spec: Spec) -> Sequence[Row]:
+async def r10(stand: Stand, spec: Spec) -> Sequence[Figure]:
     """The slope from a hundred viewers to all of them. Native and Python memory are one process's
     and cannot be told apart from outside, so it is their sum that is held against both targets."""
     sizes = (_FIRST, stand.scale.many // 2, stand.scale.many)
@@ -37,12 +36,9 @@ async def r10(stand: Stand, spec: Spec) -> Sequence[Row]:
         f"{size} viewers {memory / 1e6:.1f} MB"
         for size, memory in zip(sizes, resident, strict=True)
     )
-    row = spec.of(
-        [whole],
-        why=f"resident, native and Python together: {told}; by halves "
-        + " and ".join(f"{slope:.1f} kB" for slope in slopes),
-    )
-    return [row.model_copy(update={"met": whole <= _MOST_KB})]
+    by_half = " and ".join(f"{slope:.1f} kB" for slope in slopes)
+    note = f"resident, native and Python together: {told}; by halves {by_half} a viewer"
+    return [spec.of([whole], met=whole <= _MOST_KB, note=note)]
 
 
 ROWS = (

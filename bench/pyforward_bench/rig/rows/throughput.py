@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Sequence
 
-from pyforward_bench.results import Row
 from pyforward_bench.rig.ceiling import Load, trains_of, trains_reached
 from pyforward_bench.rig.publisher import Feed
-from pyforward_bench.rig.rows.spec import Spec
+from pyforward_bench.rig.rows.spec import Figure, Spec, joined
 from pyforward_bench.rig.server import total, train_lengths
 from pyforward_bench.rig.stand import Measured, SetUp, Stand, Window
 
@@ -20,55 +20,56 @@ _LEAST_SHARE = 0.85
 _LEAST_OF_BURSTY = 0.7
 
 
-async def r01(stand: Stand, spec: Spec) -> Sequence[Row]:
+async def r01(stand: Stand, spec: Spec) -> Sequence[Figure]:
     feed = Feed(rate=stand.scale.rate)
-    measured = await _bursty(stand, feed)
+    await stand.set_up(SetUp(stand.crowd(), feed))
+    measured = await stand.rounds(Load(trains_of(feed.trace)))
+    stand.kept[spec.row] = measured.windows
+    if measured.ceiling is not None and measured.ceiling.value is not None:
+        stand.found["ceiling"] = measured.ceiling.value
     return [_beside_ceiling(stand, spec, measured)]
 
 
-async def r02(stand: Stand, spec: Spec) -> Sequence[Row]:
+async def r02(stand: Stand, spec: Spec) -> Sequence[Figure]:
     """Against trains of the lengths that the server's own histogram shows in a first window; and
     against r01, where that was measured in this run."""
     feed = Feed(paced=True, rate=stand.scale.rate)
     await stand.set_up(SetUp(stand.crowd(), feed))
     await stand.warm_up()
-    reached = await stand.window()
+    reached = await stand.window(tries=1)
     mean = total(reached.metrics, "pyforward_train_packets_sum") / max(
         1.0, total(reached.metrics, "pyforward_train_packets_count")
     )
     trains = trains_reached(train_lengths(reached.metrics), mean, feed.payload_bytes)
-    measured = await stand.rounds(Load(trains))
-    row = _beside_ceiling(stand, spec, measured)
-    whys = [f"trains of {mean:.1f} packets on the mean", *([row.why] if row.why else [])]
+    measured = await stand.rounds(Load(trains) if trains else None)
+    value = statistics.median(window.packets_per_cpu_s for window in measured.windows)
     bursty = stand.found.get("r01")
-    if bursty is None or row.value is None:
-        whys.append("not held against r01, which was not measured in this run")
-    else:
-        share = row.value / bursty
-        whys.append(f"{share:.2f} of r01")
-        if row.met is not None:
-            row = row.model_copy(update={"met": row.met and share >= _LEAST_OF_BURSTY})
-    return [row.model_copy(update={"why": "; ".join(whys)})]
+    if bursty is None:
+        told = "not held against r01, which was not measured in this run"
+        return [_beside_ceiling(stand, spec, measured, note=f"mean train {mean:.1f}; {told}")]
+    share = value / bursty
+    note = f"mean train {mean:.1f}; {share:.2f} of r01"
+    return [_beside_ceiling(stand, spec, measured, note=note, and_met=share >= _LEAST_OF_BURSTY)]
 
 
-async def r03(stand: Stand, spec: Spec) -> Sequence[Row]:
+async def r03(stand: Stand, spec: Spec) -> Sequence[Figure]:
     feed = Feed(rate=stand.scale.rate)
-    await stand.set_up(SetUp(stand.crowd(), feed, stand.serving(("dtls.srtp_profiles", CM))))
-    load = Load(trains_of(feed.trace), suite="cm")
-    return [_beside_ceiling(stand, spec, await stand.rounds(load))]
+    serving = stand.serving(("dtls.srtp_profiles", CM))
+    await stand.set_up(SetUp(stand.crowd(), feed, serving))
+    measured = await stand.rounds(Load(trains_of(feed.trace), suite="cm"))
+    return [_beside_ceiling(stand, spec, measured)]
 
 
-async def r04(stand: Stand, spec: Spec) -> Sequence[Row]:
-    feed = Feed(rate=stand.scale.rate)
-    windows = stand.kept.get("r01")
+async def r04(stand: Stand, spec: Spec) -> Sequence[Figure]:
+    windows, doubt = stand.kept.get("r01"), None
     if windows is None:
-        measured = await _bursty(stand, feed, beside_ceiling=False)
-        stand.doubt(spec.row, measured.wrong)
-        windows = measured.windows
-    return [spec.of([_gbit_per_core(window) for window in windows])]
+        await stand.set_up(SetUp(stand.crowd(), Feed(rate=stand.scale.rate)))
+        measured = await stand.rounds()
+        windows, doubt = measured.windows, stand.doubt(spec.row, measured.wrong)
+    return [spec.of([_gbit_per_core(window) for window in windows], note=doubt)]
 
 
-async def r04_unsegmented(stand: Stand, spec: Spec) -> Sequence[Row]:
+async def r04u(stand: Stand, spec: Spec) -> Sequence[Figure]:
     """What a NIC that segments would take off the CPU. The counter sees whole trains, so that only
     bytes say how much it was."""
     await stand.set_up(SetUp(stand.crowd(), Feed(rate=stand.scale.rate)))
@@ -80,11 +81,11 @@ async def r04_unsegmented(stand: Stand, spec: Spec) -> Sequence[Row]:
         stand.network.set_segmentation_offload(on=False)
     doubt = stand.doubt(spec.row, measured.wrong)
     set_to = ", ".join(f"{name} {state}" for name, state in offloads.items() if "udp" in name)
-    why = "; ".join([f"counted by bytes, with {set_to}", *([doubt] if doubt else [])])
-    return [spec.of([_gbit_per_core(window) for window in measured.windows], why=why)]
+    values = [_gbit_per_core(window) for window in measured.windows]
+    return [spec.of(values, note=joined(f"counted by bytes, with {set_to}", doubt))]
 
 
-async def r16(stand: Stand, spec: Spec) -> Sequence[Row]:
+async def r16(stand: Stand, spec: Spec) -> Sequence[Figure]:
     """The harness shares the second core; only the server's own CPU counts, as only the ceiling
     senders' own does."""
     feed = Feed(rate=2 * stand.scale.rate)
@@ -103,14 +104,7 @@ ROWS = (
         ceiling=True,
     ),
     Spec("r04", "Gbit/s per core (r01 × size)", GBIT, None, r04),
-    Spec(
-        "r04u",
-        "Gbit/s per core, unsegmented",
-        GBIT,
-        None,
-        r04_unsegmented,
-        counted=True,
-    ),
+    Spec("r04u", "Gbit/s per core, unsegmented", GBIT, None, r04u, counted=True),
     Spec(
         "r02",
         "forwarded packets per CPU-second, GCM, paced",
@@ -145,24 +139,22 @@ ON_TWO_CORES = (
 # Private -----------------------------------------------------------------------------------------
 
 
-async def _bursty(stand: Stand, feed: Feed, *, beside_ceiling: bool = True) -> Measured:
-    await stand.set_up(SetUp(stand.crowd(), feed))
-    return await stand.rounds(Load(trains_of(feed.trace)) if beside_ceiling else None)
-
-
-def _beside_ceiling(stand: Stand, spec: Spec, measured: Measured) -> Row:
+def _beside_ceiling(
+    stand: Stand,
+    spec: Spec,
+    measured: Measured,
+    *,
+    note: str | None = None,
+    and_met: bool = True,
+) -> Figure:
     """The median over the rounds, as a share of the ceiling's."""
-    stand.kept[spec.row] = measured.windows
     doubt = stand.doubt(spec.row, measured.wrong)
     values = [window.packets_per_cpu_s for window in measured.windows]
-    row = spec.of(values, ceiling=measured.ceiling, why=doubt or stand.why_no_ceiling)
-    if row.value is not None:
-        stand.found[spec.row] = row.value
-    if spec.row == "r01" and row.ceiling is not None:
-        stand.found["ceiling"] = row.ceiling
-    if row.share_of_ceiling is None or doubt:
-        return row
-    return row.model_copy(update={"met": row.share_of_ceiling >= _LEAST_SHARE})
+    value = stand.found[spec.row] = statistics.median(values)
+    ceiling = measured.ceiling.value if measured.ceiling is not None else None
+    met = None if ceiling is None else value >= _LEAST_SHARE * ceiling and and_met
+    notes = joined(note, doubt, stand.why_no_ceiling)
+    return spec.of(values, ceiling=ceiling, met=met, note=notes)
 
 
 def _gbit_per_core(window: Window) -> float:
