@@ -21,7 +21,7 @@ from pyforward.config import Loaded
 from pyforward.config.models import MASK
 from pyforward.errors import HostError
 from pyforward.options import AsJson, CaFile, Duration, Header, Insecure, Patience, Token
-from pyforward_bench import guard, joins, load, loss, publish, traces
+from pyforward_bench import guard, joins, load, loss, publish, rig, traces
 from pyforward_bench.measuring import PROGRAM, Output
 
 app = typer.Typer(
@@ -317,6 +317,48 @@ def _publish(
     return publish.run(loaded.config, target, asked, _output(output, as_json))
 
 
+def _rig(
+    loaded: Loaded,
+    rows: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[ROW …]", help="Such as r01; all of them without any."),
+    ] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Few viewers and short rounds: minutes in all.")
+    ] = False,
+    rounds: Annotated[
+        int | None, typer.Option("--rounds", metavar="N", min=1, help="Of each row.")
+    ] = None,
+    seconds: Annotated[
+        float | None, typer.Option("--seconds", metavar="S", min=0.5, help="Of each round.")
+    ] = None,
+    output: ResultsFile = None,
+    ceiling: Annotated[
+        Path | None,
+        typer.Option(
+            "--ceiling", metavar="PATH", help="The program pyforward-ceiling, not to be built."
+        ),
+    ] = None,
+    loopback: Annotated[
+        bool, typer.Option("--loopback", help="Try for no network namespaces.")
+    ] = False,
+    ipv6: Annotated[bool, typer.Option("--ipv6", help="Let everything go by IPv6.")] = False,
+) -> int:
+    """Measure the rows of the table on this machine, server on one core, harness on another."""
+    asked = rig.Options(
+        rows=tuple(rows or ()),
+        quick=quick,
+        rounds=rounds,
+        seconds=seconds,
+        output=output,
+        ceiling=ceiling,
+        loopback=loopback,
+        ipv6=ipv6,
+        argv=_asked.get(),
+    )
+    return rig.run(loaded.config, asked, options.say)
+
+
 # Private -----------------------------------------------------------------------------------------
 
 _SECRET: Final = frozenset(("--token", "--header"))
@@ -357,3 +399,4 @@ app.command("load")(_command(_load))
 app.command("joins")(_command(_joins))
 app.command("loss")(_command(_loss))
 app.command("publish")(_command(_publish))
+app.command("rig")(_command(_rig))
