@@ -97,24 +97,18 @@ class Audience:
         """Whether only the numbers differ."""
         return self._kind == (crowd.trial, crowd.skew)
 
-    async def become(self, crowd: Crowd) -> Sequence[Member]:
-        """So many, by more joining or by the last ones leaving; those who joined. Raises HostError
-        when the machine has no room for them, RunError when not all of them could join."""
+    async def become(self, crowd: Crowd) -> None:
+        """So many, by more joining or by the last ones leaving. Raises HostError when the machine
+        has no room for them, RunError when not all of them could join."""
         host.need_descriptors(crowd.viewers)
         host.need_memory(crowd.viewers - self.there.viewers)
-        joined: list[Member] = []
         for sinks, probes in _batches(crowd.sinks, crowd.probes):
-            joined += await self._more_sinks(sinks - _count(self.sinks))
+            _check(await self._more_sinks(sinks - _count(self.sinks)))
             missing = max(0, probes - _count(self.probes))
-            joined += await self.probes.join(missing, probes=missing)
+            _check(await self.probes.join(missing, probes=missing))
         for swarm, count in ((self.sinks, crowd.sinks), (self.probes, crowd.probes)):
             if _count(swarm) > count:
                 await swarm.leave(_count(swarm) - count)
-        failed = [member for member in joined if not member.is_there]
-        if failed:
-            why = failed[0].sentence or "they were sent away"
-            raise RunError(f"{len(failed)} of {len(joined)} viewers did not join: {why}")
-        return joined
 
     @property
     def ports(self) -> Ports:
@@ -151,10 +145,7 @@ class Audience:
         members = await self.sinks.join(count)
         took_s = loop.time() - begun_s
         self._storm += sum(member.is_there for member in members)
-        failed = [member for member in members if not member.is_there]
-        if failed:
-            why = failed[0].sentence or "they were sent away"
-            raise RunError(f"{len(failed)} of {count} viewers did not join: {why}")
+        _check(members)
         return took_s
 
     async def settle(self) -> None:
@@ -200,10 +191,18 @@ def _count(swarm: Swarm) -> int:
     return sum(member.is_there for member in swarm.members)
 
 
+def _check(joined: Sequence[Member]) -> None:
+    failed = [member for member in joined if not member.is_there]
+    if failed:
+        why = failed[0].sentence or "they were sent away"
+        raise RunError(f"{len(failed)} of {len(joined)} viewers did not join: {why}")
+
+
 def _at(config: Config, address: str) -> Config:
-    """One thread for the media, since there is one core, and patience while the server pauses."""
+    """One thread for the media, since there is one core, and patience while nobody publishes. The
+    run's settings of the engine are the server's."""
     ice = config.ice.model_copy(update={"source_address": address, "silence_s": SILENCE_S})
-    engine = config.engine.model_copy(update={"shards": 1})
+    engine = type(config.engine)(shards=1)
     return config.model_copy(update={"ice": ice, "engine": engine})
 
 

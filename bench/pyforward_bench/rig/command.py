@@ -40,7 +40,7 @@ _WAYS: Sequence[tuple[str, ...]] = (
 class Options:
     """What was asked for. ``rows`` by their names, none meaning all; ``output`` is where the JSON
     goes; ``ceiling`` is the program, where it is not to be built; ``loopback`` tries for no
-    namespaces."""
+    namespaces; ``argv`` is what stands in the results."""
 
     rows: tuple[str, ...] = ()
     quick: bool = False
@@ -50,6 +50,7 @@ class Options:
     ceiling: Path | None = None
     loopback: bool = False
     ipv6: bool = False
+    argv: tuple[str, ...] = ()
 
 
 def run(config: Config, options: Options, say: Say) -> int:
@@ -76,7 +77,7 @@ def run(config: Config, options: Options, say: Say) -> int:
         "isolated": way is not None,
         "ipv6": options.ipv6,
         "cores": cores[:2],
-        "argv": sys.argv,
+        "argv": options.argv,
         "ceiling": _ceiling(options, say) if any(spec.ceiling for spec in specs) else "",
     }
     return _begin(way or (), cores[1], job, say)

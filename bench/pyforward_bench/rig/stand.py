@@ -38,7 +38,6 @@ TRIES = 3
 """A window in which the two CPU clocks disagree is measured so often at most."""
 
 _QUIET_RATE = 0.1
-_MANY_JOINS = 50
 _READING_SHARE = 0.02
 
 
@@ -311,11 +310,10 @@ class Stand:
             self._audience = await Audience.open(
                 self._config, self.network, self.counter, self.server.whep, wanted.crowd
             )
-        missing = wanted.crowd.viewers - self.audience.there.viewers
-        feed = wanted.feed or Feed()
-        if missing > _MANY_JOINS or self._publisher is None or wanted.feed is None:
-            # A server that forwards at full rate joins slowly.
-            await self._feed(replace(feed, rate=_QUIET_RATE) if missing > _MANY_JOINS else feed)
+        if wanted.crowd.viewers > self.audience.there.viewers:
+            # Who forwards at full rate, or receives at it, joins slowly; and there has to be
+            # something to join, with the same tracks.
+            await self._feed(replace(wanted.feed or Feed(), rate=_QUIET_RATE))
         await self.audience.become(wanted.crowd)
         await self._feed(wanted.feed)
         self._now = wanted
@@ -374,5 +372,5 @@ def _engine_settings(config: Config) -> tuple[tuple[str, str], ...]:
     return tuple(
         (f"engine.{key}", str(value).lower())
         for key, value in config.engine.model_dump().items()
-        if value != getattr(usual, key) and key != "shards"
+        if value != getattr(usual, key) and key not in ("shards", "cores")
     )
