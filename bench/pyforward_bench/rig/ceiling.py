@@ -13,7 +13,7 @@ import math
 import shutil
 import statistics
 import subprocess
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -207,11 +207,10 @@ def _below(bound: int) -> int:
     return max((known for known in _BOUNDS if known < bound), default=bound - 1)
 
 
-def _equal(sizes: Iterable[int]) -> tuple[int, ...]:
-    """All but the last of one size, and the last no larger, as UDP_SEGMENT wants it."""
-    *most, last = sizes
-    size = max(most, default=last)
-    return (max(size, last),) * len(most) + ((min(size, last) if most else last),)
+def _equal(sizes: Sequence[int]) -> tuple[int, ...]:
+    """All but the last of one size, and the last no larger, as UDP_SEGMENT wants it: the forwarder
+    evens them out by padding."""
+    return (max(sizes),) * (len(sizes) - 1) + (sizes[-1],)
 
 
 def _built(native: Path) -> Path:

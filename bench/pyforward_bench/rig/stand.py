@@ -16,6 +16,7 @@ Whatever makes a figure doubtful is told in ``wrong``; a row hands that on with
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -261,7 +262,7 @@ class Stand:
         for _ in range(self.scale.rounds if count is None else count):
             window = await self.window(seconds)
             measured.windows.append(window)
-            measured.wrong += [why for why in window.wrong if why not in measured.wrong]
+            measured.wrong += window.wrong
             if measured.ceiling is not None and load is not None:
                 measured.ceiling.add(await self.ceiling_round(load))
         if measured.ceiling is not None and (why := measured.ceiling.wrong):
@@ -290,9 +291,10 @@ class Stand:
         return figures
 
     def doubt(self, row: str, why: Sequence[str]) -> str | None:
-        """The run is invalid for these reasons; they come back as one text, for the row."""
-        self.doubts += [f"{row}: {each}" for each in why]
-        return " ".join(why) or None
+        """The run is invalid for these reasons, of which those that differ only in their figures
+        are told once; what is to be said of the row's own figure, if there are any."""
+        self.doubts += [f"{row}: {each}" for each in unlike(why)]
+        return "in doubt: see why the run is invalid" if why else None
 
     # Private -------------------------------------------------------------------------------------
 
@@ -363,6 +365,14 @@ class Stand:
         if self.counter is not None:
             return await self.counter.read()
         return Count(*await self.audience.received())
+
+
+def unlike(reasons: Sequence[str]) -> list[str]:
+    """The first of each kind, whatever its figures."""
+    kinds: dict[str, str] = {}
+    for why in reasons:
+        kinds.setdefault(re.sub(r"\d[\d.]*", "", why), why)
+    return list(kinds.values())
 
 
 def _engine_settings(config: Config) -> tuple[tuple[str, str], ...]:
