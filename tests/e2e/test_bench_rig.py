@@ -10,7 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +24,8 @@ from tests.e2e.server import ROOT, wait_for
 LONGEST_S = 120.0
 
 pytestmark = pytest.mark.namespaces
+
+PROGRAM = (sys.executable, "-m", "pyforward_bench")
 
 # A row that takes seconds: nothing is built for it, and it has one short round.
 SHORT = ("r04", "--quick", "--rounds", "1", "--seconds", "0.5")
@@ -227,7 +229,7 @@ def test_a_row_from_end_to_end(tmp_path: Path) -> None:
 def test_nothing_is_left_when_a_process_is_killed(tmp_path: Path, victim: str) -> None:
     before = network_namespaces()
     with begun(tmp_path / "rig.json", *SHORT) as run:
-        family = wait_for("everybody", everybody(run), 60)
+        family = everybody(run)
         everyone = descendants(run.process.pid)
         os.kill(run.process.pid if victim == "command" else family[victim], signal.SIGKILL)
         run.ended()
@@ -237,18 +239,20 @@ def test_nothing_is_left_when_a_process_is_killed(tmp_path: Path, victim: str) -
     assert "rig0" not in devices.stdout
 
 
-def everybody(run: Run) -> Callable[[], dict[str, int] | None]:
-    def look() -> dict[str, int] | None:
+def everybody(run: Run) -> dict[str, int]:
+    """Waits until all of its processes are there."""
+
+    def look() -> dict[str, int]:
         assert run.process.poll() is None
         family = run.family()
-        return family if set(family) == set(MARKS) else None
+        return family if set(family) == set(MARKS) else {}
 
-    return look
+    return wait_for("everybody", look, 60)
 
 
 def test_a_server_that_dies_costs_its_row_alone(tmp_path: Path) -> None:
     with begun(tmp_path / "rig.json", "r04u", *SHORT) as run:
-        os.kill(wait_for("everybody", everybody(run), 60)["server"], signal.SIGKILL)
+        os.kill(everybody(run)["server"], signal.SIGKILL)
         assert run.ended() in (0, 4)
         assert run.row("r04").why is not None
         assert run.row("r04u").value is not None
@@ -256,7 +260,7 @@ def test_a_server_that_dies_costs_its_row_alone(tmp_path: Path) -> None:
 
 def test_ctrl_c_keeps_what_there_is(tmp_path: Path) -> None:
     with begun(tmp_path / "rig.json", "r01", "r04", "--quick", "--rounds", "100") as run:
-        wait_for("everybody", everybody(run), 60)
+        everybody(run)
         everyone = descendants(run.process.pid)
         run.process.send_signal(signal.SIGINT)
         assert run.ended() == 1

@@ -139,8 +139,10 @@ class Stand:
         self.harness_core = harness_core
         self.say = say
         """Tells people how far it is."""
-        self.capacity: float | None = None
+        self.in_time: float | None = None
         """Viewers per core, once r05 has found out."""
+        self.capacity: float | None = None
+        """The same before the server falls behind."""
         self.found: dict[str, float] = {}
         """Values of rows that others are held against."""
         self.kept: dict[str, list[Window]] = {}

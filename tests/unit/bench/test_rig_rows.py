@@ -155,18 +155,25 @@ def test_frames_that_came_late() -> None:
     frames = window().probes.frame_latency_us
     frames.record(4_000, 99)
     frames.record(90_000)
-    assert Step(1, window(frame_latency_us=frames)).late is None  # type: ignore[arg-type]
+    step = Step(1, window(frame_latency_us=frames))  # type: ignore[arg-type]
+    assert step.wrong(10.0) is None
     frames.record(90_000)
-    assert Step(1, window(frame_latency_us=frames)).late is not None  # type: ignore[arg-type]
-    assert Step(1, window()).late == "no frame's latency was known"
+    assert step.wrong(10.0) == "p99 of the frame latency was 90.0 ms"
+    assert step.wrong(100.0) is None
+    assert Step(1, window()).wrong(10.0) == "no frame's latency was known"
 
 
 def test_the_staircase_ends_at_the_first_step_that_is_wrong() -> None:
-    steps = [Step(viewers, window(lost=viewers // 300)) for viewers in (100, 200, 300, 250)]
-    stairs = Staircase(1_000.0, False, steps)
-    assert stairs.last(lambda step: step.lost is None) == (200, steps[2])
-    assert stairs.last(lambda step: True) == (250, None)
-    assert stairs.last(lambda step: False) == (0.0, steps[0])
+    frames = window().probes.frame_latency_us
+    frames.record(4_000)
+    found = {"frame_latency_us": frames}
+    steps = [
+        Step(viewers, window(lost=viewers // 300, **found))  # type: ignore[arg-type]
+        for viewers in (100, 200, 300, 250)
+    ]
+    assert Staircase(1_000.0, False, steps).last(10.0) == (200, steps[2])
+    assert Staircase(1_000.0, False, steps[:2]).last(10.0) == (200, None)
+    assert Staircase(1_000.0, False, steps).last(1.0) == (0.0, steps[0])
 
 
 # The run -----------------------------------------------------------------------------------------

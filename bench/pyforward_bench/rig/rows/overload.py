@@ -42,7 +42,7 @@ async def r13(stand: Stand, spec: Spec) -> Sequence[Figure]:
     after = await stand.window(tries=1)
     note = f"{crowd.viewers} viewers at {too_much.rate:g} times the rate"
     if stand.capacity is None:
-        note += f"; r05 was not run, so that {capacity:g} viewers per core were presumed"
+        note += f"; r05 has no figure, so that {capacity:g} viewers per core were presumed"
     fair = jain(counts)
     return [
         spec.of([fair], part="Jain index", target="≥ 0.95", met=fair >= _LEAST_FAIR, note=note),
