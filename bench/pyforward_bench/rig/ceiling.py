@@ -134,7 +134,7 @@ async def run(
 def figures(sender: Child, code: int) -> dict[str, float]:
     """What it printed. Raises RunError."""
     if code != 0:
-        raise RunError(f"{PROGRAM} failed: {sender.last_line}")
+        raise RunError(f"{PROGRAM} failed: {sender.last_words}")
     try:
         rows = json.loads(sender.printed)["rows"]
         return {str(row["name"]): float(row["packets_per_cpu_second"]) for row in rows}

@@ -68,8 +68,11 @@ class Child:
         return self.log.with_suffix(".out").read_text(errors="replace")
 
     @property
-    def last_line(self) -> str:
-        """The last that it said on stderr, for a sentence about its end."""
+    def last_words(self) -> str:
+        """For a sentence about its end: the signal that killed it, or the last line that it said
+        on stderr."""
+        if self.code is not None and self.code < 0:
+            return f"it was killed by {signal.Signals(-self.code).name}"
         lines = self.log.read_text(errors="replace").split("\n")
         return next((line.strip() for line in reversed(lines) if line.strip()), "it said nothing")
 

@@ -101,7 +101,7 @@ async def _measure(
         job.config,
         ground,
         folder,
-        job.scale,
+        job.scale if counting is not None else job.scale.read_by_viewers(),
         counter=counting,
         program=job.ceiling,
         server_core=job.server_core,

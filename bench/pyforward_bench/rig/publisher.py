@@ -10,8 +10,8 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from pyforward.errors import RunError
-from pyforward_bench import traces
+from pyforward.errors import ConfigError, RunError
+from pyforward_bench import results, traces
 from pyforward_bench.rig.child import Child
 from pyforward_bench.rig.server import Server, total
 from pyforward_bench.traces import Trace
@@ -54,6 +54,11 @@ class Feed:
         sizes = [size for frame in self.trace.frames for size in frame.sizes]
         return round(sum(sizes) / len(sizes))
 
+    @property
+    def told(self) -> str:
+        """In words."""
+        return f"{self.profile}, {'paced' if self.paced else 'bursty'}, at {self.rate:g}"
+
     def arguments(self) -> list[str]:
         """For the command."""
         words = ["--profile", self.profile, "--paced" if self.paced else "--bursty"]
@@ -64,9 +69,10 @@ class Feed:
 class Publisher:
     """It plays from :func:`begin` on."""
 
-    def __init__(self, child: Child, feed: Feed) -> None:
+    def __init__(self, child: Child, feed: Feed, results_file: Path) -> None:
         self.feed = feed
         self._child = child
+        self._results = results_file
 
     @contextlib.asynccontextmanager
     async def paused(self) -> AsyncIterator[None]:
@@ -81,16 +87,24 @@ class Publisher:
     def check(self) -> None:
         """Raises RunError when it has ended."""
         if self._child.code is not None:
-            raise RunError(f"The publisher ended: {self._child.last_line}")
+            raise RunError(f"The publisher ended: {self._child.last_words}")
 
-    async def stop(self) -> None:
-        """Its end, however; it says farewell."""
+    async def stop(self) -> list[str]:
+        """Its end, however; it says farewell. Why what it sent was not the trace, a sentence each;
+        that it was made to pause is no reason."""
         await self._child.stop(signal.SIGINT)
+        try:
+            told = results.read(self._results).invalid_because
+        except ConfigError:
+            return []  # it was killed, or never began
+        return [why for why in told if "stood still" not in why]
 
 
 async def begin(server: Server, folder: Path, feed: Feed, cores: tuple[int, ...]) -> Publisher:
     """Returns when its media reaches the server. Raises RunError with its last line."""
     before = await _arrived(server)
+    results_file = folder / "publisher.json"
+    results_file.unlink(missing_ok=True)
     command = [sys.executable, "-m", "pyforward_bench", "publish", server.whip]
     child = Child.begin(
         "publisher",
@@ -98,12 +112,12 @@ async def begin(server: Server, folder: Path, feed: Feed, cores: tuple[int, ...]
             *command,
             *feed.arguments(),
             "--i-may-load-this-host",
-            f"--output={folder / 'publisher.json'}",
+            f"--output={results_file}",
         ],
         folder,
         cores=cores,
     )
-    publisher = Publisher(child, feed)
+    publisher = Publisher(child, feed, results_file)
     try:
         until = asyncio.get_running_loop().time() + BEGIN_LIMIT_S
         while await _arrived(server) == before:

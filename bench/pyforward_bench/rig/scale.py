@@ -36,6 +36,11 @@ class Scale:
         """Rounds of rows that have several loads."""
         return max(2, self.rounds // 2) if self.rounds > 1 else 1
 
+    def read_by_viewers(self) -> Scale:
+        """The same where sinks read their media themselves: fewer, since the harness opens every
+        packet on its one core."""
+        return replace(self, sinks=min(self.sinks, 50), rate=min(self.rate, 2.0))
+
     def with_options(self, rounds: int | None, seconds: float | None) -> Scale:
         """The same with the caller's own rounds."""
         changed = self

@@ -125,14 +125,16 @@ class Server:
             ):
                 return await answer.text()
         except (aiohttp.ClientError, TimeoutError) as error:
-            why = self.child.last_line if self.child.code is not None else str(error) or "no answer"
-            raise RunError(f"The server does not answer {path}: {why}") from None
+            if self.child.code is not None:
+                raise RunError(f"The server ended: {self.child.last_words}.") from None
+            raise RunError(f"The server does not answer {path}: {error or 'no answer'}.") from None
 
 
 async def begin(network: Network, folder: Path, serving: Serving) -> Server:
     """Returns when it is ready. Raises RunError with its last line when it does not start, and
     ConfigError for a setting that does not exist."""
     ready, token = folder / "ready", secrets.token_hex(16)
+    ready.unlink(missing_ok=True)  # of one that was killed
     address = network.addresses.server
     host = f"[{address}]" if ":" in address else address
     child = Child.begin(
@@ -169,7 +171,7 @@ async def _ready(child: Child, ready: Path) -> str:
     until = asyncio.get_running_loop().time() + READY_LIMIT_S
     while (told := _read(ready)) is None:
         if child.code is not None:
-            raise RunError(f"The server does not start: {child.last_line}")
+            raise RunError(f"The server does not start: {child.last_words}.")
         if asyncio.get_running_loop().time() > until:
             raise RunError(f"The server is not ready after {READY_LIMIT_S:g} s.")
         await asyncio.sleep(0.02)

@@ -224,14 +224,15 @@ class Stand:
         audience, self._audience = self._audience, None
         publishing, self._publisher = self._publisher, None
         serving, self._server = self._server, None
-        self._now = None
         try:
             # A server that stops says farewell to everybody, which is quicker than a thousand
             # requests to leave.
-            for process in (publishing, serving):
-                if process is not None:
-                    await process.stop()
+            if publishing is not None:
+                self._judge(publishing.feed, await publishing.stop())
+            if serving is not None:
+                await serving.stop()
         finally:
+            self._now = None
             if audience is not None:
                 await audience.close()
 
@@ -328,11 +329,17 @@ class Stand:
                 self._publisher.check()
                 return
             ended, self._publisher = self._publisher, None
-            await ended.stop()
+            self._judge(ended.feed, await ended.stop())
         if feed is not None:
             self._publisher = await publisher.begin(
                 self.server, self._folder, feed, (self.harness_core,)
             )
+
+    def _judge(self, feed: Feed, why: Sequence[str]) -> None:
+        """Whether a feed that has ended was the trace, where that was of consequence."""
+        beside = self._now is None or self._now.serving.busy_thread
+        if feed.rate > _QUIET_RATE and not beside:
+            self.doubts += [f"{feed.told}: {each}" for each in unlike(why)]
 
     async def _window(self, length_s: float) -> Window:
         before = await self.server.metrics()
@@ -361,7 +368,7 @@ class Stand:
             sinks = await self._reached()
             return _Reading(before, sinks, self.server.clock.now())
         except ProcessLookupError:
-            raise RunError(f"The server ended: {self.server.child.last_line}") from None
+            raise RunError(f"The server ended: {self.server.child.last_words}") from None
 
     async def _reached(self) -> Count:
         if self.counter is not None:

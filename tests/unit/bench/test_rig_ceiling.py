@@ -85,9 +85,9 @@ def test_a_ceiling_whose_trains_gain_nothing_is_none() -> None:
 class Ended:
     """A sender that has ended."""
 
-    def __init__(self, printed: str, last_line: str = "") -> None:
+    def __init__(self, printed: str, last_words: str = "") -> None:
         self.printed = printed
-        self.last_line = last_line
+        self.last_words = last_words
 
 
 def test_figures_are_read_by_their_names() -> None:
