@@ -127,7 +127,8 @@ class Server:
         except (aiohttp.ClientError, TimeoutError) as error:
             if self.child.code is not None:
                 raise RunError(f"The server ended: {self.child.last_words}.") from None
-            raise RunError(f"The server does not answer {path}: {error or 'no answer'}.") from None
+            why = str(error) or "nothing came in time"
+            raise RunError(f"The server does not answer {path}: {why}.") from None
 
 
 async def begin(network: Network, folder: Path, serving: Serving) -> Server:
