@@ -70,7 +70,7 @@ async def test_a_signal_while_viewers_join(number: signal.Signals) -> None:
                 told = await loading.ended()
             assert told.code in (0, 4), told.lines
             # The server knows a viewer before that one has its keys.
-        assert 5 < told.value("joined") < 500
+            assert 5 < told.value("joined") < 500
             assert "bitrate" not in told.values()
             await nobody_is_left(server)
 
