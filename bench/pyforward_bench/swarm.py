@@ -90,8 +90,8 @@ class Stages:
 class SwarmFigures:
     """Everybody so far, by the last look. ``viewers`` began, ``joined`` of them ever had keys,
     ``there`` are left; ``failed`` and ``ended`` count by reason, the latter without our own
-    leaving; ``silent`` had their keys for a second and received nothing; ``sentences`` has one for each reason of
-    ``failed``. ``probes`` is what their records say."""
+    leaving; ``silent`` had their keys for a second and received nothing; ``sentences`` has one for
+    each reason of ``failed``. ``probes`` is what their records say."""
 
     viewers: int
     on_their_way: int
