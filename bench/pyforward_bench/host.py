@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import os
 import resource
+import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -98,8 +99,9 @@ class Usage:
     called back; ``receive_drops`` are datagrams that its own sockets dropped, ``kernel_drops`` all
     that the sockets of its network namespace did; ``events_dropped`` what its shards could not
     tell, records among it; ``busy`` the share of the time in which the busiest shard did not wait,
-    ``turn_p99_ms`` how long its turns were. ``discards`` are received packets that went no further,
-    by the reasons of ``native/core/src/discard.rs``, those that occurred: they are the server's.
+    ``turn_p99_ms`` how long its turns were. ``memory_bytes`` is what the process holds now.
+    ``discards`` are received packets that went no further, by the reasons of
+    ``native/core/src/discard.rs``, those that occurred: they are the server's.
     """
 
     passed_s: float
@@ -114,6 +116,7 @@ class Usage:
     events_dropped: int
     busy: float
     turn_p99_ms: float | None
+    memory_bytes: int
     discards: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -125,13 +128,13 @@ class Watch:
         self._root = root
         self._loop = asyncio.get_running_loop()
         self._lag_us = Histogram()
-        self._due = 0.0
+        self._due_s = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self.mark()
 
     async def __aenter__(self) -> Watch:
         self.mark()
-        self._due = self._loop.time()
+        self._due_s = time.monotonic()
         self._tick()
         return self
 
@@ -146,7 +149,7 @@ class Watch:
 
     def mark(self) -> None:
         """Everything counts from here."""
-        self._since_s = self._loop.time()
+        self._since_s = time.monotonic()
         self._cpu_s = _cpu_s()
         self._kernel_drops = kernel_drops(self._root)
         self._before = self._engine.stats()
@@ -154,7 +157,7 @@ class Watch:
 
     def usage(self) -> Usage:
         """Since the mark."""
-        passed_s = max(self._loop.time() - self._since_s, 1e-6)
+        passed_s = max(time.monotonic() - self._since_s, 1e-6)
         cpu_s = _cpu_s() - self._cpu_s
         kernel = kernel_drops(self._root) - self._kernel_drops
         shards = list(zip(self._before.shards, self._engine.stats().shards, strict=True))
@@ -175,6 +178,7 @@ class Watch:
             events_dropped=_gained(shards, "events_dropped"),
             busy=max(_gained([pair], "busy_micros") for pair in shards) / 1e6 / passed_s,
             turn_p99_ms=max((_turn_p99_ms(*pair) for pair in shards), default=None),
+            memory_bytes=_resident_bytes(self._root),
             discards=_discards(shards),
         )
 
@@ -183,11 +187,12 @@ class Watch:
         return verdict(self.usage())
 
     def _tick(self) -> None:
-        now = self._loop.time()
-        self._lag_us.record(round(max(0.0, now - self._due) * 1e6))
+        # Not the loop's own clock, which goes by milliseconds and stands still while it is held up.
+        now_s = time.monotonic()
+        self._lag_us.record(round(max(0.0, now_s - self._due_s) * 1e6))
         # What was missed is not made up for: one late call is one lag.
-        self._due = max(self._due + TICK_S, now)
-        self._timer = self._loop.call_at(self._due, self._tick)
+        self._due_s = now_s + TICK_S
+        self._timer = self._loop.call_later(TICK_S, self._tick)
 
 
 def verdict(usage: Usage) -> list[str]:
@@ -244,6 +249,12 @@ def socket_drops(root: Path = Path("/")) -> int:
 def _cpu_s() -> float:
     used = resource.getrusage(resource.RUSAGE_SELF)
     return used.ru_utime + used.ru_stime
+
+
+def _resident_bytes(root: Path) -> int:
+    with contextlib.suppress(OSError):
+        return int((root / "proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+    return 0
 
 
 def _gained(shards: Iterable[tuple[ShardStats, ShardStats]], name: str) -> int:

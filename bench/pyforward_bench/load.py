@@ -127,12 +127,12 @@ class Load:
         """Packets that the server changed or repeated."""
         probes = bench.swarm.figures().probes
         for count, what in (
-            (probes.corrupted, "corrupted"),
-            (probes.repeated, "sent twice under different numbers"),
-            (probes.missing - probes.lost, "never sent on, without a gap in their numbers"),
+            (probes.corrupted, "were corrupted"),
+            (probes.repeated, "came twice, under two numbers"),
+            (probes.missing - probes.lost, "never came, and no gap in the numbers showed it"),
         ):
             if count > 0:
-                yield f"{count} packets of the probes were {what}."
+                yield f"{count} packets of the probes {what}."
 
     async def _gather(self, bench: Bench) -> None:
         swarm, options = bench.swarm, self._options

@@ -201,12 +201,9 @@ def latency_rows(command: str, name: str, probes: Figures) -> Iterator[Row]:
         ("packet", probes.packet_latency_us),
         ("frame", probes.frame_latency_us),
     ):
-        yield from quantile_rows(
-            command,
-            f"{name}.{what}",
-            histogram,
-            "no probe received an intact stamp of this machine's clock",
-        )
+        kind = "picture" if what == "frame" else what
+        why_not = f"no probe received a {kind} with an intact stamp of this machine's clock"
+        yield from quantile_rows(command, f"{name}.{what}", histogram, why_not)
 
 
 def harness_rows(command: str, usage: Usage) -> Iterator[Row]:
@@ -220,6 +217,7 @@ def harness_rows(command: str, usage: Usage) -> Iterator[Row]:
         ("receive_drops", "datagrams", usage.receive_drops),
         ("kernel_drops", "datagrams", usage.kernel_drops),
         ("records_dropped", "events", usage.events_dropped),
+        ("memory", "MiB", usage.memory_bytes / 2**20),
     ):
         yield _one(command, f"harness.{name}", unit, value)
 

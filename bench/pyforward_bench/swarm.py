@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from itertools import count
@@ -63,7 +64,8 @@ class Member(Viewer):
 
 @dataclass(frozen=True, slots=True)
 class Stages:
-    """How long each stage of a join took, in milliseconds; None where it was not reached.
+    """How long each stage of a join took, in milliseconds, as exactly as the loop's clock goes: by
+    one. None where it was not reached.
 
     ``answer`` from the POST that was taken to the answer read, ``ice`` from there to the first
     check answered, ``dtls`` to the keys, ``packet`` to the first packet, ``keyframe`` from that to
@@ -194,26 +196,19 @@ class Swarm:
         try:
             async with asyncio.TaskGroup() as joins:
                 places = asyncio.Semaphore(AT_A_TIME if rate is None else AT_A_TIME_AT_A_RATE)
-                zero = asyncio.get_running_loop().time()
-                for index, member in enumerate(members):
-                    due_s = None if rate is None else zero + index / rate
-                    await self._wait_for_turn(member, due_s, places)
+                pace = None if rate is None else Pace(rate)
+                for member in members:
+                    if pace is not None:
+                        await pace.wait()
+                    await places.acquire()
+                    if pace is not None:
+                        member.late_s = pace.late_s()
                     self.members.append(member)
                     join = joins.create_task(self._one(member))
                     join.add_done_callback(lambda _: places.release())
         except BaseExceptionGroup as several:
             raise several.exceptions[0] from None
         return members
-
-    async def _wait_for_turn(
-        self, member: Member, due_s: float | None, places: asyncio.Semaphore
-    ) -> None:
-        loop = asyncio.get_running_loop()
-        if due_s is not None:
-            await asyncio.sleep(max(0.0, due_s - loop.time()))
-        await places.acquire()
-        if due_s is not None:
-            member.late_s = max(0.0, loop.time() - due_s)
 
     async def _one(self, member: Member) -> None:
         rooms = self._present
@@ -324,6 +319,35 @@ class Swarm:
     def _present(self) -> Rooms:
         assert self._rooms is not None, "a swarm is used inside its async with"
         return self._rooms
+
+
+class Pace:
+    """Turns at a rate, the first at once. Each is due at a time reckoned from the one zero, so that
+    what one of them is late by never moves the next."""
+
+    def __init__(
+        self,
+        rate: float,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+    ) -> None:
+        self._step_s = 1 / rate
+        self._clock = clock
+        self._sleep = sleep
+        self._zero_s = clock()
+        self._taken = 0
+
+    async def wait(self) -> None:
+        """Until the next turn is due."""
+        due_s = self._zero_s + self._taken * self._step_s
+        self._taken += 1
+        await self._sleep(max(0.0, due_s - self._clock()))
+
+    def late_s(self) -> float:
+        """How long ago that was."""
+        due_s = self._zero_s + (self._taken - 1) * self._step_s
+        return max(0.0, self._clock() - due_s)
 
 
 def stages(viewer: Viewer) -> Stages:
