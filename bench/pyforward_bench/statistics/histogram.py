@@ -1,3 +1,4 @@
+# cython: wraparound=False
 """A histogram of high dynamic range: any quantile within 1/1024, in memory that never grows.
 
 Values below 1024 have a cell each; from there on 512 cells share each power of two, so that the
@@ -97,9 +98,10 @@ class Histogram:
         self._note(other.count, other.total, other.least, other.most)
 
     def quantile(self, q: float) -> float | None:
-        """The least value that a share ``q`` of all does not exceed, within 1/1024; None when empty.
+        """The least value that a share ``q`` of all does not exceed, within 1/1024.
 
-        0 gives the least value, 1 the largest, both exactly. ValueError where q is not in 0..1.
+        None when empty. 0 gives the least value, 1 the largest, both exactly. ValueError where q is
+        not in 0..1.
         """
         if not 0.0 <= q <= 1.0:
             raise ValueError(f"There is no quantile {q}: it goes from 0 to 1.")

@@ -1,3 +1,4 @@
+# cython: wraparound=False
 """Numbers that should come once each and in order: which are missing, which come late or again.
 
 One :class:`Numbering` follows one such number for every track: RTP sequence numbers, or the
@@ -44,20 +45,20 @@ FAR: Final = 5
 class Numbering:
     """The numbers of all tracks. They have 32 bits and wrap.
 
-    ``due`` and ``missing`` are by track: how many numbers there were from the first to the newest,
-    and how many of them have not come, whether given up or not. A number that came although it was
-    given up stays missing. Only a ``timed`` one knows when a gap was revealed.
+    ``missing`` is by track: how many numbers between the first and the newest have not come,
+    whether given up or not. One that came although it was given up stays missing. Only a ``timed``
+    one knows when a gap was revealed.
     """
 
     def __init__(self, timed: bool = False) -> None:
         self.timed = timed
-        self.due = array("q")
         self.missing = array("q")
-        self._begun = array("b")
+        self._begun = array("i")
         # The 32 bits are continued upwards at a wrap, and downwards below the first.
         self._newest = array("q")
         self._first = array("q")
-        self._start = array("q")  # what is older is no part of the figures
+        self._start = array("q")  # what is older was counted before, or not at all
+        self._before = array("q")  # how many are due from before the start
         self._confirms = array("q")  # the number that would confirm a far one; -1: none would
         self._row = array("q")  # how many in a row were given up last
         self._gaps = array("Q")  # a bit where a number is missing, at its low 11 bits
@@ -65,14 +66,21 @@ class Numbering:
         self._revealed = array("q")  # how many there were
         self._runs: dict[int, int] = {}
 
+    def due(self, place: int) -> int:
+        """How many numbers there were, from the first to the newest that came."""
+        if not self._begun[place]:
+            return 0
+        return self._before[place] + self._newest[place] - self._start[place] + 1
+
     def reserve(self, tracks: int) -> None:
         """Have room for so many tracks."""
-        more = tracks - len(self.due)
+        more = tracks - len(self.missing)
         if more < 1:
             return
-        for column in (self.due, self.missing, self._newest, self._first, self._start, self._row):
+        for column in (self.missing, self._newest, self._first, self._start, self._before):
             column.frombytes(bytes(8 * more))
-        self._begun.frombytes(bytes(more))
+        self._row.frombytes(bytes(8 * more))
+        self._begun.frombytes(bytes(4 * more))
         self._confirms.frombytes(bytes(8 * more))
         self._gaps.frombytes(bytes(8 * WORDS * more))
         self._revealed.frombytes(bytes(8 * more))
@@ -96,25 +104,33 @@ class Numbering:
         """
         w: cython.ulonglong[::1] = words
         at: cython.longlong[::1] = places
-        ask: cython.uchar[::1] = wanted
-        say: cython.uchar[::1] = said
+        ask: cython.int[::1] = wanted
+        say: cython.int[::1] = said
         seen: cython.longlong[::1] = revealed
-        due: cython.longlong[::1] = self.due
         missing: cython.longlong[::1] = self.missing
-        begun: cython.schar[::1] = self._begun
+        begun: cython.int[::1] = self._begun
         newest: cython.longlong[::1] = self._newest
         first: cython.longlong[::1] = self._first
         start: cython.longlong[::1] = self._start
+        before: cython.longlong[::1] = self._before
         confirms: cython.longlong[::1] = self._confirms
         row: cython.longlong[::1] = self._row
         gaps: cython.ulonglong[::1] = self._gaps
         timed: cython.bint = self.timed
         of: cython.Py_ssize_t = column
-        ignore: cython.uchar = IGNORE
-        doubt: cython.uchar = DOUBT
-        begin: cython.uchar = BEGIN
+        ignore: cython.int = IGNORE
+        doubt: cython.int = DOUBT
+        begin: cython.int = BEGIN
+        ignored: cython.int = IGNORED
+        is_newest: cython.int = NEWEST
+        closed: cython.int = CLOSED
+        early: cython.int = EARLY
+        again: cython.int = AGAIN
+        far: cython.int = FAR
         window: cython.longlong = WINDOW
         words_each: cython.longlong = WORDS
+        low: cython.longlong = 0xFFFFFFFF  # the compiler takes so large a literal for an object
+        half: cython.longlong = 0x80000000
         one: cython.ulonglong = 1
         bit: cython.ulonglong
         place: cython.longlong
@@ -126,29 +142,28 @@ class Numbering:
         # One long loop: what it called, the compiled twin would call through Python.
         for i in range(len(places)):
             if ask[i] == ignore:
-                say[i] = IGNORED
+                say[i] = ignored
                 continue
             place = at[i]
             number = w[4 * i + of] >> 32
-            ahead = (number - newest[place]) & 0xFFFFFFFF
-            if ahead > 0x7FFFFFFF:
-                ahead -= 0x100000000
+            ahead = ((number - newest[place] + half) & low) - half
             if not begun[place] or ask[i] == begin or ahead >= window or ahead <= -window:
                 if ask[i] == doubt:
-                    say[i] = IGNORED
+                    say[i] = ignored
                     continue
                 if not begun[place] or ask[i] == begin:
                     self._begin(place, number)
-                    say[i] = NEWEST
+                    say[i] = is_newest
                     continue
                 # One far number may be a straggler; a second one, next to it, is a jump.
                 if confirms[place] != number:
-                    confirms[place] = (number + 1) & 0xFFFFFFFF
-                    say[i] = FAR
+                    confirms[place] = (number + 1) & low
+                    say[i] = far
                     continue
-                self._jump(place, ahead - 1)
+                self._jump(place, newest[place] + ahead - 1)
                 ahead = 1
-            confirms[place] = -1
+            if confirms[place] >= 0:
+                confirms[place] = -1
             if ahead > 0:
                 # Each number on the way takes the bit of the one that leaves the window.
                 for step in range(1, ahead + 1):
@@ -163,12 +178,12 @@ class Numbering:
                         self._end_row(place)
                     if step < ahead:
                         gaps[word] |= bit
-                if timed and ahead > 1:
-                    self._reveal(place, newest[place] + 1, w[4 * i])
+                if ahead > 1:
+                    missing[place] += ahead - 1
+                    if timed:
+                        self._reveal(place, newest[place] + 1, w[4 * i])
                 newest[place] += ahead
-                due[place] += ahead
-                missing[place] += ahead - 1
-                say[i] = NEWEST
+                say[i] = is_newest
                 continue
             number = newest[place] + ahead
             word = place * words_each + ((number & 2_047) >> 6)
@@ -178,15 +193,15 @@ class Numbering:
                 if number >= start[place]:
                     missing[place] -= 1
                 else:
-                    due[place] += 1
+                    before[place] += 1
                 if timed:
                     seen[i] = self._revealed_at(place, number)
-                say[i] = CLOSED
+                say[i] = closed
             elif number < first[place]:
-                due[place] += 1
-                say[i] = EARLY
+                before[place] += 1
+                say[i] = early
             else:
-                say[i] = AGAIN
+                say[i] = again
 
     def runs(self) -> dict[int, int]:
         """How long the runs of missing numbers are, and how often each length occurs, in order.
@@ -200,7 +215,7 @@ class Numbering:
         is_open: cython.bint
         place: cython.Py_ssize_t
         word: cython.Py_ssize_t
-        for place in range(len(self.due)):
+        for place in range(len(self.missing)):
             is_open = row[place] > 0
             for word in range(place * words_each, (place + 1) * words_each):
                 if gaps[word]:
@@ -211,29 +226,29 @@ class Numbering:
 
     def clear(self) -> None:
         """Count anew from here; what was missing until now may still come and is nobody's loss."""
-        for place in range(len(self.due)):
-            self.due[place] = self.missing[place] = self._row[place] = 0
+        for place in range(len(self.missing)):
+            self._before[place] = self.missing[place] = self._row[place] = 0
             self._start[place] = self._newest[place] + 1
         self._runs.clear()
 
     def _begin(self, place: int, number: int) -> None:
-        self._give_up(place)
+        if self._begun[place]:
+            self._give_up(place)
+        self._before[place] = self.due(place)
         self._begun[place] = 1
         self._newest[place] = self._first[place] = self._start[place] = number
         self._confirms[place] = -1
-        self.due[place] += 1
 
-    def _jump(self, place: int, ahead: int) -> None:
+    def _jump(self, place: int, number: int) -> None:
         """To a far number, which came: forward over what is missing, or back to begin anew."""
+        ahead = number - self._newest[place]
+        if ahead < 0:
+            self._begin(place, number)
+            return
         self._give_up(place)
-        self._newest[place] += ahead
-        if ahead > 0:
-            self.due[place] += ahead
-            self.missing[place] += ahead - 1
-            _add(self._runs, ahead - 1)
-        else:
-            self.due[place] += 1
-            self._first[place] = self._start[place] = self._newest[place]
+        self._newest[place] = number
+        self.missing[place] += ahead - 1
+        _add(self._runs, ahead - 1)
 
     def _give_up(self, place: int) -> None:
         """Close the window: what is missing is lost."""

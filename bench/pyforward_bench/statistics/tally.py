@@ -1,3 +1,4 @@
+# cython: wraparound=False
 """A run's records, added up: of each viewer, and of all.
 
 Records are taken in batches. One pass finds whose each record is, and each further pass looks at
@@ -27,6 +28,8 @@ WORDS: Final = records.RECORD_BYTES // 8
 # In which of a record's words the upper half is what.
 SEQUENCE_WORD: Final = 1
 COUNTER_WORD: Final = 2
+
+SPREAD: Final = 0x9E37_79B9_7F4A_7C15  # Fibonacci hashing: 2^64 by the golden ratio
 
 
 class Tally:
@@ -156,7 +159,6 @@ class Tally:
             "packets": self._packets,
             "bytes": self._bytes,
             "goodput_bytes": self._goodput,
-            "expected": self._sequences.due,
             "lost": self._sequences.missing,
             "repaired": self._repaired,
             "late": self._late,
@@ -171,6 +173,7 @@ class Tally:
         counts: dict[str, Any] = {
             name: sum(column[place] for place in places) for name, column in columns.items()
         }
+        counts["expected"] = sum(self._sequences.due(place) for place in places)
         counts["jitter_ms"] = sum(jitters) / len(jitters) if jitters else None
         return counts
 
@@ -211,16 +214,16 @@ class Tally:
     def _take_sequences(self, words: array[int], places: array[int]) -> None:
         """Loss, and how long repair took."""
         count: cython.Py_ssize_t = len(places)
-        wanted = array("B", bytes(count))
-        said = array("B", bytes(count))
+        wanted = array("i", bytes(4 * count))
+        said = array("i", bytes(4 * count))
         revealed = array("q", bytes(8 * count))
         waited = array("q", bytes(8 * count))
         w: cython.ulonglong[::1] = words
-        ask: cython.uchar[::1] = wanted
+        ask: cython.int[::1] = wanted
         seen: cython.longlong[::1] = revealed
         out: cython.longlong[::1] = waited
-        follow: cython.uchar = numbering.FOLLOW
-        begin: cython.uchar = numbering.BEGIN
+        follow: cython.int = numbering.FOLLOW
+        begin: cython.int = numbering.BEGIN
         repaired: cython.ulonglong = records.REPAIRED
         restarted: cython.ulonglong = records.RESTARTED
         size: cython.Py_ssize_t = 0
@@ -237,13 +240,13 @@ class Tally:
     def _take_stamps(self, words: array[int], places: array[int]) -> None:
         """What became of the publisher's packets, by their stamps."""
         count: cython.Py_ssize_t = len(places)
-        wanted = array("B", bytes(count))
-        said = array("B", bytes(count))
+        wanted = array("i", bytes(4 * count))
+        said = array("i", bytes(4 * count))
         w: cython.ulonglong[::1] = words
-        ask: cython.uchar[::1] = wanted
-        ignore: cython.uchar = numbering.IGNORE
-        follow: cython.uchar = numbering.FOLLOW
-        doubt: cython.uchar = numbering.DOUBT
+        ask: cython.int[::1] = wanted
+        ignore: cython.int = numbering.IGNORE
+        follow: cython.int = numbering.FOLLOW
+        doubt: cython.int = numbering.DOUBT
         stamped: cython.ulonglong = records.STAMPED
         intact: cython.ulonglong = records.INTACT
         flags: cython.ulonglong
@@ -266,23 +269,23 @@ class Tally:
         the skew: intact, for the first time, and not repaired."""
         w: cython.ulonglong[::1] = words
         at: cython.longlong[::1] = places
-        say: cython.uchar[::1] = said
+        say: cython.int[::1] = said
         goodput: cython.longlong[::1] = self._goodput
         repeated: cython.longlong[::1] = self._repeated
         reordered: cython.longlong[::1] = self._reordered
         corrupted: cython.longlong[::1] = self._corrupted
         unstamped: cython.longlong[::1] = self._unstamped
-        newest: cython.uchar = numbering.NEWEST
-        closed: cython.uchar = numbering.CLOSED
-        early: cython.uchar = numbering.EARLY
-        again: cython.uchar = numbering.AGAIN
+        newest: cython.int = numbering.NEWEST
+        closed: cython.int = numbering.CLOSED
+        early: cython.int = numbering.EARLY
+        again: cython.int = numbering.AGAIN
         video: cython.ulonglong = records.VIDEO
         late: cython.ulonglong = records.LATE
         repaired: cython.ulonglong = records.REPAIRED
         stamped: cython.ulonglong = records.STAMPED
         intact: cython.ulonglong = records.INTACT
         flags: cython.ulonglong
-        verdict: cython.uchar
+        verdict: cython.int
         place: cython.Py_ssize_t
         i: cython.Py_ssize_t
         for i in range(len(places)):
@@ -298,10 +301,10 @@ class Tally:
             elif verdict == again:
                 repeated[place] += 1
                 continue
-            elif (verdict == closed or verdict == early) and not flags & late:
+            elif verdict in (closed, early) and not flags & late:
                 reordered[place] += 1
             goodput[place] += w[4 * i + 3] >> 32 & 0xFFFF
-            if (verdict == newest or verdict == closed) and flags & video and not flags & repaired:
+            if verdict in (newest, closed) and flags & video and not flags & repaired:
                 say[i] = 1
 
 
@@ -329,15 +332,17 @@ class Tracks:
         table: cython.longlong[::1] = self._table
         shift: cython.int = 64 - self._bits
         mask: cython.ulonglong = (1 << self._bits) - 1
-        spread: cython.ulonglong = 0x9E3779B97F4A7C15  # Fibonacci hashing: 2^64 / the golden ratio
+        spread: cython.ulonglong = SPREAD
+        low: cython.ulonglong = 0xFFFF_FFFF
+        whole: cython.ulonglong = 0xFFFF_FFFF_FFFF_FFFF
         video: cython.ulonglong = records.VIDEO
         count: cython.longlong = self.count
-        key: cython.ulonglong
+        key: cython.longlong
         slot: cython.ulonglong
         i: cython.Py_ssize_t
         for i in range(many):
-            key = (w[4 * i + 1] & 0xFFFFFFFF) << 1 | (w[4 * i + 3] >> 48 & video)
-            slot = (key * spread & 0xFFFFFFFFFFFFFFFF) >> shift
+            key = (w[4 * i + 1] & low) << 1 | (w[4 * i + 3] >> 48 & video)
+            slot = (key * spread & whole) >> shift
             while table[slot] and keys[table[slot] - 1] != key:
                 slot = (slot + 1) & mask
             if not table[slot]:
@@ -351,12 +356,16 @@ class Tracks:
     def place(self, viewer: int, video: bool) -> int | None:
         """Where this track is, if it is known."""
         key = viewer << 1 | video
-        slot = (key * 0x9E3779B97F4A7C15 & 0xFFFFFFFFFFFFFFFF) >> (64 - self._bits)
+        slot = self._slot(key)
         while self._table[slot]:
             if self.keys[self._table[slot] - 1] == key:
                 return self._table[slot] - 1
             slot = (slot + 1) & ((1 << self._bits) - 1)
         return None
+
+    def _slot(self, key: int) -> int:
+        """Where to look for it first."""
+        return (key * SPREAD & 0xFFFF_FFFF_FFFF_FFFF) >> (64 - self._bits)
 
     def _reserve(self, tracks: int) -> None:
         """Have room for so many, with the table at most half full."""
@@ -367,8 +376,7 @@ class Tracks:
             self._bits += 1
         self._table = array("q", bytes(8 << self._bits))
         for place in range(self.count):
-            key = self.keys[place]
-            slot = (key * 0x9E3779B97F4A7C15 & 0xFFFFFFFFFFFFFFFF) >> (64 - self._bits)
+            slot = self._slot(self.keys[place])
             while self._table[slot]:
                 slot = (slot + 1) & ((1 << self._bits) - 1)
             self._table[slot] = place + 1

@@ -1,3 +1,4 @@
+# cython: wraparound=False
 """When packets came: jitter, and latency of packets and of frames; and at which viewer first.
 
 :class:`Timing` looks at one track at a time, :class:`Skew` at one packet of the publisher and all
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
 
 SPREAD: Final = 4_096  # packets of the publisher that may be on their way to viewers at a time
 STALE_US: Final = 1_000_000
+
+# Of 32 bits. A loop has them as variables: the compiler takes so large a literal for an object.
+LOW: Final = 0xFFFF_FFFF
+HALF: Final = 0x8000_0000
 
 
 class Timing:
@@ -81,13 +86,14 @@ class Timing:
         known = array("q", bytes(8 * count))
         w: cython.ulonglong[::1] = words
         out: cython.longlong[::1] = known
+        low: cython.ulonglong = LOW
         unknown: cython.ulonglong = UNKNOWN
         latency: cython.ulonglong
         size: cython.Py_ssize_t = 0
         many: cython.Py_ssize_t = count
         i: cython.Py_ssize_t
         for i in range(many):
-            latency = w[4 * i + 3] & 0xFFFFFFFF
+            latency = w[4 * i + 3] & low
             if latency != unknown:
                 out[size] = latency
                 size += 1
@@ -100,6 +106,8 @@ class Timing:
         jitter: cython.longlong[::1] = self._jitter
         arrivals: cython.longlong[::1] = self._arrival
         timestamps: cython.longlong[::1] = self._timestamp
+        low: cython.longlong = LOW
+        half: cython.longlong = HALF
         video: cython.ulonglong = VIDEO
         repaired: cython.ulonglong = REPAIRED
         restarted: cython.ulonglong = RESTARTED
@@ -117,11 +125,9 @@ class Timing:
                 continue
             place = at[i]
             arrival = w[4 * i]
-            timestamp = w[4 * i + 2] & 0xFFFFFFFF
+            timestamp = w[4 * i + 2] & low
             if arrivals[place] != 0 and not flags & restarted:
-                ticks = (timestamp - timestamps[place]) & 0xFFFFFFFF
-                if ticks > 0x7FFFFFFF:
-                    ticks -= 0x100000000
+                ticks = ((timestamp - timestamps[place] + half) & low) - half
                 difference = arrival - arrivals[place]
                 if flags & video:
                     difference = difference * 9 - ticks * 100
@@ -143,6 +149,8 @@ class Timing:
         frame: cython.longlong[::1] = self._frame
         latest: cython.longlong[::1] = self._frame_arrival
         sent: cython.longlong[::1] = self._frame_sent
+        low: cython.longlong = LOW
+        half: cython.longlong = HALF
         unknown: cython.longlong = UNKNOWN
         video: cython.ulonglong = VIDEO
         restarted: cython.ulonglong = RESTARTED
@@ -160,10 +168,10 @@ class Timing:
                 continue
             place = at[i]
             arrival = w[4 * i]
-            timestamp = w[4 * i + 2] & 0xFFFFFFFF
-            latency = w[4 * i + 3] & 0xFFFFFFFF
-            ticks = (timestamp - frame[place]) & 0xFFFFFFFF
-            if latest[place] == 0 or flags & restarted or 0 < ticks <= 0x7FFFFFFF:
+            timestamp = w[4 * i + 2] & low
+            latency = w[4 * i + 3] & low
+            ticks = ((timestamp - frame[place] + half) & low) - half
+            if latest[place] == 0 or flags & restarted or ticks > 0:
                 if latest[place] != 0:
                     frames[place] += 1
                     if sent[place] != 0:
@@ -204,17 +212,20 @@ class Skew:
         """Take those records that are ``wanted``."""
         w: cython.ulonglong[::1] = words
         at: cython.longlong[::1] = places
-        ask: cython.uchar[::1] = wanted
+        ask: cython.int[::1] = wanted
         counters: cython.longlong[::1] = self._counter
         viewers: cython.longlong[::1] = self._viewers
         first: cython.longlong[::1] = self._first
         last: cython.longlong[::1] = self._last
         last_place: cython.longlong[::1] = self._last_place
+        low: cython.longlong = LOW
+        half: cython.longlong = HALF
         stale: cython.longlong = STALE_US
         mask: cython.longlong = SPREAD - 1
         slot: cython.Py_ssize_t
         counter: cython.longlong
         arrival: cython.longlong
+        ahead: cython.longlong
         i: cython.Py_ssize_t
         for i in range(len(places)):
             if not ask[i]:
@@ -223,10 +234,10 @@ class Skew:
             arrival = w[4 * i]
             slot = counter & mask
             if viewers[slot] and counters[slot] != counter:
-                # The publisher is a round further; unless a straggler comes, or it began anew.
-                if (counter - counters[slot]) & 0xFFFFFFFF > 0x7FFFFFFF:
-                    if arrival - last[slot] < stale:
-                        continue
+                ahead = ((counter - counters[slot] + half) & low) - half
+                # A straggler; but where nothing newer came for long, the publisher began anew.
+                if ahead < 0 and arrival - last[slot] < stale:
+                    continue
                 self._close(slot)
                 viewers[slot] = 0
             if not viewers[slot]:
