@@ -5,6 +5,7 @@
 # make soak           minutes of load: 200 viewers, 10,000 joins, a storm of requests
 # make wheel          the wheel, imported on each Python here, and audited
 # make demo-media     make pyforward/media/demo.rtp anew
+# make bench-traces   make the harness's packet traces anew
 # make clean          remove what was made
 #
 # PYTHON=python3.12 chooses the interpreter; ARGS="--http-bind 127.0.0.1:9000" goes to the demo.
@@ -32,10 +33,10 @@ SH_FILES := .ci/run scripts/preflight scripts/timed scripts/test-tools scripts/w
 
 .DEFAULT_GOAL := help
 .PHONY: help run test check lint types contracts units native-lint native-test bench-ceiling soak wheel \
-	demo-media tools clean
+	demo-media bench-traces tools clean
 
 help:
-	@head -n 10 Makefile | cut -c3-
+	@head -n 11 Makefile | cut -c3-
 
 run: $(VENV)/package
 	@$(BIN)/pyforward demo $(ARGS)
@@ -123,6 +124,9 @@ wheel: $(VENV)/dev
 
 demo-media: $(VENV)/dev
 	@$(BIN)/python scripts/make_demo.py
+
+bench-traces: $(VENV)/dev
+	@$(BIN)/python scripts/make_traces.py
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info pyforward/*.so pyforward/media/packetizers/*.so .mypy_cache .ruff_cache .pytest_cache \

@@ -17,8 +17,8 @@ Rows, each with ``publish.`` before it:
 
 from __future__ import annotations
 
+from pyforward_bench.publish.command import run
 from pyforward_bench.publish.options import Options
-from pyforward_bench.publish.run import run
 from pyforward_bench.publish.source import TraceSource
 
 __all__ = ["Options", "TraceSource", "run"]
