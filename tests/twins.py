@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import ast
+import hashlib
 import importlib.util
+import os
 import shutil
 import sys
 import sysconfig
+import tempfile
 from collections.abc import Sequence
 from functools import cache
+from importlib import metadata
 from pathlib import Path
 from types import ModuleType
 
@@ -30,6 +34,7 @@ def _declared() -> tuple[str, ...]:
 
 
 NAMES = _declared()
+KINDS = ("uncompiled", "compiled")
 
 
 def names_in(package: str) -> tuple[str, ...]:
@@ -43,7 +48,7 @@ def source(name: str) -> Path:
     return top.joinpath(*name.split(".")).with_suffix(".py")
 
 
-def compiled(directory: Path, names: Sequence[str]) -> dict[str, Path]:
+def compiled(names: Sequence[str]) -> dict[str, Path]:
     """Libraries built from the present sources as ``setup.py`` builds them, by module name.
 
     Skips the test where there is no Cython or no C compiler.
@@ -53,30 +58,23 @@ def compiled(directory: Path, names: Sequence[str]) -> dict[str, Path]:
     compiler = str(sysconfig.get_config_var("CC")).split()[0]
     if shutil.which(compiler) is None:
         pytest.skip(MISSING_TOOL + f"C compiler ({compiler})")
-    return _built(directory, tuple(names))
+    return {name: _library(name) for name in names}
 
 
-def load(path: Path, name: str) -> ModuleType:
-    """The module in this file, under this full name, whatever others of its name are loaded."""
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def loaded(kind: str, package: str) -> dict[str, ModuleType]:
+    """One of the :data:`KINDS` of each Cython module of a package, by its last name.
 
-
-def load_all(paths: dict[str, Path]) -> dict[str, ModuleType]:
-    """These modules, in an order in which each finds those before it.
-
-    What one imports of the others is what was loaded here. Afterwards the rest of the tests has its
-    own modules again.
+    What one imports of the others is of the same kind. The other tests keep their own modules.
     """
-    before = {name: sys.modules.get(name) for name in paths}
+    names = names_in(package)
+    paths = {name: source(name) for name in names}
+    if kind == "compiled":
+        paths = compiled(names)
+    before = {name: sys.modules.get(name) for name in names}
     try:
         for name, path in paths.items():
-            sys.modules[name] = load(path, name)
-        return {name: sys.modules[name] for name in paths}
+            sys.modules[name] = _load(path, name)
+        return {name.rpartition(".")[2]: sys.modules[name] for name in names}
     finally:
         for name, module in before.items():
             if module is None:
@@ -86,25 +84,47 @@ def load_all(paths: dict[str, Path]) -> dict[str, ModuleType]:
 
 
 @cache
-def _built(directory: Path, names: tuple[str, ...]) -> dict[str, Path]:
+def _library(name: str) -> Path:
+    """Built once for each state of the source: that takes ten seconds, and many tests ask."""
+    files = [path.read_bytes() for path in (source(name), Path(__file__))]
+    rests_on = (files, metadata.version("cython"), sys.version, os.environ.get("CFLAGS"))
+    key = hashlib.sha256(repr(rests_on).encode()).hexdigest()[:16]
+    library = ROOT / "build" / "twins" / key / f"{name.rpartition('.')[2]}.abi3.so"
+    if not library.exists():
+        library.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=library.parent) as work:
+            # Others may be building the same: whoever is last replaces equal with equal.
+            _build(name, Path(work)).replace(library)
+    return library
+
+
+def _build(name: str, work: Path) -> Path:
     from Cython.Build import cythonize
     from setuptools import Distribution, Extension
 
-    extensions = [
-        Extension(
-            name,
-            [str(source(name))],
-            define_macros=[("Py_LIMITED_API", "0x030B0000")],
-            py_limited_api=True,
-        )
-        for name in names
-    ]
+    extension = Extension(
+        name,
+        [str(source(name))],
+        define_macros=[("Py_LIMITED_API", "0x030B0000")],
+        py_limited_api=True,
+        extra_compile_args=["-g0"],
+    )
     modules = cythonize(  # type: ignore[no-untyped-call]
-        extensions, build_dir=str(directory / "c"), language_level=3, force=True, quiet=True
+        [extension], build_dir=str(work / "c"), language_level=3, force=True, quiet=True
     )
     command = Distribution({"ext_modules": modules}).get_command_obj("build_ext")
-    command.build_lib = str(directory)
-    command.build_temp = str(directory / "objects")
+    command.build_lib = str(work)
+    command.build_temp = str(work / "objects")
     command.ensure_finalized()
     command.run()
-    return {name: directory.joinpath(*name.split(".")).with_suffix(".abi3.so") for name in names}
+    return work.joinpath(*name.split(".")).with_suffix(".abi3.so")
+
+
+def _load(path: Path, name: str) -> ModuleType:
+    """The module in this file, whatever others of its name are loaded."""
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

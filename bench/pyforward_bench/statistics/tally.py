@@ -15,10 +15,19 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from pyforward_bench import records
-from pyforward_bench.statistics import numbering
 from pyforward_bench.statistics.figures import Figures, ViewerFigures
 from pyforward_bench.statistics.histogram import Histogram
-from pyforward_bench.statistics.numbering import Numbering
+from pyforward_bench.statistics.numbering import (
+    AGAIN,
+    BEGIN,
+    CLOSED,
+    DOUBT,
+    EARLY,
+    FOLLOW,
+    IGNORE,
+    NEWEST,
+    Numbering,
+)
 from pyforward_bench.statistics.timing import Skew, Timing
 
 if TYPE_CHECKING:
@@ -222,8 +231,8 @@ class Tally:
         ask: cython.int[::1] = wanted
         seen: cython.longlong[::1] = revealed
         out: cython.longlong[::1] = waited
-        follow: cython.int = numbering.FOLLOW
-        begin: cython.int = numbering.BEGIN
+        follow: cython.int = FOLLOW
+        begin: cython.int = BEGIN
         repaired: cython.ulonglong = records.REPAIRED
         restarted: cython.ulonglong = records.RESTARTED
         size: cython.Py_ssize_t = 0
@@ -244,9 +253,9 @@ class Tally:
         said = array("i", bytes(4 * count))
         w: cython.ulonglong[::1] = words
         ask: cython.int[::1] = wanted
-        ignore: cython.int = numbering.IGNORE
-        follow: cython.int = numbering.FOLLOW
-        doubt: cython.int = numbering.DOUBT
+        ignore: cython.int = IGNORE
+        follow: cython.int = FOLLOW
+        doubt: cython.int = DOUBT
         stamped: cython.ulonglong = records.STAMPED
         intact: cython.ulonglong = records.INTACT
         flags: cython.ulonglong
@@ -275,10 +284,10 @@ class Tally:
         reordered: cython.longlong[::1] = self._reordered
         corrupted: cython.longlong[::1] = self._corrupted
         unstamped: cython.longlong[::1] = self._unstamped
-        newest: cython.int = numbering.NEWEST
-        closed: cython.int = numbering.CLOSED
-        early: cython.int = numbering.EARLY
-        again: cython.int = numbering.AGAIN
+        newest: cython.int = NEWEST
+        closed: cython.int = CLOSED
+        early: cython.int = EARLY
+        again: cython.int = AGAIN
         video: cython.ulonglong = records.VIDEO
         late: cython.ulonglong = records.LATE
         repaired: cython.ulonglong = records.REPAIRED
