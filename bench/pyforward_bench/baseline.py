@@ -223,7 +223,8 @@ def _serve(baseline: Baseline, bound: socket.socket) -> None:
     begun_s = time.process_time()
     try:
         loop.add_reader(bound, _read, baseline, bound)
-        _say({"listen": bound.getsockname()[:2]})
+        # From within, because a signal before the loop runs would be lost.
+        loop.call_soon(_say, {"listen": bound.getsockname()[:2]})
         loop.run_forever()
     finally:
         loop.close()
