@@ -128,7 +128,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except PyforwardError as error:
         sys.stderr.write(f"pyforward-bench: {error}\n")
         return error.exit_code
-    _say({"listen": bound.getsockname()[:2]})
     _serve(baseline, bound)
     _say(asdict(baseline.counts))
     return 0
@@ -217,13 +216,15 @@ def _opener(key: bytes, suite: Suite) -> Callable[[bytes], bytes | None]:
 
 
 def _serve(baseline: Baseline, bound: socket.socket) -> None:
-    """Until a signal."""
+    """Until a signal, which may come as soon as it has said where it listens."""
     loop = uvloop.new_event_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, loop.stop)
     begun_s = time.process_time()
     try:
         loop.add_reader(bound, _read, baseline, bound)
+        # From within, because a signal before the loop runs would be lost.
+        loop.call_soon(_say, {"listen": bound.getsockname()[:2]})
         loop.run_forever()
     finally:
         loop.close()

@@ -9,27 +9,49 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from pyforward_bench import results
 from pyforward_bench.results import Results
 from tests.e2e.commands import LONGEST_S
-from tests.e2e.server import ROOT, wait_for
+from tests.e2e.server import ROOT, Server, wait_for
 
 PREFIX = "pyforward-bench: "
+
+INVALID = 4
 
 
 @dataclass(frozen=True)
 class Measured:
     """What a command left: its exit code, what it said on stderr, and its results, if it got so
-    far."""
+    far. Whether it was the bottleneck itself is never held against it: tests run side by side."""
 
     command: str
     code: int
     lines: tuple[str, ...]
     results: Results | None
+
+    def is_well(self) -> bool:
+        """It did what it was asked, and has nothing to say of the server."""
+        return self._code() == 0 and not self.problems
+
+    def has_failed(self) -> bool:
+        """By its exit code, and with a line that says what it was."""
+        return self._code() == 1 and bool(self.problems)
+
+    @property
+    def problems(self) -> list[str]:
+        """What it says of the server."""
+        said = self.results.invalid_because if self.results is not None else []
+        harmless = ("publishing to ", "results in ")
+        return [x for x in self.lines if not x.startswith(harmless) and x not in said]
+
+    def _code(self) -> int:
+        is_valid = self.results is None or self.results.valid
+        assert is_valid == (self.code != INVALID), self
+        return self.code if is_valid else int(bool(self.problems))
 
     def value(self, name: str) -> float:
         """Of the row ``<command>.<name>``, which has one."""
@@ -85,6 +107,10 @@ class Bench:
             results.read(written) if written.exists() else None,
         )
 
+    def out(self) -> str:
+        """What it printed."""
+        return (self._directory / "out").read_text()
+
     def _err(self) -> str:
         return (self._directory / "err").read_text()
 
@@ -123,6 +149,17 @@ async def measured(
     """The same, to its own end."""
     with bench(name, *arguments, environment=environment) as running:
         return await running.ended()
+
+
+@contextlib.asynccontextmanager
+async def published(server: Server, *arguments: str, profile: str = "720p30") -> AsyncIterator[str]:
+    """The WHEP address of a stream that the harness publishes at a server of ours."""
+    with bench("publish", f"{server.url}/whip/bench", f"--profile={profile}", *arguments) as it:
+        await it.wait_for("publishing to")
+        yield f"{server.url}/whep/bench"
+        it.interrupt()
+        told = await it.ended()
+        assert told.is_well(), told
 
 
 def _output(directory: Path) -> tuple[str, str]:
