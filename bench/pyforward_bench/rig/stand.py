@@ -26,7 +26,7 @@ from pyforward.config import Config
 from pyforward.errors import HostError, RunError
 from pyforward_bench.rig import ceiling, publisher, server
 from pyforward_bench.rig.audience import SILENCE_S, Audience, Crowd
-from pyforward_bench.rig.ceiling import Ceiling, Load
+from pyforward_bench.rig.ceiling import Ceiling, Load, Sent
 from pyforward_bench.rig.clocks import Moment, Usage, usage_between
 from pyforward_bench.rig.counter import NO_PORTS, Count, Counter
 from pyforward_bench.rig.network import Network
@@ -267,21 +267,20 @@ class Stand:
             measured.windows.append(window)
             measured.wrong += window.wrong
             if measured.ceiling is not None and load is not None:
-                measured.ceiling.add(await self.ceiling_round(load))
-        if measured.ceiling is not None and (why := measured.ceiling.wrong):
-            measured.wrong.append(why)
+                measured.ceiling.rounds.append(await self.ceiling_round(load))
+        if measured.ceiling is not None:
+            measured.wrong += measured.ceiling.wrong
         return measured
 
-    async def ceiling_round(self, load: Load) -> dict[str, float]:
-        """Packets per CPU-second of the ceiling sender by what it sent, to the sinks that are
-        there; a sender on each core that the server has. Raises RunError, or HostError where there
-        is none."""
+    async def ceiling_round(self, load: Load) -> Sent:
+        """What the ceiling sender reaches, to the sinks that are there; a sender on each core that
+        the server has. Raises RunError, or HostError where there is none."""
         if isinstance(self.program, str):
             raise HostError(self.program)
         ports = await self.server.viewer_ports(self.network.addresses.sinks)
         async with self.publisher.paused():
             await asyncio.sleep(0.2)  # what is on its way arrives
-            figures = await ceiling.run(
+            sent = await ceiling.run(
                 self.program,
                 self.network,
                 self._folder,
@@ -291,7 +290,7 @@ class Stand:
                 cores=self.server.serving.cores,
             )
         await asyncio.sleep(0.5)  # and the feed gets going again
-        return figures
+        return sent
 
     def doubt(self, row: str, why: Sequence[str]) -> str | None:
         """The run is invalid for these reasons, of which those that differ only in their figures

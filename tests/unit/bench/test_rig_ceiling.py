@@ -9,7 +9,16 @@ import pytest
 
 from pyforward.errors import HostError, RunError
 from pyforward_bench.rig import ceiling
-from pyforward_bench.rig.ceiling import EIGHT, SINGLES, TRAINS, Ceiling, trains_of, trains_reached
+from pyforward_bench.rig.ceiling import (
+    EIGHT,
+    SINGLES,
+    TRAINS,
+    Ceiling,
+    Load,
+    Sent,
+    trains_of,
+    trains_reached,
+)
 from pyforward_bench.rig.publisher import Feed
 from pyforward_bench.traces import Frame, Trace
 
@@ -65,21 +74,41 @@ def test_nothing_reached_is_nothing_sent() -> None:
     assert trains_reached({}, 0.0, 900) == ()
 
 
+def sent(
+    trains: float = 600e3,
+    singles: float = 170e3,
+    eight: float = 560e3,
+    busy_s: float = 3.0,
+    **more: float,
+) -> Sent:
+    return Sent({TRAINS: trains, SINGLES: singles, EIGHT: eight} | more, 3.0, busy_s)
+
+
 def test_a_ceiling_is_the_median_of_its_rounds() -> None:
-    found = Ceiling()
-    for trains in (500e3, 700e3, 600e3):
-        found.add({TRAINS: trains, SINGLES: 170e3, EIGHT: 560e3})
+    found = Ceiling([sent(500e3), sent(700e3), sent(600e3)])
     assert found.value == 600e3
-    assert found.wrong is None
+    assert found.wrong == []
+    assert Ceiling().value is None
+    assert Ceiling().wrong == []
 
 
 def test_a_ceiling_whose_trains_gain_nothing_is_none() -> None:
-    found = Ceiling()
-    found.add({TRAINS: 300e3, SINGLES: 170e3, EIGHT: 306e3})
-    assert found.wrong is not None
-    assert "1.80 times" in found.wrong
-    assert Ceiling().wrong is None
-    assert Ceiling().value is None
+    (told,) = Ceiling([sent(eight=306e3)]).wrong
+    assert "1.80 times" in told
+
+
+def test_where_sealing_is_dear_it_is_left_out_of_the_gain() -> None:
+    round_ = sent(singles=428e3, eight=628e3)
+    assert round_.gain == pytest.approx(1.47, abs=0.01)
+    assert sent(singles=428e3, eight=628e3, seal=842e3).gain == pytest.approx(2.84, abs=0.01)
+    assert sent(seal=500e3).gain == 0.0  # sealing alone cannot take longer
+    assert "seal" in Load((), "cm").variants
+    assert "seal" not in Load(()).variants
+
+
+def test_a_ceiling_on_a_core_that_others_used_is_none() -> None:
+    (told,) = Ceiling([sent(), sent(busy_s=4.0)]).wrong
+    assert "4.00 s" in told
 
 
 class Ended:
@@ -92,19 +121,19 @@ class Ended:
 
 def test_figures_are_read_by_their_names() -> None:
     rows = [{"name": TRAINS, "packets_per_cpu_second": 559_000, "least": 1}]
-    child = Ended(json.dumps({"suite": "gcm", "rows": rows}))
-    assert ceiling.figures(child, 0) == {TRAINS: 559_000.0}  # type: ignore[arg-type]
+    child = Ended(json.dumps({"suite": "gcm", "rows": rows, "cpu_s": 1.5, "busy_s": 1.6}))
+    assert ceiling.read(child, 0) == Sent({TRAINS: 559_000.0}, 1.5, 1.6)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("printed", ["", "{}", '{"rows": [{}]}', "[]"])
 def test_what_is_no_figures_is_told(printed: str) -> None:
     with pytest.raises(RunError, match="cannot be read"):
-        ceiling.figures(Ended(printed), 0)  # type: ignore[arg-type]
+        ceiling.read(Ended(printed), 0)  # type: ignore[arg-type]
 
 
 def test_the_last_words_of_a_sender_that_failed_are_told() -> None:
     with pytest.raises(RunError, match="no route"):
-        ceiling.figures(Ended("", "no route"), 3)  # type: ignore[arg-type]
+        ceiling.read(Ended("", "no route"), 3)  # type: ignore[arg-type]
 
 
 def test_a_program_that_is_none_is_told(tmp_path: Path) -> None:

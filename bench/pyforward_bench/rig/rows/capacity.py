@@ -129,7 +129,8 @@ async def _climb(stand: Stand, feed: Feed) -> Staircase:
     presumed = isinstance(stand.program, str)
     packets_per_s = _PRESUMED_PACKETS_PER_S
     if not presumed:
-        packets_per_s = (await stand.ceiling_round(Load(trains_of(feed.trace))))[TRAINS]
+        sent = await stand.ceiling_round(Load(trains_of(feed.trace)))
+        packets_per_s = sent.rates[TRAINS]
     stairs = Staircase(packets_per_s / feed.packets_per_s, presumed, [])
     for share in _QUICK_STEPS if quick else _STEPS:
         viewers = round(share * stairs.most)
