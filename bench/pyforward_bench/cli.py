@@ -238,6 +238,9 @@ def _loss(
     duration: Annotated[
         float, typer.Option("--duration", metavar="SECONDS", min=0, help="Watch so long.")
     ] = loss.DEFAULT_DURATION_S,
+    audio: Annotated[
+        bool, typer.Option("--audio", help="Audio too, of which nothing can be repaired.")
+    ] = False,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of the dice.")] = 1,
     allowed: Allowed = False,
     output: ResultsFile = None,
@@ -250,7 +253,9 @@ def _loss(
 ) -> int:
     """Viewers on a bad way at any WHEP server: what is repaired, how soon, and what that costs."""
     target = Target(url, token, options.headers(header), ca_file, insecure, patience)
-    asked = loss.Options(lost, run_length, rtt, jitter, reorder, viewers, duration, seed, allowed)
+    asked = loss.Options(
+        lost, run_length, rtt, jitter, reorder, viewers, duration, audio, seed, allowed
+    )
     return loss.run(loaded.config, target, asked, _output(output, as_json))
 
 
@@ -338,7 +343,7 @@ def _without_path(argument: str) -> str:
 
 
 def _output(path: Path | None, as_json: bool) -> Output:
-    return Output((PROGRAM, *without_secrets(_asked.get())), options.say, path, as_json)
+    return Output(without_secrets(_asked.get()), options.say, path, as_json)
 
 
 def _command(body: Callable[..., int]) -> Callable[..., None]:

@@ -2,7 +2,8 @@
 
 Each viewer's own socket loses, delays and reorders, in both directions: whatever it receives, and
 its checks, reports and NACKs. The round trip is split in half, one each way. Every viewer is
-a probe.
+a probe. Viewers ask for video alone unless ``--audio`` says otherwise, because nobody asks again
+for a packet of audio: what is lost of it stays lost, and would count here.
 
 Repaired within two round trips of its first transmission: by the publisher's stamp where there is
 one, so that what the server itself takes counts against it. Without stamps the first transmission
@@ -19,9 +20,9 @@ Rows, each with ``loss.`` before it:
   ``of_missed``: the share of the missed that was repaired;
 - ``repair.*``: milliseconds from the arrival that showed a gap to the repair, as ``p50``, ``p99``,
   ``p99.9``, ``max``; ``latency.packet.*``, ``latency.frame.*``;
-- what it cost: ``retransmissions`` (a packet expected), ``retransmitted_bytes`` (a byte received),
-  ``unneeded`` (share of the retransmissions that brought nothing), ``asked_again`` (packets named
-  in NACKs, a packet expected);
+- what it cost: ``retransmissions`` (a packet expected), ``unneeded`` (the share of these that
+  brought nothing), ``retransmitted_bytes`` (of those that brought something, a byte received),
+  ``asked_again`` (packets named in NACKs, a packet expected);
 - ``corrupted``, ``repeated``, ``missing``, ``reordered_content``, ``unstamped`` and ``harness.*``
   as ``load`` has them.
 """
@@ -71,6 +72,7 @@ class Options:
     reorder: float = 0.0
     viewers: int = DEFAULT_VIEWERS
     duration_s: float = DEFAULT_DURATION_S
+    audio: bool = False
     seed: int = 1
     allowed: bool = False
 
@@ -97,6 +99,7 @@ def run(config: Config, target: Target, options: Options, output: Output) -> int
         viewers=options.viewers,
         allowed=options.allowed,
         trial=options.trial(),
+        audio=options.audio,
     )
 
 

@@ -42,7 +42,7 @@ SAID_ENDED: Final = ("bye", "deleted")
 @dataclass(frozen=True, slots=True)
 class Output:
     """Where the results go: a file, by default under ``bench/results``, and with ``as_json`` to
-    stdout too. ``argv`` is what was asked for, as it stands in them."""
+    stdout too. ``argv`` is what was asked for, as it stands in them, after the program's name."""
 
     argv: tuple[str, ...]
     say: Say
@@ -104,9 +104,11 @@ def conduct(
     viewers: int,
     allowed: bool,
     trial: Trial | None = None,
+    audio: bool = True,
 ) -> int:
-    """Runs it against the target with room for so many viewers; gives the exit code. Raises
-    ConfigError and HostError for what keeps it from beginning."""
+    """Runs it against the target with room for so many viewers, which ask for ``audio`` beside
+    video and are put to the ``trial``; gives the exit code. Raises ConfigError and HostError for
+    what keeps it from beginning."""
     guard.check(target.url, allowed)
     target = replace(target, permit=guard.gate(allowed))
     place = target.place
@@ -116,7 +118,8 @@ def conduct(
     async def run(stop: asyncio.Event) -> int:
         started, began_s = datetime.now(UTC), asyncio.get_running_loop().time()
         error: PyforwardError | None = None
-        async with Swarm(config, target, trial=trial) as swarm, Watch(swarm.engine) as watch:
+        made = Swarm(config, target, trial=trial, audio=audio)
+        async with made as swarm, Watch(swarm.engine) as watch:
             with Screen(place, quiet=output.as_json) as screen:
                 bench = Bench(swarm, watch, screen)
                 working = asyncio.ensure_future(measurement.run(bench))
@@ -156,10 +159,12 @@ def deliver(written: Results, problems: Iterable[str], output: Output) -> None:
     if path is None:
         name = f"{written.command}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.json"
         path = Path("bench", "results", name)
-    results.write(written, path)
-    output.say(json.dumps(_plain(written), indent=2) if output.as_json else told(written.rows))
+    # Said before it is written: a full disk must not take the figures along.
+    plain = written.model_dump(mode="json")
+    output.say(json.dumps(plain, indent=2) if output.as_json else told(written.rows))
     for line in [*problems, *written.invalid_because]:
         output.say(f"{PROGRAM}: {line}", err=True)
+    results.write(written, path)
     output.say(f"{PROGRAM}: results in {path}", err=True)
 
 
@@ -300,8 +305,5 @@ def _viewers(count: int) -> str:
 
 
 def _number(value: float) -> str:
-    return f"{value:.0f}" if value == int(value) else f"{value:.4g}"
-
-
-def _plain(written: Results) -> object:
-    return written.model_dump(mode="json", by_alias=True)
+    """Counts as they are, and enough digits for a share that is almost one."""
+    return f"{value:,.0f}" if value.is_integer() else f"{value:,.5g}"

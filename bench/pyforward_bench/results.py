@@ -312,7 +312,7 @@ def number(value: float) -> str:
     """With three digits that say something, and thousands apart: 0.123, 12.3, 1,234."""
     if value == 0:
         return "0"
-    digits = max(0, 2 - int(f"{abs(value):e}".partition("e")[2]))
+    digits = max(0, 2 - int(f"{value:.2e}".partition("e")[2]))
     return f"{value:,.{digits}f}"
 
 

@@ -38,6 +38,9 @@ AT_A_TIME_AT_A_RATE: Final = 256
 REPORTS_AT_A_TIME: Final = 100
 """So many reports are 2 ms of the loop's time; in between others get theirs."""
 
+SILENT_AFTER_S: Final = 1.0
+"""Whoever has received nothing for so long after its keys is not served."""
+
 LEAVES_AT_A_TIME: Final = 128
 LEAVE_LIMIT_S: Final = 10.0
 """How long all of them together may take; a server that hangs forgets them by itself."""
@@ -87,8 +90,8 @@ class Stages:
 class SwarmFigures:
     """Everybody so far, by the last look. ``viewers`` began, ``joined`` of them ever had keys,
     ``there`` are left; ``failed`` and ``ended`` count by reason, the latter without our own
-    leaving; ``silent`` joined and received nothing; ``sentences`` has one for each reason of
-    ``failed``. ``probes`` is what their records say."""
+    leaving; ``silent`` had their keys for a second and received nothing; ``sentences`` has one for
+    each reason of ``failed``. ``probes`` is what their records say."""
 
     viewers: int
     on_their_way: int
@@ -132,7 +135,9 @@ class Swarm:
     """Use it as ``async with``; it leaves everybody and everything at the end.
 
     ``trial`` is what is asked of every session beside its media, such as links that lose; numbers,
-    records and seeds are each viewer's own. ``opening`` stands in for the rooms in tests.
+    records and seeds are each viewer's own. ``audio`` and ``video`` are what viewers ask for,
+    ``skew`` as :class:`~pyforward_bench.statistics.Tally` has it. ``opening`` stands in for the
+    rooms in tests.
     """
 
     def __init__(
@@ -141,6 +146,8 @@ class Swarm:
         target: Target,
         *,
         trial: Trial | None = None,
+        audio: bool = True,
+        video: bool = True,
         skew: bool = False,
         opening: Open = open_rooms,
     ) -> None:
@@ -151,6 +158,7 @@ class Swarm:
         self._config = config
         self._target = target
         self._trial = trial
+        self._kinds = {"audio": audio, "video": video}
         self._opening = opening
         self._house = contextlib.AsyncExitStack()
         self._rooms: Rooms | None = None
@@ -163,7 +171,7 @@ class Swarm:
         self._sentences: dict[str, str] = {}
         self._profiles: Counter[str] = Counter()
         self._on_their_way = 0
-        self._heard = 0
+        self._unheard: dict[int, Member] = {}
 
     async def __aenter__(self) -> Swarm:
         opening = self._opening(self._config, self._target, AT_A_TIME_AT_A_RATE)
@@ -215,7 +223,9 @@ class Swarm:
         trial = self._trial_of(member)
 
         async def join() -> Session:
-            return await rooms.sessions.watch(rooms.signalling, self._target.url, trial=trial)
+            return await rooms.sessions.watch(
+                rooms.signalling, self._target.url, trial=trial, **self._kinds
+            )
 
         self._on_their_way += 1
         try:
@@ -229,14 +239,17 @@ class Swarm:
         elif member.session is not None and member.profile is not None:
             self._joined += 1
             self._profiles[member.profile] += 1
-            self._there[member.number] = member
+            self._there[member.number] = self._unheard[member.number] = member
             member.session.closed.add_done_callback(lambda closed: self._gone(member, closed))
 
     def _gone(self, member: Member, closed: asyncio.Future[CloseReason]) -> None:
         member.is_over = True
         del self._there[member.number]
         reason = closed.result()
-        if reason != "deleted":
+        if reason == "deleted":
+            # It left by itself, perhaps before anybody had looked.
+            self._unheard.pop(member.number, None)
+        else:
             self._ended[reason] += 1
 
     def _trial_of(self, member: Member) -> Trial | None:
@@ -266,10 +279,10 @@ class Swarm:
         for member, session in zip(members, sessions, strict=True):
             report: SessionReport | None = rows.get(session.id)
             if report is not None:
-                had_received = member.has_received
                 self._sums.exchange(member.report, report)
                 member.report = report
-                self._heard += member.has_received and not had_received
+                if member.has_received:
+                    self._unheard.pop(member.number, None)
 
     def figures(self) -> SwarmFigures:
         """Everybody, by the last look."""
@@ -281,7 +294,7 @@ class Swarm:
             failed=dict(self._failed),
             sentences=dict(self._sentences),
             ended=dict(self._ended),
-            silent=self._joined - self._heard,
+            silent=sum(map(_is_silent, self._unheard.values())),
             srtp_profiles=dict(self._profiles),
             tracks=self._sums.tracks(),
             probes=self.tally.figures(),
@@ -378,6 +391,14 @@ def stages(viewer: Viewer) -> Stages:
 
 
 # Private -----------------------------------------------------------------------------------------
+
+
+def _is_silent(unheard: Member) -> bool:
+    """Whether nothing came although there was time."""
+    session = unheard.session
+    if session is None or session.connected_s is None or session.is_over:
+        return True
+    return asyncio.get_running_loop().time() - session.connected_s > SILENT_AFTER_S
 
 
 def _own(link: Link | None, seed: int) -> Link | None:

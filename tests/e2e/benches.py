@@ -9,14 +9,14 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from pyforward_bench import results
 from pyforward_bench.results import Results
 from tests.e2e.commands import LONGEST_S
-from tests.e2e.server import ROOT, wait_for
+from tests.e2e.server import ROOT, Server, wait_for
 
 PREFIX = "pyforward-bench: "
 
@@ -107,6 +107,10 @@ class Bench:
             results.read(written) if written.exists() else None,
         )
 
+    def out(self) -> str:
+        """What it printed."""
+        return (self._directory / "out").read_text()
+
     def _err(self) -> str:
         return (self._directory / "err").read_text()
 
@@ -145,6 +149,17 @@ async def measured(
     """The same, to its own end."""
     with bench(name, *arguments, environment=environment) as running:
         return await running.ended()
+
+
+@contextlib.asynccontextmanager
+async def published(server: Server, *arguments: str, profile: str = "720p30") -> AsyncIterator[str]:
+    """The WHEP address of a stream that the harness publishes at a server of ours."""
+    with bench("publish", f"{server.url}/whip/bench", f"--profile={profile}", *arguments) as it:
+        await it.wait_for("publishing to")
+        yield f"{server.url}/whep/bench"
+        it.interrupt()
+        told = await it.ended()
+        assert told.is_well(), told
 
 
 def _output(directory: Path) -> tuple[str, str]:

@@ -4,31 +4,16 @@ one made of aiortc, which stamps nothing."""
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import MISSING_TOOL
-from tests.e2e.benches import Measured, bench, measured
+from tests.e2e.benches import Measured, measured, published
 from tests.e2e.certificates import certified
-from tests.e2e.server import Server, has_ipv6, running, wait_for
+from tests.e2e.server import has_ipv6, running, wait_for
 from tests.e2e.stranger import open_stranger, serving
-
-STREAM = "bench"
-
-
-@contextlib.asynccontextmanager
-async def published(server: Server, *arguments: str) -> AsyncIterator[str]:
-    """The WHEP address of a stream that the harness publishes."""
-    url = f"{server.url}/whip/{STREAM}"
-    with bench("publish", url, "--profile=720p30", *arguments) as publishing:
-        await publishing.wait_for("publishing to")
-        yield f"{server.url}/whep/{STREAM}"
-        publishing.interrupt()
-        told = await publishing.ended()
-        assert told.is_well(), told
 
 
 async def loaded(

@@ -4,7 +4,7 @@ itself."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import cast
 
@@ -46,6 +46,13 @@ async def joined(made: Swarm, w: World, count: int, probes: int = 0) -> list[Mem
     for session in (await w.sessions_of(before + count))[before:]:
         w.connect(session)
     return list(await joining)
+
+
+async def until(true: Callable[[], object]) -> None:
+    """Whatever else is to be done is done until then."""
+    async with asyncio.timeout(10):
+        while not true():  # noqa: ASYNC110 - it is the state of others, who set no event
+            await asyncio.sleep(0)
 
 
 def trials(w: World) -> list[Trial | None]:

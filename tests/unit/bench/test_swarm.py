@@ -13,7 +13,7 @@ from pyforward.client.watching import Viewer
 from pyforward.commands import Link, RemoveSession, ReportSessions, TrackReport, Trial
 from pyforward.errors import ConfigError
 from pyforward.ids import new_session_id
-from pyforward_bench.swarm import REPORTS_AT_A_TIME, Pace, Stages, Swarm, stages
+from pyforward_bench.swarm import REPORTS_AT_A_TIME, SILENT_AFTER_S, Pace, Stages, Swarm, stages
 from tests.unit.bench.swarms import joined, records, swarm, trials
 from tests.unit.client.site import Handler, problem, status
 from tests.unit.client.test_watching import AUDIO, NOTHING, VIDEO
@@ -180,12 +180,10 @@ async def test_figures_are_sums_of_the_last_reports() -> None:
         received(w, one.session, AUDIO, VIDEO)
         received(w, two.session, NOTHING)
         await made.look()
-        assert made.figures().silent == 1
         received(w, two.session, VIDEO)
         await made.look()
         await made.look()
         figures = made.figures()
-        assert figures.silent == 0
         assert [track.codec for track in figures.tracks] == ["opus", "h264"]
         assert (figures.packets, figures.expected, figures.lost) == (297, 300, 3)
         assert figures.repaired == 6
@@ -209,6 +207,23 @@ async def test_who_is_gone_keeps_its_last_report() -> None:
         assert figures.packets == 198
         assert (figures.there, figures.ended) == (1, {"silent": 1})
         assert one.is_over
+
+
+async def test_whoever_receives_nothing_is_silent_after_a_while() -> None:
+    async with swarm() as (made, w):
+        fresh, served, silent, gone, left = await joined(made, w, 5)
+        received(w, served.session, VIDEO)
+        for member in (silent, served):
+            assert member.session is not None
+            assert member.session.connected_s is not None
+            member.session.connected_s -= SILENT_AFTER_S
+        assert gone.session is not None
+        w.close(gone.session, "bye")
+        w.obey()
+        await made.dismiss(left)
+        await made.look()
+        assert not fresh.has_received
+        assert made.figures().silent == 2
 
 
 async def test_reports_are_asked_for_in_slices() -> None:
