@@ -72,9 +72,7 @@ def test_a_part_has_its_own_name_unit_and_target() -> None:
     assert SPEC.could_not("no packet came", "p99").row.name == "a figure: p99"
 
 
-def test_a_note_says_what_it_is_about() -> None:
-    assert SPEC.of([1.0], note="few viewers").told == "r00, a figure: few viewers"
-    assert SPEC.of([1.0]).told is None
+def test_notes_are_joined() -> None:
     assert joined("a", None, "", "b") == "a; b"
     assert joined(None) is None
 
@@ -194,7 +192,7 @@ def test_results_are_in_the_schema_after_each_row(tmp_path: Path) -> None:
     first = results.read(path)
     assert first.valid
     assert first.machine.offloads == {"rig0 tx-udp-segmentation": "off"}
-    assert "r00, a figure: few viewers" in first.notes
+    assert "r00: few viewers" in first.notes
     assert report.exit_code == 0
     report.could_not_all([SPEC, *chosen(("r02",))], "the run was stopped before")
     report.doubt(["r00: late", "r00: late"])
@@ -204,6 +202,18 @@ def test_results_are_in_the_schema_after_each_row(tmp_path: Path) -> None:
     assert last.invalid_because == ["r00: late"]
     assert report.exit_code == 4
     assert str(path) in report.told()
+
+
+def test_a_note_says_what_it_is_about_and_stands_once(tmp_path: Path) -> None:
+    report = Report(tmp_path / "rig.json", ["rig"])
+    report.add(
+        [
+            SPEC.of([1.0], part="p50", note="all"),
+            SPEC.of([1.0], part="p99", note="all"),
+            SPEC.of([1.0], part="max", note="one"),
+        ]
+    )
+    assert report.results().notes[1:] == ["r00: all", "r00, a figure: max: one"]
 
 
 def test_a_run_of_nothing_fails(tmp_path: Path) -> None:
