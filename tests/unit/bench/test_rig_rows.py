@@ -14,13 +14,14 @@ from pyforward_bench.rig.audience import Crowd
 from pyforward_bench.rig.clocks import Usage
 from pyforward_bench.rig.counter import Count
 from pyforward_bench.rig.inside import line
+from pyforward_bench.rig.measured import Window, unlike
 from pyforward_bench.rig.report import Report
 from pyforward_bench.rig.rows import TABLE, Figure, Spec, chosen
 from pyforward_bench.rig.rows.capacity import Staircase, Step
 from pyforward_bench.rig.rows.overload import jain
 from pyforward_bench.rig.rows.spec import is_least, is_most, joined, quantile
 from pyforward_bench.rig.scale import FULL, QUICK
-from pyforward_bench.rig.stand import Stand, Window, unlike
+from pyforward_bench.rig.stand import Stand
 from pyforward_bench.statistics import Figures, Tally
 
 
