@@ -22,10 +22,11 @@ from pyforward_bench.swarm import Member, Swarm
 
 FIRST_PORT = 10_000
 _LAST_PORT = 65_535
-_SPARE_PORTS = 600
+_SPARE_PORTS = 128
 """For the HTTP connections of the joins."""
 
 _BATCHES = 4
+_ONE_BATCH = 40
 _FIRST_PACKET_LIMIT_S = 3.0
 SILENCE_S = 600.0
 """Longer than any pause of a run."""
@@ -94,15 +95,17 @@ class Audience:
         return Crowd(_count(self.sinks), _count(self.probes), trial, skew)
 
     def can_become(self, crowd: Crowd) -> bool:
-        """Whether only the numbers differ."""
-        return self._kind == (crowd.trial, crowd.skew)
+        """Whether only the numbers differ, and there are ports for those who have to join."""
+        missing = max(0, crowd.sinks - _count(self.sinks))
+        end = self._next_port + _ports_for(missing) + _BATCHES * _SPARE_PORTS
+        return self._kind == (crowd.trial, crowd.skew) and end <= _LAST_PORT
 
     async def become(self, crowd: Crowd) -> None:
         """So many, by more joining or by the last ones leaving. Raises HostError when the machine
         has no room for them, RunError when not all of them could join."""
         host.need_descriptors(crowd.viewers)
         host.need_memory(crowd.viewers - self.there.viewers)
-        for sinks, probes in _batches(crowd.sinks, crowd.probes):
+        for sinks, probes in _batches(self.there, crowd):
             _check(await self._more_sinks(sinks - _count(self.sinks)))
             missing = max(0, probes - _count(self.probes))
             _check(await self.probes.join(missing, probes=missing))
@@ -120,9 +123,7 @@ class Audience:
         report what they receive, and who never did is none."""
         if count <= 0:
             return ()
-        end = self._next_port + 2 * count + _SPARE_PORTS
-        if end > _LAST_PORT:
-            raise RunError(f"{count} more sinks have no ports left; begin with fewer.")
+        end = self._next_port + _ports_for(count)
         self._network.choose_ports(self._next_port, end - 1)
         members = await self.sinks.join(count)
         self._next_port = end
@@ -136,7 +137,7 @@ class Audience:
         :meth:`settle` sends them away. Raises RunError when not all of them joined."""
         host.need_descriptors(self.there.viewers + count)
         host.need_memory(count)
-        end = self._next_port + 2 * count + _SPARE_PORTS
+        end = self._next_port + _ports_for(count)
         self._network.choose_ports(self._next_port, end - 1)
         if self._counter is not None:
             await self._counter.cover(Ports(FIRST_PORT, end))
@@ -198,6 +199,11 @@ def _check(joined: Sequence[Member]) -> None:
         raise RunError(f"{len(failed)} of {len(joined)} viewers did not join: {why}")
 
 
+def _ports_for(sinks: int) -> int:
+    """Out of how many free ports so many find theirs soon."""
+    return sinks + sinks // 4 + _SPARE_PORTS
+
+
 def _at(config: Config, address: str) -> Config:
     """One thread for the media, since there is one core, and patience while nobody publishes. The
     run's settings of the engine are the server's."""
@@ -206,7 +212,8 @@ def _at(config: Config, address: str) -> Config:
     return config.model_copy(update={"ice": ice, "engine": engine})
 
 
-def _batches(sinks: int, probes: int) -> Iterator[tuple[int, int]]:
-    """How many there are of each after each of a few steps."""
-    for step in range(1, _BATCHES + 1):
-        yield sinks * step // _BATCHES, probes * step // _BATCHES
+def _batches(there: Crowd, crowd: Crowd) -> Iterator[tuple[int, int]]:
+    """How many there are of each after each of a few steps, or of one for a few viewers."""
+    steps = _BATCHES if crowd.viewers - there.viewers > _ONE_BATCH else 1
+    for step in range(1, steps + 1):
+        yield crowd.sinks * step // steps, crowd.probes * step // steps

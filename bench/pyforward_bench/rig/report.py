@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -42,7 +43,12 @@ class Report:
     def add(self, figures: Sequence[Figure]) -> None:
         """And they are in the file."""
         self._rows.extend(figure.row for figure in figures)
-        self.note(*(told for figure in figures if (told := figure.told) is not None))
+        shared = Counter(figure.note for figure in figures)
+        for figure in figures:
+            if figure.note is not None:
+                alone = shared[figure.note] == 1 and len(figures) > 1
+                part = f", {figure.row.name}" if alone else ""
+                self.note(f"{figure.row.row}{part}: {figure.note}")
         self.write()
 
     def could_not_all(self, specs: Sequence[Spec], why: str) -> None:

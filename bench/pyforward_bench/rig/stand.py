@@ -16,8 +16,7 @@ Whatever makes a figure doubtful is told in ``wrong``; a row hands that on with
 from __future__ import annotations
 
 import asyncio
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -27,19 +26,21 @@ from pyforward.errors import HostError, RunError
 from pyforward_bench.rig import ceiling, publisher, server
 from pyforward_bench.rig.audience import SILENCE_S, Audience, Crowd
 from pyforward_bench.rig.ceiling import Ceiling, Load, Sent
-from pyforward_bench.rig.clocks import Moment, Usage, usage_between
+from pyforward_bench.rig.clocks import usage_between
 from pyforward_bench.rig.counter import NO_PORTS, Count, Counter
+from pyforward_bench.rig.measured import Measured, Reading, Window, unlike
 from pyforward_bench.rig.network import Network
 from pyforward_bench.rig.publisher import Feed, Publisher
 from pyforward_bench.rig.scale import Scale
 from pyforward_bench.rig.server import Server, Serving
-from pyforward_bench.statistics import Figures
 
 TRIES = 3
 """A window in which the two CPU clocks disagree is measured so often at most."""
 
 _QUIET_RATE = 0.1
 _READING_SHARE = 0.02
+_ARRIVE_S = 0.3
+"""By then everything that was on its way has arrived."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,70 +50,6 @@ class SetUp:
     crowd: Crowd
     feed: Feed | None = field(default_factory=Feed)
     serving: Serving = field(default_factory=Serving)
-
-
-@dataclass(frozen=True, slots=True)
-class Window:
-    """What was measured in one interval.
-
-    ``sinks`` is what reached the sinks by the counter outside (where nothing counts there, by their
-    own reports), ``probes`` what the probes' records say, ``metrics`` what the server says that it
-    did from just before to just after. ``wrong`` are reasons, a sentence each, why the figures are
-    doubtful.
-    """
-
-    crowd: Crowd
-    usage: Usage
-    sinks: Count
-    probes: Figures
-    metrics: Mapping[str, float]
-    wrong: tuple[str, ...]
-
-    @property
-    def packets(self) -> int:
-        """Media packets that reached viewers."""
-        return self.sinks.packets + self.probes.packets
-
-    @property
-    def bytes(self) -> int:
-        """Their UDP payload."""
-        return self.sinks.bytes + self.probes.bytes
-
-    @property
-    def packets_per_cpu_s(self) -> float:
-        return self.packets / self.usage.process_s
-
-    @property
-    def load(self) -> float:
-        """CPU of the server, in cores."""
-        return self.usage.process_s / self.usage.wall_s
-
-    @property
-    def send_drops(self) -> float:
-        """Packets that the server says it did not send."""
-        return server.total(self.metrics, "pyforward_send_drops_total")
-
-
-@dataclass(frozen=True, slots=True)
-class _Reading:
-    """The counter, and the clocks just before and after it."""
-
-    before: Moment
-    sinks: Count
-    after: Moment
-
-    @property
-    def took_s(self) -> float:
-        return self.after.wall_s - self.before.wall_s
-
-
-@dataclass(slots=True)
-class Measured:
-    """Several windows, and the ceiling if one was asked for and is there."""
-
-    windows: list[Window] = field(default_factory=list)
-    ceiling: Ceiling | None = None
-    wrong: list[str] = field(default_factory=list)
 
 
 class Stand:
@@ -272,6 +209,21 @@ class Stand:
             measured.wrong += measured.ceiling.wrong
         return measured
 
+    async def census(self, seconds: float) -> list[int]:
+        """What each sink got, by a dynamic set and so not for timing: the feed pauses before and
+        after, so that everybody should have the same. In no order; whoever got nothing has 0."""
+        assert self.counter is not None, "nothing counts"
+        async with self.publisher.paused():
+            await asyncio.sleep(_ARRIVE_S)
+            await self.counter.open(self.audience.ports, by_viewer=True)
+        await asyncio.sleep(seconds)
+        async with self.publisher.paused():
+            await asyncio.sleep(_ARRIVE_S)
+            found = await self.counter.read_by_viewer()
+            await self.counter.open(self.audience.ports)
+        counts = [count.packets for count in found.values()]
+        return counts + [0] * (self.audience.there.sinks - len(counts))
+
     async def ceiling_round(self, load: Load) -> Sent:
         """What the ceiling sender reaches, to the sinks that are there; a sender on each core that
         the server has. Raises RunError, or HostError where there is none."""
@@ -279,7 +231,7 @@ class Stand:
             raise HostError(self.program)
         ports = await self.server.viewer_ports(self.network.addresses.sinks)
         async with self.publisher.paused():
-            await asyncio.sleep(0.2)  # what is on its way arrives
+            await asyncio.sleep(_ARRIVE_S)
             sent = await ceiling.run(
                 self.program,
                 self.network,
@@ -361,11 +313,11 @@ class Stand:
             self._publisher.check()
         return Window(self.audience.there, usage, reached, probes, metrics, tuple(wrong))
 
-    async def _reading(self) -> _Reading:
+    async def _reading(self) -> Reading:
         try:
             before = self.server.clock.now()
             sinks = await self._reached()
-            return _Reading(before, sinks, self.server.clock.now())
+            return Reading(before, sinks, self.server.clock.now())
         except ProcessLookupError:
             raise RunError(f"The server ended: {self.server.child.last_words}") from None
 
@@ -373,14 +325,6 @@ class Stand:
         if self.counter is not None:
             return await self.counter.read()
         return Count(*await self.audience.received())
-
-
-def unlike(reasons: Sequence[str]) -> list[str]:
-    """The first of each kind, whatever its figures."""
-    kinds: dict[str, str] = {}
-    for why in reasons:
-        kinds.setdefault(re.sub(r"\d[\d.]*", "", why), why)
-    return list(kinds.values())
 
 
 def _engine_settings(config: Config) -> tuple[tuple[str, str], ...]:

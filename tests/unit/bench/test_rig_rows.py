@@ -14,13 +14,14 @@ from pyforward_bench.rig.audience import Crowd
 from pyforward_bench.rig.clocks import Usage
 from pyforward_bench.rig.counter import Count
 from pyforward_bench.rig.inside import line
+from pyforward_bench.rig.measured import Window, unlike
 from pyforward_bench.rig.report import Report
 from pyforward_bench.rig.rows import TABLE, Figure, Spec, chosen
 from pyforward_bench.rig.rows.capacity import Staircase, Step
 from pyforward_bench.rig.rows.overload import jain
 from pyforward_bench.rig.rows.spec import is_least, is_most, joined, quantile
 from pyforward_bench.rig.scale import FULL, QUICK
-from pyforward_bench.rig.stand import Stand, Window, unlike
+from pyforward_bench.rig.stand import Stand
 from pyforward_bench.statistics import Figures, Tally
 
 
@@ -72,9 +73,7 @@ def test_a_part_has_its_own_name_unit_and_target() -> None:
     assert SPEC.could_not("no packet came", "p99").row.name == "a figure: p99"
 
 
-def test_a_note_says_what_it_is_about() -> None:
-    assert SPEC.of([1.0], note="few viewers").told == "r00, a figure: few viewers"
-    assert SPEC.of([1.0]).told is None
+def test_notes_are_joined() -> None:
     assert joined("a", None, "", "b") == "a; b"
     assert joined(None) is None
 
@@ -194,7 +193,7 @@ def test_results_are_in_the_schema_after_each_row(tmp_path: Path) -> None:
     first = results.read(path)
     assert first.valid
     assert first.machine.offloads == {"rig0 tx-udp-segmentation": "off"}
-    assert "r00, a figure: few viewers" in first.notes
+    assert "r00: few viewers" in first.notes
     assert report.exit_code == 0
     report.could_not_all([SPEC, *chosen(("r02",))], "the run was stopped before")
     report.doubt(["r00: late", "r00: late"])
@@ -204,6 +203,18 @@ def test_results_are_in_the_schema_after_each_row(tmp_path: Path) -> None:
     assert last.invalid_because == ["r00: late"]
     assert report.exit_code == 4
     assert str(path) in report.told()
+
+
+def test_a_note_says_what_it_is_about_and_stands_once(tmp_path: Path) -> None:
+    report = Report(tmp_path / "rig.json", ["rig"])
+    report.add(
+        [
+            SPEC.of([1.0], part="p50", note="all"),
+            SPEC.of([1.0], part="p99", note="all"),
+            SPEC.of([1.0], part="max", note="one"),
+        ]
+    )
+    assert report.results().notes[1:] == ["r00: all", "r00, a figure: max: one"]
 
 
 def test_a_run_of_nothing_fails(tmp_path: Path) -> None:

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from pyforward_bench.rig.ceiling import TRAINS, Load, trains_of
+from pyforward_bench.rig.measured import Window
 from pyforward_bench.rig.publisher import Feed
 from pyforward_bench.rig.rows.spec import Figure, Spec, joined
-from pyforward_bench.rig.stand import SetUp, Stand, Window
+from pyforward_bench.rig.stand import SetUp, Stand
 
 VIEWERS = "viewers per core"
 

@@ -6,10 +6,11 @@ import statistics
 from collections.abc import Sequence
 
 from pyforward.commands import Trial
+from pyforward_bench.rig.measured import Measured, Window
 from pyforward_bench.rig.publisher import Feed
 from pyforward_bench.rig.rows.spec import Figure, Spec, joined
 from pyforward_bench.rig.server import total
-from pyforward_bench.rig.stand import Measured, SetUp, Stand, Window
+from pyforward_bench.rig.stand import SetUp, Stand
 
 COST = "µs per packet"
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from pyforward_bench.rig.measured import Measured
 from pyforward_bench.rig.publisher import Feed
 from pyforward_bench.rig.rows.spec import Figure, Spec, is_most, joined
-from pyforward_bench.rig.stand import Measured, SetUp, Stand
+from pyforward_bench.rig.stand import SetUp, Stand
 from pyforward_bench.statistics import Histogram
 
 QUANTILES = (("p50", 0.5, 1.0), ("p99", 0.99, 5.0), ("p99.9", 0.999, 10.0))

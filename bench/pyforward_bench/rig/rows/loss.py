@@ -8,9 +8,10 @@ from collections.abc import Sequence
 
 from pyforward.commands import Link, Trial
 from pyforward_bench.loss import within_two_round_trips
+from pyforward_bench.rig.measured import Window
 from pyforward_bench.rig.publisher import Feed
 from pyforward_bench.rig.rows.spec import Figure, Spec, is_least, is_most, joined
-from pyforward_bench.rig.stand import SetUp, Stand, Window
+from pyforward_bench.rig.stand import SetUp, Stand
 from pyforward_bench.statistics import Figures
 
 LOSS = 0.05

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Sequence
 
+from pyforward_bench.rig.measured import Window
 from pyforward_bench.rig.publisher import Feed
 from pyforward_bench.rig.rows.spec import Figure, Spec
-from pyforward_bench.rig.stand import SetUp, Stand, Window
+from pyforward_bench.rig.stand import SetUp, Stand
 
 OVERLOAD = 1.5
 NORMAL = 0.5

@@ -18,11 +18,6 @@ class Figure:
     row: Row
     note: str | None = None
 
-    @property
-    def told(self) -> str | None:
-        """The note, with what it is about."""
-        return f"{self.row.row}, {self.row.name}: {self.note}" if self.note else None
-
 
 @dataclass(frozen=True, slots=True)
 class Spec:

@@ -6,10 +6,11 @@ import statistics
 from collections.abc import Sequence
 
 from pyforward_bench.rig.ceiling import Load, trains_of, trains_reached
+from pyforward_bench.rig.measured import Measured, Window
 from pyforward_bench.rig.publisher import Feed
 from pyforward_bench.rig.rows.spec import Figure, Spec, joined
 from pyforward_bench.rig.server import total, train_lengths
-from pyforward_bench.rig.stand import Measured, SetUp, Stand, Window
+from pyforward_bench.rig.stand import SetUp, Stand
 
 RATE = "packets per CPU-second"
 GBIT = "Gbit/s per core"
@@ -27,7 +28,7 @@ async def r01(stand: Stand, spec: Spec) -> Sequence[Figure]:
     stand.kept[spec.row] = measured.windows
     if measured.ceiling is not None and measured.ceiling.value is not None:
         stand.found["ceiling"] = measured.ceiling.value
-    return [_beside_ceiling(stand, spec, measured)]
+    return [_beside_ceiling(stand, spec, measured, note=await _census(stand, measured))]
 
 
 async def r02(stand: Stand, spec: Spec) -> Sequence[Figure]:
@@ -155,6 +156,18 @@ def _beside_ceiling(
     met = None if ceiling is None else value >= _LEAST_SHARE * ceiling and and_met
     notes = joined(note, doubt, stand.why_no_ceiling)
     return spec.of(values, ceiling=ceiling, met=met, note=notes)
+
+
+async def _census(stand: Stand, measured: Measured) -> str | None:
+    """Whether each sink gets everything: an untimed round by viewer."""
+    if stand.counter is None:
+        return None
+    counts = await stand.census(stand.scale.seconds / 2)
+    if min(counts) == max(counts):
+        return f"in an untimed round each of {len(counts)} sinks got {counts[0]} packets"
+    told = f"sinks got {min(counts)} to {max(counts)} packets"
+    measured.wrong.append(f"In an untimed round {len(counts)} {told}.")
+    return None
 
 
 def _gbit_per_core(window: Window) -> float:
