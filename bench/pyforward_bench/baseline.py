@@ -39,8 +39,9 @@ Address = tuple[str, int]
 KEY_BYTES: Final[dict[Suite, int]] = {"gcm": 16 + 12, "cm": 16 + 14}
 """Master key and salt (RFC 7714 §12, RFC 5764 §4.1.2)."""
 
-MOST_BYTES: Final = 1500
-"""What pylibsrtp takes, tag and all."""
+LEAST_BYTES: Final = 12
+MOST_BYTES: Final = 1356
+"""Of an RTP packet, header and all: what pylibsrtp seals."""
 
 READS_PER_TURN: Final = 64
 BUFFER_BYTES: Final = 4 << 20
@@ -49,10 +50,11 @@ BUFFER_BYTES: Final = 4 << 20
 @dataclass(slots=True)
 class Counts:
     """``sent`` and ``dropped`` are over all destinations; ``dropped`` had no room in the socket.
-    ``unopened`` came in and did not open. ``cpu_s`` is utime + stime since it listened."""
+    ``refused`` came in and was no RTP packet, or did not open. ``cpu_s`` is utime + stime since it
+    listened."""
 
     received: int = 0
-    unopened: int = 0
+    refused: int = 0
     sent: int = 0
     dropped: int = 0
     cpu_s: float = 0.0
@@ -98,14 +100,13 @@ class Baseline:
 
     def handle_datagram(self, datagram_untrusted: bytes) -> None:
         """One RTP packet, to everybody."""
-        counts, send, packet = self.counts, self._send, datagram_untrusted
+        counts, send = self.counts, self._send
         counts.received += 1
-        if self._open is not None:
-            opened = self._open(packet)
-            if opened is None:
-                counts.unopened += 1
-                return
-            packet = opened
+        opened = datagram_untrusted if self._open is None else self._open(datagram_untrusted)
+        packet = opened if opened is not None and _is_rtp(opened) else None
+        if packet is None:
+            counts.refused += 1
+            return
         dropped = 0
         for seal, address in self._to:
             try:
@@ -180,6 +181,11 @@ def _bound(listen: Address) -> socket.socket:
     return opened
 
 
+def _is_rtp(packet: bytes) -> bool:
+    """Of a length that can be sealed, and of version 2 (RFC 3550 §5.1)."""
+    return LEAST_BYTES <= len(packet) <= MOST_BYTES and packet[0] >> 6 == 2
+
+
 def _srtp(key: bytes, suite: Suite, *, inbound: bool) -> pylibsrtp.Session:
     try:
         from pylibsrtp import Policy, Session
@@ -209,7 +215,7 @@ def _opener(key: bytes, suite: Suite) -> Callable[[bytes], bytes | None]:
     def opened(packet: bytes) -> bytes | None:
         try:
             return session.unprotect(packet)
-        except Error:
+        except (Error, ValueError):
             return None
 
     return opened
@@ -235,7 +241,7 @@ def _serve(baseline: Baseline, bound: socket.socket) -> None:
 def _read(baseline: Baseline, bound: socket.socket) -> None:
     for _ in range(READS_PER_TURN):
         try:
-            packet = bound.recv(MOST_BYTES)
+            packet = bound.recv(2048)
         except (BlockingIOError, ConnectionRefusedError):
             return
         baseline.handle_datagram(packet)

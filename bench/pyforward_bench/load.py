@@ -8,7 +8,7 @@ stopped before.
 Rows, each with ``load.`` before it:
 
 - ``viewers`` (asked for), ``joined``, ``failed.<reason>``, ``ended.<reason>``, ``silent`` (joined,
-  and nothing came);
+  and nothing came), ``stalled`` (are there, and nothing came any more);
 - ``join_rate``: joins a second, from the first that came with the crowd to the last;
 - ``first_packet.*``, ``first_keyframe.*``: milliseconds from the POST; of these and all below
   ``p50``, ``p99``, some ``p99.9``, and ``max``;
@@ -24,7 +24,7 @@ Rows, each with ``load.`` before it:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -42,7 +42,7 @@ from pyforward_bench.measuring import (
     viewer_rows,
 )
 from pyforward_bench.results import Row, could_not, row_of
-from pyforward_bench.swarm import SwarmFigures, stages
+from pyforward_bench.swarm import Member, SwarmFigures, stages
 
 COMMAND: Final = "load"
 
@@ -50,6 +50,9 @@ DEFAULT_PROBES: Final = 50
 
 SETTLE_S: Final = 1.0
 """After the last join: its keyframe and the handshakes' last repetitions are through."""
+
+STALLED_S: Final = 2.0
+"""Longer than any track pauses that is published."""
 
 _STAGE_QUANTILES: Final = {label: q for label, q in QUANTILES.items() if label != "p99.9"}
 
@@ -88,6 +91,7 @@ class Load:
         self._options = options
         self._began_s: float | None = None
         self._before: SwarmFigures | None = None
+        self._stalls = Stalls()
 
     async def run(self, bench: Bench) -> None:
         """Everybody joins; then as long as was asked for, or somebody is left."""
@@ -103,7 +107,9 @@ class Load:
         while until is None or loop.time() < until:
             left_s = LOOK_EVERY_S if until is None else until - loop.time()
             await asyncio.sleep(min(LOOK_EVERY_S, left_s))
-            if (await bench.look("watching")).there == 0:
+            there = (await bench.look("watching")).there
+            self._stalls.look(bench.swarm.members, loop.time())
+            if there == 0:
                 return
 
     def rows(self, bench: Bench) -> Iterator[Row]:
@@ -111,6 +117,7 @@ class Load:
         figures = bench.swarm.figures()
         members = bench.swarm.members
         yield from viewer_rows(COMMAND, figures, self._options.viewers)
+        yield row_of(COMMAND, "load.stalled", "viewers", [float(self._stalls.count)])
         yield self._join_rate(bench)
         reached = [stages(member) for member in members if member.has_joined]
         for name, samples in (
@@ -124,7 +131,12 @@ class Load:
         yield from probe_rows(COMMAND, figures.probes)
 
     def problems(self, bench: Bench) -> Iterator[str]:
-        """Packets that the server changed or repeated."""
+        """Streams that stopped, and packets that the server changed or repeated."""
+        if self._stalls.count:
+            yield (
+                f"{self._stalls.count} viewers received nothing more, for the last {STALLED_S:g} s "
+                "or longer."
+            )
         probes = bench.swarm.figures().probes
         for count, what in (
             (probes.corrupted, "were corrupted"),
@@ -186,6 +198,29 @@ class Load:
             yield row_of(COMMAND, "load.jitter", "ms", [max(known)])
         else:
             yield could_not(COMMAND, "load.jitter", "ms", "no packet came")
+
+
+class Stalls:
+    """Who was served and is no more, while the session goes on: a server that answers checks and
+    sends nothing loses nobody, and no packet by its number."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        """At the last look."""
+        self._heard: dict[int, tuple[int, float]] = {}
+
+    def look(self, members: Iterable[Member], now: float) -> None:
+        """By the members' last reports; ``now`` in seconds."""
+        self.count = 0
+        for member in members:
+            if not member.is_there or member.report is None:
+                continue
+            packets = sum(track.packets_received for track in member.report.tracks)
+            before, since = self._heard.get(member.number, (0, now))
+            if packets != before:
+                self._heard[member.number] = (packets, now)
+            elif packets and now - since >= STALLED_S:
+                self.count += 1
 
 
 # Private -----------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ import ipaddress
 import secrets
 import socket
 import struct
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
@@ -153,7 +154,7 @@ class BadForwarder:
         return web.Response()
 
 
-class Party(asyncio.DatagramProtocol):
+class Party(ABC, asyncio.DatagramProtocol):
     """A session: its socket, checks, DTLS, SRTP."""
 
     def __init__(self, forwarder: BadForwarder, offer: sdp.SessionDescription) -> None:
@@ -183,9 +184,9 @@ class Party(asyncio.DatagramProtocol):
             sdp.LocalTransport(self.ufrag, self.pwd, fingerprint, "passive", candidates)
         )
 
+    @abstractmethod
     def answer(self, local: sdp.LocalTransport) -> str:
         """To its offer."""
-        raise NotImplementedError
 
     def handle_rtp(self, packet: Rtp) -> None:
         """An RTP packet of the peer's."""

@@ -194,6 +194,19 @@ async def test_one_that_sends_nothing() -> None:
         assert told.value("silent") == told.value("joined") == VIEWERS
 
 
+async def test_one_that_stops_sending_in_the_middle() -> None:
+    """It answers checks all the same, so that nobody is lost and no number is missing."""
+    async with published() as (forwarder, _):
+        with bench("load", f"{forwarder.url}/whep", "--viewers=2", "--duration=6") as loading:
+            await until("viewers", lambda: forwarder.done.sent > 1500)
+            forwarder.mischief.is_silent = True
+            told = await loading.ended()
+        assert told.has_failed(), told
+        assert told.says("received nothing more")
+        assert told.value("stalled") == VIEWERS
+        assert told.value("silent") == told.value("lost") == told.value("missing") == 0
+
+
 async def test_one_that_dies_in_the_middle() -> None:
     async with published() as (forwarder, publishing):
         silence = "--ice-silence-s=3"

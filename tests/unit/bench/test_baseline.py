@@ -59,10 +59,19 @@ def test_sealed_packets_are_opened_first() -> None:
     forwarder = Baseline([("127.0.0.2", 40000)], wire.send, inbound_key=key)
     sealed = session(key, seals=True).protect(packet())
     forwarder.handle_datagram(sealed[:-1] + bytes((sealed[-1] ^ 1,)))
-    assert (forwarder.counts.unopened, wire.sent) == (1, [])
+    assert (forwarder.counts.refused, wire.sent) == (1, [])
     forwarder.handle_datagram(sealed)
     ((datagram, _),) = wire.sent
     assert session(baseline.key_of(0)).unprotect(datagram) == packet()
+
+
+@pytest.mark.parametrize("key", [None, baseline.key_of(99)])
+@pytest.mark.parametrize("datagram", [b"", b"\x80", b"\x00" * 20, b"\x80" * 1400, b"\x80" * 2048])
+def test_what_is_no_packet_is_counted_and_stops_nothing(datagram: bytes, key: bytes | None) -> None:
+    wire = Wire()
+    forwarder = Baseline([("127.0.0.2", 40000)], wire.send, inbound_key=key)
+    forwarder.handle_datagram(datagram)
+    assert (forwarder.counts.refused, wire.sent) == (1, [])
 
 
 def test_a_trace_may_begin_anew() -> None:

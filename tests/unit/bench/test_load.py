@@ -10,12 +10,14 @@ from typing import cast
 
 import pytest
 
+from pyforward.commands import SessionReport
+from pyforward.ids import new_session_id
 from pyforward_bench import load, measuring
-from pyforward_bench.load import Load, Options
+from pyforward_bench.load import Load, Options, Stalls
 from pyforward_bench.measuring import Bench
 from pyforward_bench.results import Row
 from pyforward_bench.screen import Screen
-from pyforward_bench.swarm import Swarm
+from pyforward_bench.swarm import Member, Swarm
 from tests.unit.bench.stubs import StubWatch
 from tests.unit.bench.swarms import records, swarm, until
 from tests.unit.client.site import Handler, status
@@ -62,6 +64,34 @@ async def connect(w: World, count: int) -> None:
     for session in await w.sessions_of(count):
         if not session.connected.done():
             w.connect(session)
+
+
+class Seen:
+    """As much of a member as is looked at."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.is_there = True
+        self.report: SessionReport | None = None
+
+    def receives(self, packets: int) -> None:
+        track = replace(VIDEO, packets_received=packets)
+        self.report = report_row(new_session_id(), tracks=(track,))
+
+
+def test_who_is_served_no_more_is_stalled() -> None:
+    one, other, never = Seen(1), Seen(2), Seen(3)
+    members = cast("list[Member]", [one, other, never])
+    never.receives(0)
+    stalls = Stalls()
+    for second, expected in enumerate((0, 0, 1, 2, 1, 1)):
+        one.receives(10)
+        other.receives(10 + min(second, 1) + (second >= 4))
+        stalls.look(members, float(second))
+        assert stalls.count == expected, second
+    one.is_there = False
+    stalls.look(members, 6.0)
+    assert stalls.count == 1
 
 
 async def test_the_first_comes_alone_and_media_counts_when_all_are_there() -> None:
