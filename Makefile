@@ -28,7 +28,7 @@ PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
 NATIVE_SOURCES := $(wildcard native/Cargo.* native/*/Cargo.toml native/*/src/*.rs \
 	native/*/src/*/*.rs native/*/src/*/*/*.rs)
 # Their compiled twins lie beside them and would hide what was changed.
-CYTHON_SOURCES := $(wildcard pyforward/media/packetizers/*.py)
+CYTHON_SOURCES := $(wildcard pyforward/media/packetizers/*.py bench/pyforward_bench/statistics/*.py)
 SH_FILES := .ci/run scripts/preflight scripts/timed scripts/test-tools scripts/wheel-check scripts/shell-check
 
 .DEFAULT_GOAL := help
@@ -129,6 +129,7 @@ bench-traces: $(VENV)/dev
 	@$(BIN)/python scripts/make_traces.py
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info pyforward/*.so pyforward/media/packetizers/*.so .mypy_cache .ruff_cache .pytest_cache \
+	rm -rf $(VENV) build dist *.egg-info pyforward/*.so pyforward/media/packetizers/*.so \
+		bench/pyforward_bench/statistics/*.so .mypy_cache .ruff_cache .pytest_cache \
 		.hypothesis .import_linter_cache native/target
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

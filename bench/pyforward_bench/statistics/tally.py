@@ -44,7 +44,7 @@ SPREAD: Final = 0x9E37_79B9_7F4A_7C15  # Fibonacci hashing: 2^64 by the golden r
 class Tally:
     """Everything that a run's records say; ``skew`` asks for :class:`Skew` too.
 
-    It keeps about 1.6 kB for each track of each viewer, however long the run.
+    It keeps about 1.4 kB for each track of each viewer, however long the run.
     """
 
     def __init__(self, skew: bool = False) -> None:

@@ -182,8 +182,7 @@ class Timing:
                 sent[place] = 0
             elif ticks != 0:
                 continue
-            if arrival > latest[place]:
-                latest[place] = arrival
+            latest[place] = arrival  # a track's records are in order of arrival
             if latency != unknown and arrival - latency > sent[place]:
                 sent[place] = arrival - latency
         self.frame_latency_us.record_all(done, size)

@@ -280,6 +280,7 @@ def test_the_readme_s_table_is_replaced_and_nothing_else() -> None:
         results.BEGIN,
         results.END,
         f"{results.END}\n{results.BEGIN}\n",
+        f"{results.END}\n{results.BEGIN}\n{results.END}\n",
         f"{results.BEGIN}\n{results.END}\n{results.END}\n",
         f"{results.BEGIN}\n{results.BEGIN}\n{results.END}\n",
     ],

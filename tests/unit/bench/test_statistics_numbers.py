@@ -220,8 +220,8 @@ def test_a_corrupted_packet_is_not_missing(tally: ModuleType) -> None:
 
 def test_a_damaged_counter_begins_nothing(tally: ModuleType) -> None:
     track = Track()
-    track.packet(0, counter=70_000, flags=STAMPED)
-    track.packets([1, 2, 3])
+    track.packet(1_000, counter=0, flags=STAMPED)
+    track.packets([1_001, 1_002, 1_003])
     found = figures(tally, track)
     assert (found.corrupted, found.missing, found.expected) == (1, 0, 4)
 
@@ -315,12 +315,18 @@ def test_a_cut_record_is_refused_and_nothing_is_taken(tally: ModuleType, size: i
 
 def test_after_clearing_the_figures_begin_anew_and_the_numbers_go_on(tally: ModuleType) -> None:
     track = Track()
+    track.packets([-3_003, *range(-3_000, 0)])
+    track.late(-1_000)  # nothing was missing there
     track.packets([0, 1, 4])
+    track.late(2)
     track.packet(6, counter=5)
     counted = tally.Tally()
     counted.feed(packed(track.records))
+    found = counted.figures()
+    assert (found.lost, found.loss_runs, found.repair_us.count) == (4, {1: 2, 2: 1}, 1)
     counted.clear()
     found = counted.figures()
+    assert found.repair_us.count == 0
     assert (found.viewers, found.packets, found.expected, found.lost) == (0, 0, 0, 0)
     assert (found.missing, found.loss_runs) == (0, {})
 
