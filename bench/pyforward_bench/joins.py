@@ -22,6 +22,7 @@ Rows, each with ``joins.`` before it:
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
@@ -38,7 +39,7 @@ from pyforward_bench.measuring import (
 )
 from pyforward_bench.results import Row, could_not, row_of
 from pyforward_bench.statistics import Figures
-from pyforward_bench.swarm import Member, Stages, stages
+from pyforward_bench.swarm import AT_A_TIME_AT_A_RATE, Member, Stages, stages
 
 COMMAND: Final = "joins"
 
@@ -67,10 +68,17 @@ class Options:
     probes: int = DEFAULT_PROBES
     allowed: bool = False
 
+    @property
+    def most_at_a_time(self) -> int:
+        """Viewers that there has to be room for: those that stay as long as they may, those on
+        their way, and the probes."""
+        staying = math.ceil(self.rate * (self.hold_s + SERVED_WITHIN_S))
+        return self.probes + min(self.count, staying + AT_A_TIME_AT_A_RATE)
+
 
 def run(config: Config, target: Target, options: Options, output: Output) -> int:
     """The command; gives its exit code."""
-    viewers = options.count + options.probes
+    viewers = options.most_at_a_time
     return conduct(Joins(options), config, target, output, viewers=viewers, allowed=options.allowed)
 
 

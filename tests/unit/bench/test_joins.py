@@ -117,3 +117,15 @@ async def test_without_a_keyframe_nobody_is_held_for_ever(
         assert told["packet.p50"] is not None
         (line,) = measurement.problems(it)
         assert "3 viewers had no whole keyframe" in line
+
+
+@pytest.mark.parametrize(
+    ("options", "room"),
+    [
+        (Options(rate=100, count=50, probes=4), 54),
+        (Options(rate=100, count=100_000, probes=4), 4 + 1_500 + 256),
+        (Options(rate=100, count=100_000, hold_s=5, probes=0), 2_000 + 256),
+    ],
+)
+def test_there_is_room_for_those_who_are_there_at_a_time(options: Options, room: int) -> None:
+    assert options.most_at_a_time == room
