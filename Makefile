@@ -2,6 +2,7 @@
 # make test           set everything up and run every test
 # make check          lint, types, contracts and units: a few minutes
 # make bench-ceiling  the bare sender: what any forwarder on this machine can reach at most
+# make bench-packets  how long a frame takes on each part of its way; ARGS=seal chooses
 # make soak           minutes of load: 200 viewers, 10,000 joins, a storm of requests
 # make wheel          the wheel, imported on each Python here, and audited
 # make demo-media     make pyforward/media/demo.rtp anew
@@ -32,8 +33,8 @@ CYTHON_SOURCES := $(wildcard pyforward/media/packetizers/*.py bench/pyforward_be
 SH_FILES := .ci/run scripts/preflight scripts/timed scripts/test-tools scripts/wheel-check scripts/shell-check
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check lint types contracts units native-lint native-test bench-ceiling soak wheel \
-	demo-media bench-traces tools clean
+.PHONY: help run test check lint types contracts units native-lint native-test counts counts-baseline \
+	bench-ceiling bench-packets soak wheel demo-media bench-traces tools clean
 
 help:
 	@head -n 11 Makefile | cut -c3-
@@ -94,7 +95,16 @@ native-test: $(VENV)/python
 	@PYFORWARD_FUZZ_SECONDS=$(FUZZ_SECONDS) RUST_TEST_THREADS=8 $(TIMED) cargo-test \
 		$(CARGO) test $(MANIFEST) --workspace --locked --quiet
 
-check: lint types native-lint native-test contracts units
+# What a frame costs in instructions: no clock, so that a busy machine tells the same as a quiet one.
+COUNTS := $(CARGO) bench $(MANIFEST) --locked --quiet --package pyforward-core --bench counts
+
+counts: $(VENV)/python
+	@$(TIMED) counts $(COUNTS)
+
+counts-baseline: $(VENV)/python
+	@$(COUNTS) -- agree
+
+check: lint types native-lint native-test counts contracts units
 
 # --- everything --------------------------------------------------------------------------------
 
@@ -104,13 +114,16 @@ tools:
 # Most tests wait more than they compute, so that three files run at a time; those that count freezes,
 # memory or time have the machine to themselves. pytest comes last, so that its closing line is the
 # last one.
-test: tools lint types native-lint native-test $(VENV)/dev
+test: tools lint types native-lint native-test counts $(VENV)/dev
 	@PYFORWARD_FUZZ_SECONDS=$(FUZZ_SECONDS) $(TIMED) pytest $(BIN)/python -m pytest \
 		--numprocesses=3 --dist=loadfile -m 'not alone'
 	@$(BIN)/python -m pytest -m alone
 
 bench-ceiling: $(VENV)/python
 	@$(CARGO) run $(MANIFEST) --release --locked --quiet --package pyforward-ceiling -- $(ARGS)
+
+bench-packets: $(VENV)/python
+	@$(CARGO) bench $(MANIFEST) --locked --quiet --package pyforward-core --bench packets -- $(ARGS)
 
 # What takes minutes or measures time, so that no other test has to. docs/measurements.md keeps the
 # figures of one run.
