@@ -33,6 +33,8 @@ pub struct ForwardedExtensions {
 impl ForwardedExtensions {
     /// No packet of the train has this extension.
     pub const NONE: u8 = u8::MAX;
+    /// No packet of the train has any.
+    pub const NO_ROOM: [u8; Extension::FORWARDED.len()] = [Self::NONE; Extension::FORWARDED.len()];
 }
 
 /// One media packet, opened and normalised.

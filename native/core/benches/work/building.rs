@@ -13,7 +13,7 @@ use pyforward_core::rtp::View;
 use pyforward_core::source::{Source, SourceConfig};
 use pyforward_core::stats::Stats;
 use pyforward_core::subscriber::{MAX_HEADER, Numbers, Template};
-use pyforward_core::time::{Ntp, Time, WallClock};
+use pyforward_core::time::{MachineClock, Ntp, Time, WallClock};
 
 use super::crowd::{Nowhere, path, subscription};
 use super::{FRAME, MID_ID, PAYLOAD, SSRC, Work, plain_packet};
@@ -96,6 +96,9 @@ impl Gather {
             keyframe_interval: Duration::from_millis(500),
             bitrate_bps: 20_000_000,
             wall_clock: WallClock { ntp_at_zero: Ntp(3_900_000_000 << 32) },
+            machine_clock: MachineClock::default(),
+            record_as: None,
+            report_interval: None,
         };
         let source = Source::new(StreamId(1), SessionId(1), vec![publication()], config);
         let packets = (0..FRAME).map(|position| plain_packet(0, 0, position)).collect();

@@ -53,7 +53,7 @@ pub struct FanOut {
 
 impl FanOut {
     pub fn new(viewers: usize) -> FanOut {
-        let mut stream = Stream::new(StreamId(1));
+        let mut stream = Stream::new(StreamId(1), 0);
         stream.add_publisher(Publisher {
             session: PUBLISHER,
             shard: ShardIndex(0),
@@ -69,7 +69,7 @@ impl FanOut {
             Departure { stream: StreamId(1), publisher: PUBLISHER, packets, trains: vec![0] };
         let wall_clock = WallClock { ntp_at_zero: Ntp(3_900_000_000 << 32) };
         stream.handle_departure(now, wall_clock, &keyframe);
-        let mut round = stream.take_round();
+        let mut round = stream.take_round(now);
         let frame = round.batches.pop().expect("the keyframe was placed");
         let mut work = FanOut {
             viewers,
@@ -85,7 +85,7 @@ impl FanOut {
     }
 
     fn send(&mut self, batches: Vec<Batch>) {
-        let mut round = self.stream.take_round();
+        let mut round = self.stream.take_round(self.now);
         (round.batches, round.turn) = (batches, self.round);
         let mut afterwards = Afterwards::default();
         let (egress, stats) = (&mut self.egress, &mut self.stats);
@@ -123,6 +123,7 @@ fn viewer(now: Time, number: usize) -> Subscriber {
         tracks: &subscription(number),
         cname: "cname",
         random: [number as u64, 7 * number as u64],
+        repeats: true,
     };
     Subscriber::new(now, beginning)
 }

@@ -16,6 +16,8 @@ use crate::packet::{ForwardedExtensions, Packet};
 const FIXED_HEADER: usize = 12;
 /// Most bytes that a header written here has.
 pub const MAX_HEADER: usize = FIXED_HEADER + 4 + 256;
+/// Most bytes of an extension block with a MID alone.
+const MAX_USUAL: usize = 4 + 20;
 /// One-byte form: ids 1 to 14, values of 1 to 16 bytes (RFC 8285 §4.2).
 const ONE_BYTE: u16 = 0xBEDE;
 /// Two-byte form: ids 1 to 255, values of 0 to 255 bytes (RFC 8285 §4.3).
@@ -43,6 +45,8 @@ pub struct Template {
     /// Ids of [`Extension::FORWARDED`], in its order; 0 where not negotiated.
     ids: [u8; Extension::FORWARDED.len()],
     two_byte_allowed: bool,
+    /// The extension block of packets that bring no extension themselves, which are most.
+    usual: ArrayVec<u8, MAX_USUAL>,
 }
 
 impl Template {
@@ -58,13 +62,23 @@ impl Template {
             id if mid.is_empty() || (id > 14 && !track.extmap_allow_mixed) => 0,
             id => id,
         };
-        Template {
+        let mut template = Template {
             formats: track.formats.iter().copied().take(16).collect(),
             mid,
             mid_id,
             ids: Extension::FORWARDED.map(id_of),
             two_byte_allowed: track.extmap_allow_mixed,
+            usual: ArrayVec::new(),
+        };
+        let mut block = [0; MAX_USUAL];
+        let mut out = Cursor { buffer: &mut block, at: 0 };
+        let extensions =
+            ForwardedExtensions { room: ForwardedExtensions::NO_ROOM, ..Default::default() };
+        if template.write_extensions(&extensions, |_| None, &mut out) {
+            let len = out.at;
+            template.usual = block.into_iter().take(len).collect();
         }
+        template
     }
 
     /// The format under which this codec goes to the viewer.
@@ -82,7 +96,12 @@ impl Template {
         buffer: &mut [u8],
     ) -> usize {
         let mut out = Cursor { buffer, at: FIXED_HEADER };
-        let extended = self.write_extensions(packet, &mut out);
+        let extended = if packet.extensions.room == ForwardedExtensions::NO_ROOM {
+            out.put(&self.usual);
+            !self.usual.is_empty()
+        } else {
+            self.write_extensions(&packet.extensions, |wanted| packet.extension(wanted), &mut out)
+        };
         let len = out.at;
         let mut fixed = [0; FIXED_HEADER];
         fixed[0] = 0x80 | (u8::from(padded) << 5) | (u8::from(extended) << 4);
@@ -98,17 +117,22 @@ impl Template {
 
     /// Writes the extension block, if there is one: MID, then what travels from the publisher,
     /// each in the room that the packet's train gives it. Zero bytes fill the rest (RFC 8285 §4.1.1).
-    fn write_extensions(&self, packet: &Packet, out: &mut Cursor<'_>) -> bool {
-        let Some(two_byte) = self.form(&packet.extensions) else { return false };
+    fn write_extensions<'a>(
+        &self,
+        extensions: &ForwardedExtensions,
+        value: impl Fn(Extension) -> Option<&'a [u8]>,
+        out: &mut Cursor<'_>,
+    ) -> bool {
+        let Some(two_byte) = self.form(extensions) else { return false };
         let block = out.at;
         out.at += 4;
         if self.mid_id != 0 {
             out.element(two_byte, self.mid_id, &self.mid);
         }
         for (slot, extension) in Extension::FORWARDED.into_iter().enumerate() {
-            let Some(room) = self.room(&packet.extensions, slot, two_byte) else { continue };
+            let Some(room) = self.room(extensions, slot, two_byte) else { continue };
             let end = out.at + usize::from(room) + if two_byte { 2 } else { 1 };
-            if let Some(value) = packet.extension(extension) {
+            if let Some(value) = value(extension) {
                 out.element(two_byte, self.ids[slot], value);
             }
             out.zeros_to(end);
