@@ -30,10 +30,12 @@ LONGEST_TRAIN = 16
 
 LEAST_GAIN = 2.2
 """Trains of 8 reach this many times the singles of the same run, or something was wrong with it:
-nothing made trains of them, or the machine was busy. Where sealing takes most of the time, as with
-AES-CM, this can only be asked of what is left without it."""
+nothing made trains of them, or the machine was busy. It is asked of what is left without sealing,
+which trains do not make cheaper (docs/decisions/0018)."""
 
 TRAINS, SINGLES, EIGHT, SEAL = "trains", "singles", "trains of 8", "seal"
+VARIANTS = (TRAINS, SINGLES, EIGHT, SEAL)
+"""What a round sends: the trains themselves, their packets one by one, trains of 8, and nothing."""
 
 _BUILD_LIMIT_S = 1_200.0
 _SPARE_S = 30.0
@@ -47,12 +49,6 @@ class Load:
     trains: tuple[tuple[int, ...], ...]
     suite: str = "gcm"
 
-    @property
-    def variants(self) -> tuple[str, ...]:
-        """What a round sends: the trains themselves, their packets one by one, trains of 8; and
-        nothing, where it matters how long sealing alone takes."""
-        return (TRAINS, SINGLES, EIGHT) if self.suite == "gcm" else (TRAINS, SINGLES, EIGHT, SEAL)
-
 
 @dataclass(frozen=True, slots=True)
 class Sent:
@@ -65,8 +61,8 @@ class Sent:
 
     @property
     def gain(self) -> float:
-        """Of trains of 8 over singles, without sealing where it is known."""
-        sealing = 1 / self.rates[SEAL] if SEAL in self.rates else 0.0
+        """Of trains of 8 over singles, without header and sealing."""
+        sealing = 1 / self.rates[SEAL]
         eight, singles = 1 / self.rates[EIGHT] - sealing, 1 / self.rates[SINGLES] - sealing
         return singles / eight if eight > 0 else 0.0
 
@@ -147,7 +143,7 @@ async def run(
     try:
         for number, core in enumerate(cores):
             words = _words(program, network, folder, load, ports[number :: len(cores)], core)
-            words += ["--seconds", f"{seconds / len(load.variants):g}"]
+            words += ["--seconds", f"{seconds / len(VARIANTS):g}"]
             name = f"ceiling-{core}"
             senders.append(Child.begin(name, words, folder, netns=network.server_pid, cores=[core]))
         codes = [await sender.ended(seconds + _SPARE_S) for sender in senders]
@@ -227,7 +223,7 @@ def _words(
     return [
         str(program),
         *("--here", "--to", str(to), "--trains", str(trains), "--suite", load.suite),
-        *("--core", str(core), "--variants", ",".join(load.variants), "--rounds", "1", "--json"),
+        *("--core", str(core), "--variants", ",".join(VARIANTS), "--rounds", "1", "--json"),
     ]
 
 
