@@ -15,7 +15,6 @@ from pyforward_bench.rig.ceiling import (
     SINGLES,
     TRAINS,
     Ceiling,
-    Load,
     Sent,
     trains_of,
     trains_reached,
