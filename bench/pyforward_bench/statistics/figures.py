@@ -27,7 +27,9 @@ class Counts:
     restarts: int
     """How often a sender began anew."""
     frames: int
-    """Of video, without the one that is still open."""
+    """Of video, whole ones: all sequence numbers from the frame before to the one behind came."""
+    broken: int
+    """Frames of video before the newest of which a packet has not come, whether given up or not."""
     missing: int
     """By stamp counter: what the publisher sent, from the first to the newest that came, and what
     has not come."""
@@ -63,8 +65,8 @@ class Figures(Counts):
     packet_latency_us: Histogram
     """Of each packet whose latency is known."""
     frame_latency_us: Histogram
-    """Of a video frame: from the latest time of sending to the latest arrival of its packets. What
-    comes after the next frame has begun is not in it."""
+    """Of a whole video frame: from the latest time of sending to the latest arrival of its packets,
+    repaired ones among them."""
     repair_us: Histogram
     """From the arrival that revealed a gap to the arrival of a packet that repaired it."""
     skew_us: Histogram

@@ -44,7 +44,7 @@ SPREAD: Final = 0x9E37_79B9_7F4A_7C15  # Fibonacci hashing: 2^64 by the golden r
 class Tally:
     """Everything that a run's records say; ``skew`` asks for :class:`Skew` too.
 
-    It keeps about 1.4 kB for each track of each viewer, however long the run.
+    It keeps about 5 kB for each track of each viewer, however long the run.
     """
 
     def __init__(self, skew: bool = False) -> None:
@@ -182,6 +182,7 @@ class Tally:
         counts: dict[str, Any] = {
             name: sum(column[place] for place in places) for name, column in columns.items()
         }
+        counts["broken"] = sum(self._timing.broken(place) for place in places)
         counts["expected"] = sum(self._sequences.due(place) for place in places)
         counts["jitter_ms"] = sum(jitters) / len(jitters) if jitters else None
         return counts

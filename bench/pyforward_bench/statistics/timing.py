@@ -12,12 +12,15 @@ from __future__ import annotations
 from array import array
 from typing import TYPE_CHECKING, Final
 
-from pyforward_bench.records import REPAIRED, RESTARTED, UNKNOWN, VIDEO
+from pyforward_bench.records import MARKER, REPAIRED, RESTARTED, UNKNOWN, VIDEO
 from pyforward_bench.statistics.histogram import Histogram
 
 if TYPE_CHECKING:
     import cython
 
+FRAMES: Final = 64  # frames that are waited for at a time: 3.5 KiB a track
+ENDS: Final = 1  # nothing of the frame comes behind its largest number, which has the marker
+BEGINS: Final = 2  # nothing before its least number is known of
 SPREAD: Final = 4_096  # packets of the publisher that may be on their way to viewers at a time
 STALE_US: Final = 1_000_000
 
@@ -27,7 +30,14 @@ HALF: Final = 0x8000_0000
 
 
 class Timing:
-    """Jitter by track, and the histograms of latency."""
+    """Jitter by track, and the histograms of latency.
+
+    A frame is what shares a timestamp. It counts once it is whole, which is when all sequence
+    numbers from the frame before to the one behind it are there: so what is repaired late makes its
+    frame late, and a frame that is never whole has no latency, but is counted as broken. So is one
+    behind a gap of which nobody knows whether it belongs to it. The newest ``FRAMES`` are waited
+    for.
+    """
 
     def __init__(self) -> None:
         self.packet_latency_us = Histogram()
@@ -39,10 +49,17 @@ class Timing:
         self._jitter = array("q")
         self._arrival = array("q")  # of the packet before; 0: none
         self._timestamp = array("q")
-        # The open frame.
-        self._frame = array("q")  # its timestamp
-        self._frame_arrival = array("q")  # the latest; 0: no frame is open
-        self._frame_sent = array("q")  # the latest; 0: no packet's is known
+        self._begun = array("q")  # frames of which something came
+        # The newest frames, in the order of their numbers: the n-th that was put in at n % FRAMES.
+        self._put = array("q")  # how many were
+        self._oldest = array("q")  # of these that are remembered
+        self._timestamp_of = array("q")
+        self._low = array("q")  # its least sequence number,
+        self._high = array("q")  # and its largest
+        self._count = array("q")  # its packets so far; -1: it is done
+        self._bounds = array("q")  # what is known of its ends: ENDS, BEGINS
+        self._latest_arrival = array("q")
+        self._latest_sent = array("q")  # 0: no packet's is known
 
     def reserve(self, tracks: int) -> None:
         """Have room for so many tracks."""
@@ -50,6 +67,8 @@ class Timing:
         if more > 0:
             for column in self._columns():
                 column.frombytes(bytes(8 * more))
+            for column in self._frame_columns():
+                column.frombytes(bytes(8 * FRAMES * more))
 
     def take(self, words: array[int], places: array[int]) -> None:
         """Take records, four words each; ``places`` says whose each is."""
@@ -63,12 +82,24 @@ class Timing:
             return None
         return self._jitter[place] / (16 * 1_000 * (9 if video else 6))
 
+    def broken(self, place: int) -> int:
+        """Frames of this track before the newest of which a packet is missing."""
+        if not self._put[place]:
+            return 0
+        return self._begun[place] - self.frames[place] - 1
+
     def clear(self) -> None:
-        """Count and estimate anew from here."""
+        """Count and estimate anew from here, with the newest frame, which goes on. What is missing
+        of those before it is no loss of what follows."""
         for column in (self.frames, self._differences, self._jitter):
             column[:] = array("q", bytes(8 * len(column)))
         self.packet_latency_us.clear()
         self.frame_latency_us.clear()
+        for place in range(len(self.frames)):
+            newest = self._put[place] - 1
+            for number in range(self._oldest[place], newest):
+                self._count[place * FRAMES + number % FRAMES] = -1
+            self._begun[place] = int(newest >= 0)
 
     def _columns(self) -> tuple[array[int], ...]:
         return (
@@ -77,9 +108,20 @@ class Timing:
             self._jitter,
             self._arrival,
             self._timestamp,
-            self._frame,
-            self._frame_arrival,
-            self._frame_sent,
+            self._begun,
+            self._put,
+            self._oldest,
+        )
+
+    def _frame_columns(self) -> tuple[array[int], ...]:
+        return (
+            self._timestamp_of,
+            self._low,
+            self._high,
+            self._count,
+            self._bounds,
+            self._latest_arrival,
+            self._latest_sent,
         )
 
     def _take_latencies(self, words: array[int], count: int) -> None:
@@ -141,50 +183,146 @@ class Timing:
             timestamps[place] = timestamp
 
     def _take_frames(self, words: array[int], places: array[int]) -> None:
-        done = array("q", bytes(8 * len(places)))
+        # A packet can complete its own frame and both neighbours.
+        done = array("q", bytes(24 * len(places)))
         w: cython.ulonglong[::1] = words
         at: cython.longlong[::1] = places
         out: cython.longlong[::1] = done
         frames: cython.longlong[::1] = self.frames
-        frame: cython.longlong[::1] = self._frame
-        latest: cython.longlong[::1] = self._frame_arrival
-        sent: cython.longlong[::1] = self._frame_sent
-        low: cython.longlong = LOW
+        begun: cython.longlong[::1] = self._begun
+        puts: cython.longlong[::1] = self._put
+        oldests: cython.longlong[::1] = self._oldest
+        stamps: cython.longlong[::1] = self._timestamp_of
+        lows: cython.longlong[::1] = self._low
+        highs: cython.longlong[::1] = self._high
+        counts: cython.longlong[::1] = self._count
+        bounds: cython.longlong[::1] = self._bounds
+        ends: cython.longlong = ENDS
+        begins: cython.longlong = BEGINS
+        latest: cython.longlong[::1] = self._latest_arrival
+        sent: cython.longlong[::1] = self._latest_sent
+        mask: cython.longlong = LOW
         half: cython.longlong = HALF
         unknown: cython.longlong = UNKNOWN
+        room: cython.longlong = FRAMES
+        turn: cython.longlong = FRAMES - 1
         video: cython.ulonglong = VIDEO
+        marker: cython.ulonglong = MARKER
         restarted: cython.ulonglong = RESTARTED
         flags: cython.ulonglong
-        place: cython.Py_ssize_t
+        base: cython.longlong
+        slot: cython.longlong
+        other: cython.longlong
+        number: cython.longlong
+        first: cython.longlong
+        last: cython.longlong
+        sequence: cython.longlong
         arrival: cython.longlong
         latency: cython.longlong
         timestamp: cython.longlong
-        ticks: cython.longlong
+        place: cython.Py_ssize_t
         size: cython.Py_ssize_t = 0
         i: cython.Py_ssize_t
+        # One long loop: what it called, the compiled twin would call through Python.
         for i in range(len(places)):
             flags = w[4 * i + 3] >> 48
             if not flags & video:
                 continue
             place = at[i]
+            base = place * room
             arrival = w[4 * i]
-            timestamp = w[4 * i + 2] & low
-            latency = w[4 * i + 3] & low
-            ticks = ((timestamp - frame[place] + half) & low) - half
-            if latest[place] == 0 or flags & restarted or ticks > 0:
-                if latest[place] != 0:
+            sequence = w[4 * i + 1] >> 32
+            timestamp = w[4 * i + 2] & mask
+            latency = w[4 * i + 3] & mask
+            if flags & restarted and puts[place] > oldests[place]:
+                # None follows the newest one: it is whole if it looks so.
+                slot = base + ((puts[place] - 1) & turn)
+                other = base + ((puts[place] - 2) & turn)
+                if counts[slot] == ((highs[slot] - lows[slot]) & mask) + 1 and (
+                    bounds[slot] & begins
+                    or (
+                        puts[place] - 1 > oldests[place] and (highs[other] + 1) & mask == lows[slot]
+                    )
+                ):
                     frames[place] += 1
-                    if sent[place] != 0:
-                        out[size] = latest[place] - sent[place]
+                    if sent[slot] != 0:
+                        out[size] = latest[slot] - sent[slot]
                         size += 1
-                frame[place] = timestamp
-                latest[place] = 0
-                sent[place] = 0
-            elif ticks != 0:
-                continue
-            latest[place] = arrival  # a track's records are in order of arrival
-            if latency != unknown and arrival - latency > sent[place]:
-                sent[place] = arrival - latency
+                oldests[place] = puts[place]
+            # Its frame; or the last one that is before it, and it begins one behind that.
+            number = puts[place] - 1
+            while number >= oldests[place]:
+                slot = base + (number & turn)
+                if stamps[slot] == timestamp:
+                    break
+                if ((sequence - highs[slot] + half) & mask) - half > 0:
+                    number += 1
+                    break
+                number -= 1
+            if number < oldests[place]:
+                if puts[place] > oldests[place]:
+                    continue  # of before all that is remembered
+                number = puts[place]
+            slot = base + (number & turn)
+            if number == puts[place] or stamps[slot] != timestamp:
+                if puts[place] - oldests[place] == room:
+                    if number == oldests[place]:
+                        continue
+                    oldests[place] += 1
+                first = puts[place]
+                while first > number:
+                    slot = base + (first & turn)
+                    other = base + ((first - 1) & turn)
+                    stamps[slot] = stamps[other]
+                    lows[slot] = lows[other]
+                    highs[slot] = highs[other]
+                    counts[slot] = counts[other]
+                    bounds[slot] = bounds[other]
+                    latest[slot] = latest[other]
+                    sent[slot] = sent[other]
+                    first -= 1
+                slot = base + (number & turn)
+                stamps[slot] = timestamp
+                lows[slot] = sequence
+                highs[slot] = sequence
+                counts[slot] = 0
+                bounds[slot] = begins if puts[place] == oldests[place] else 0
+                latest[slot] = 0
+                sent[slot] = 0
+                puts[place] += 1
+                begun[place] += 1
+            if counts[slot] < 0:
+                continue  # it was whole, or is not waited for
+            counts[slot] += 1
+            if ((sequence - lows[slot] + half) & mask) - half < 0:
+                lows[slot] = sequence
+            if ((sequence - highs[slot] + half) & mask) - half >= 0:
+                highs[slot] = sequence
+                bounds[slot] = bounds[slot] & begins | (ends if flags & marker else 0)
+            latest[slot] = arrival  # a track's records are in order of arrival
+            if latency != unknown and arrival - latency > sent[slot]:
+                sent[slot] = arrival - latency
+            # Which are whole now? The newest may go on.
+            first = number - 1 if number > oldests[place] else number
+            last = number + 1 if number + 1 < puts[place] - 1 else puts[place] - 2
+            for number in range(first, last + 1):
+                slot = base + (number & turn)
+                if counts[slot] != ((highs[slot] - lows[slot]) & mask) + 1:
+                    continue
+                other = base + ((number - 1) & turn)
+                if not bounds[slot] & begins and (
+                    number == oldests[place] or (highs[other] + 1) & mask != lows[slot]
+                ):
+                    continue
+                # What is missing behind a marker is the next one's.
+                other = base + ((number + 1) & turn)
+                if not bounds[slot] & ends and (highs[slot] + 1) & mask != lows[other]:
+                    continue
+                frames[place] += 1
+                counts[slot] = -1
+                if sent[slot] != 0:
+                    out[size] = latest[slot] - sent[slot]
+                    size += 1
         self.frame_latency_us.record_all(done, size)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pyforward_bench.records import REPAIRED, RESTARTED, UNKNOWN, Record
+from pyforward_bench.records import LATE, MARKER, REPAIRED, RESTARTED, UNKNOWN, Record
 from tests import twins
 from tests.unit.bench.tracks import GOOD, Track, packed, together
 
@@ -119,17 +119,88 @@ def test_latency_of_packets_and_of_frames(tally: ModuleType) -> None:
             assert histogram.quantile(share) == pytest.approx(exact, rel=1 / 1_024)
 
 
-def test_a_frame_s_straggler_changes_nothing_once_the_next_has_begun(tally: ModuleType) -> None:
+@pytest.mark.parametrize("marked", [True, False])
+def test_frames_under_loss_are_as_late_as_their_last_repair(
+    tally: ModuleType, marked: bool
+) -> None:
+    """One packet in ten is missed, most are repaired one to three frames later, some never are: a
+    frame counts if all of its packets came, and what is missing at a border is whose it was."""
+    source = np.random.default_rng(11)
+    sequence, arrivals, frames = WRAP - 900, [], []
+    for frame in range(600):
+        size = int(source.integers(1, 10))
+        sent = 3_000_000 + frame * 33_000 + np.arange(size) * 100
+        arrived = sent + source.integers(200, 300, size)
+        missed = source.random(size) < (0.1 if 0 < frame < 599 else 0)
+        arrived[missed] += source.integers(30_000, 95_000, int(missed.sum()))
+        never = missed & (source.random(size) < 0.1)
+        for index in np.flatnonzero(~never).tolist():
+            flags = GOOD | (MARKER if marked and index == size - 1 else 0)
+            flags |= LATE | REPAIRED if missed[index] else 0
+            arrivals.append((int(arrived[index]), sequence + index, frame, int(sent[index]), flags))
+        frames.append((never, int(arrived.max() - sent.max())))
+        sequence += size
     track = Track()
-    track.packet(0, at_us=1_000_000, timestamp=0, latency_us=100)
-    track.packet(2, at_us=1_033_000, timestamp=3_000, latency_us=200)
-    track.packet(1, at_us=1_050_000, timestamp=0, latency_us=50_100)
-    track.packet(3, at_us=1_066_000, timestamp=6_000, latency_us=300)
+    for at_us, number, frame, sent_us, flags in sorted(arrivals):
+        latency_us = at_us - sent_us
+        track.packet(
+            number, at_us=at_us, timestamp=frame * 3_000, latency_us=latency_us, flags=flags
+        )
     found = figures(tally, track)
-    assert found.frames == 2
-    latency = found.frame_latency_us
-    assert (latency.count, latency.least, latency.most) == (2, 100, 200)
-    assert found.packet_latency_us.most == 50_100
+
+    def is_whole(number: int) -> bool:
+        # Whose the packets were that are missing between two frames only a marker can tell.
+        before, never, behind = (frames[number + step][0] for step in (-1, 0, 1))
+        return not (never.any() or before[-1] or (behind[0] and not marked))
+
+    whole = [latency for number, (_, latency) in enumerate(frames[:-1]) if is_whole(number)]
+    some = sum(1 for never, _ in frames[:-1] if not never.all())
+    assert (found.frames, found.broken) == (len(whole), some - len(whole))
+    assert found.broken > 10
+    assert (found.frame_latency_us.count, found.frame_latency_us.total) == (len(whole), sum(whole))
+
+
+def test_a_frame_of_which_nothing_came_at_first_is_late_all_the_same(tally: ModuleType) -> None:
+    track = Track()
+    for number in (0, 2, 3):
+        track.packet(
+            number, at_us=1_000_000 + number * 33_000, timestamp=number * 3_000, latency_us=100
+        )
+    counted = tally.Tally()
+    counted.feed(packed(track.records))
+    assert (counted.figures().frames, counted.figures().broken) == (0, 2), "both touch a gap"
+    track.packet(1, at_us=1_150_000, timestamp=3_000, latency_us=117_000, flags=GOOD | REPAIRED)
+    counted.feed(packed(track.records[-1:]))
+    found = counted.figures()
+    assert (found.frames, found.broken) == (3, 0)
+    assert (found.frame_latency_us.least, found.frame_latency_us.most) == (100, 117_000)
+
+
+def test_frames_are_not_waited_for_for_ever(tally: ModuleType) -> None:
+    track = Track()
+    for number in [0, *range(2, 90)]:
+        track.packet(number, timestamp=number * 3_000, latency_us=100, flags=GOOD | MARKER)
+    track.packet(1, timestamp=3_000, latency_us=80_000, flags=GOOD | REPAIRED | MARKER)
+    found = figures(tally, track)
+    assert (found.frames, found.broken) == (87, 1)
+    assert found.frame_latency_us.most == 100
+
+
+def test_what_was_missing_before_clearing_breaks_nothing_after_it(tally: ModuleType) -> None:
+    track = Track()
+    for number in (0, 1, 3, 4):
+        track.packet(number, timestamp=number // 2 * 3_000, latency_us=100)
+    counted = tally.Tally()
+    counted.feed(packed(track.records))
+    counted.clear()
+    assert (counted.figures().frames, counted.figures().broken) == (0, 0)
+    after = Track(now_us=2_000_000)
+    after.packet(2, timestamp=3_000, latency_us=90_000, flags=GOOD | REPAIRED)
+    after.packet(5, timestamp=6_000, latency_us=200)
+    after.packet(6, timestamp=9_000, latency_us=200)
+    counted.feed(packed(after.records))
+    found = counted.figures()
+    assert (found.frames, found.broken, found.frame_latency_us.most) == (1, 0, 200)
 
 
 def test_a_restart_ends_the_frame(tally: ModuleType) -> None:
