@@ -152,6 +152,7 @@ class Watch:
         self._since_s = time.monotonic()
         self._cpu_s = _cpu_s()
         self._kernel_drops = kernel_drops(self._root)
+        self._socket_drops = socket_drops(self._root)
         self._before = self._engine.stats()
         self._lag_us.clear()
 
@@ -164,7 +165,8 @@ class Watch:
         dropped = _gained(shards, "datagrams_dropped")
         if kernel > dropped:
             # The engine hears of a socket's drops with the next datagram, which may not have come.
-            dropped = max(dropped, socket_drops(self._root))
+            own = socket_drops(self._root) - self._socket_drops
+            dropped = max(dropped, min(own, kernel))
         return Usage(
             passed_s=passed_s,
             cpu_s=cpu_s,
@@ -230,9 +232,10 @@ def kernel_drops(root: Path = Path("/")) -> int:
 def socket_drops(root: Path = Path("/")) -> int:
     """The same of the UDP sockets that this process has open, since they were."""
     links = []
-    for entry in (root / "proc/self/fd").iterdir():
-        with contextlib.suppress(OSError):  # it was closed meanwhile
-            links.append(os.readlink(entry))
+    with contextlib.suppress(OSError):
+        for entry in (root / "proc/self/fd").iterdir():
+            with contextlib.suppress(OSError):  # it was closed meanwhile
+                links.append(os.readlink(entry))
     own = {link[8:-1] for link in links if link.startswith("socket:[")}
     total = 0
     for name in ("udp", "udp6"):
@@ -305,8 +308,19 @@ def _memory_of_group(root: Path) -> int | None:
 def _left(group: Path) -> int | None:
     with contextlib.suppress(OSError, ValueError):
         most = int((group / "memory.max").read_text())
-        return max(0, most - int((group / "memory.current").read_text()))
+        current = int((group / "memory.current").read_text())
+        return max(0, most - max(0, current - _idle_cache_bytes(group)))
     return None
+
+
+def _idle_cache_bytes(group: Path) -> int:
+    """What the kernel takes back first: pages of files that nobody has read lately."""
+    with contextlib.suppress(OSError):
+        for line in _lines(group / "memory.stat"):
+            name, _, value = line.partition(" ")
+            if name == "inactive_file":
+                return int(value)
+    return 0
 
 
 def _lines(path: Path) -> list[str]:

@@ -86,6 +86,10 @@ GROUP = {
         (MEMORY | GROUP, GIB // 2),
         (GROUP, GIB // 2),
         (MEMORY | GROUP | {"sys/fs/cgroup/a/memory.current": f"{2 * GIB}"}, 0),
+        (
+            MEMORY | GROUP | {"sys/fs/cgroup/a/memory.stat": f"file 9\ninactive_file {GIB // 4}\n"},
+            3 * GIB // 4,
+        ),
         (MEMORY | {"proc/self/cgroup": "3:memory:/x\n"}, 2 * GIB),
         ({}, None),
     ],
@@ -122,7 +126,7 @@ def test_drops_of_the_kernel(tmp_path: Path) -> None:
     assert host.kernel_drops(tmp_path / "nowhere") == 0
 
 
-def test_drops_of_our_own_sockets(tmp_path: Path) -> None:
+def socket_table(drops_by_inode: Mapping[int, int]) -> str:
     head = (
         "   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  "
         "timeout inode ref pointer drops             "
@@ -131,8 +135,12 @@ def test_drops_of_our_own_sockets(tmp_path: Path) -> None:
         "  10: 0100007F:1F90 00000000:0000 07 00000000:00000000 00:00000000 00000000     0"
         "        0 {} 2 000000001e0c4e24 {}         "
     )
-    rows = [row.format(inode, drops) for inode, drops in ((500, 3), (501, 9), (502, 4))]
-    table = "\n".join([head, *rows, ""])
+    rows = [row.format(inode, drops) for inode, drops in drops_by_inode.items()]
+    return "\n".join([head, *rows, ""])
+
+
+def test_drops_of_our_own_sockets(tmp_path: Path) -> None:
+    table = socket_table({500: 3, 501: 9, 502: 4})
     root = machine(tmp_path, {"proc/net/udp": table, "proc/self/fd/.kept": ""})
     for number, target in enumerate(("socket:[500]", "socket:[502]", "pipe:[501]", "/dev/null")):
         (root / "proc/self/fd" / str(number)).symlink_to(target)
@@ -241,6 +249,19 @@ async def test_it_counts_from_the_mark(tmp_path: Path) -> None:
     assert usage.turn_p99_ms == 1.0
     assert usage.cpu_s >= 0
     assert usage.lag_most_ms >= usage.lag_p99_ms >= usage.lag_p50_ms >= 0
+
+
+async def test_drops_of_before_the_mark_are_not_told_with_those_of_others(tmp_path: Path) -> None:
+    def udp(total: int) -> dict[str, str]:
+        return {"proc/net/snmp": f"Udp: RcvbufErrors\nUdp: {total}\n"}
+
+    machine(tmp_path, {"proc/self/fd/.kept": "", "proc/net/udp": socket_table({500: 40})} | udp(40))
+    (tmp_path / "proc/self/fd/7").symlink_to("socket:[500]")
+    async with Watch(Engine(), tmp_path) as watch:
+        machine(tmp_path, udp(45))
+        assert (watch.usage().receive_drops, watch.usage().kernel_drops) == (0, 5)
+        machine(tmp_path, {"proc/net/udp": socket_table({500: 42})} | udp(47))
+        assert (watch.usage().receive_drops, watch.usage().kernel_drops) == (2, 7)
 
 
 async def test_a_loop_that_is_held_up_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
