@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -48,6 +49,17 @@ class Output:
     say: Say
     path: Path | None = None
     as_json: bool = False
+
+    def checked(self, command: str) -> Output:
+        """The same with its file, before there is anything to write. Raises HostError where it
+        cannot be written."""
+        path = self.path
+        if path is None:
+            # Runs that begin together keep their results apart.
+            name = f"{command}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{os.getpid()}.json"
+            path = Path("bench", "results", name)
+        results.check(path)
+        return replace(self, path=path)
 
 
 @dataclass(slots=True)
@@ -112,6 +124,7 @@ def conduct(
     guard.check(target.url, allowed)
     target = replace(target, permit=guard.gate(allowed))
     place = target.place
+    output = output.checked(measurement.command)
     host.need_descriptors(viewers)
     host.need_memory(viewers)
 
@@ -156,9 +169,7 @@ def conduct(
 def deliver(written: Results, problems: Iterable[str], output: Output) -> None:
     """Writes the file, and tells people what is in it and what was wrong."""
     path = output.path
-    if path is None:
-        name = f"{written.command}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.json"
-        path = Path("bench", "results", name)
+    assert path is not None, "it was not checked"
     # Said before it is written: a full disk must not take the figures along.
     plain = written.model_dump(mode="json")
     output.say(json.dumps(plain, indent=2) if output.as_json else told(written.rows))

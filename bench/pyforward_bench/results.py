@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import platform
@@ -42,6 +43,9 @@ END: Final = "<!-- bench:end -->"
 # Whose versions a figure may depend on, beside ours; those of crates are known in a checkout.
 PACKAGES: Final = ("aiohttp", "aioice", "cryptography", "pyopenssl", "uvloop")
 CRATES: Final = ("aes", "pyo3", "ring")
+
+ALL_ROWS: Final = frozenset(f"r{number:02}" for number in range(1, 17))
+"""Of a full run of the rig."""
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 """Of the checkout, when this is one."""
@@ -234,6 +238,22 @@ def write(results: Results, path: Path) -> None:
         raise HostError(f"The results cannot be written to {path}: {error.strerror}.") from error
 
 
+def check(path: Path) -> None:
+    """HostError where results cannot be written there: asked before a run, which may take hours."""
+    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fresh.touch()
+        fresh.unlink()
+    except OSError as error:
+        raise HostError(
+            f"The results could not be written to {path}: {error.strerror}. "
+            "Say with --output where they may go."
+        ) from error
+
+
 def read(path: Path) -> Results:
     """ConfigError where the file cannot be read or is not of the schema."""
     try:
@@ -272,8 +292,11 @@ def table(results: Results) -> str:
 def in_readme(readme: str, results: Results) -> str:
     """The README's text with the table of these results between its two markers.
 
-    ConfigError where it does not have both once, in their order.
+    ConfigError where it does not have both once, in their order, or these are not the results of
+    a full run.
     """
+    if "--quick" in results.argv or ALL_ROWS - {row.row for row in results.rows}:
+        raise ConfigError("These are not the results of a full run, which is: pyforward-bench rig.")
     before, begins, rest = readme.partition(BEGIN)
     _, ends, after = rest.partition(END)
     if not begins or not ends or BEGIN in rest or END in before or END in after:

@@ -39,6 +39,7 @@ def run(config: Config, target: Target, options: Options, output: Output) -> int
     guard.check(target.url, options.allowed)
     target = replace(target, permit=guard.gate(options.allowed))
     place = target.place
+    output = output.checked(COMMAND)
     source = TraceSource(options.load(), rate=options.rate)
 
     async def work(stop: asyncio.Event) -> int:

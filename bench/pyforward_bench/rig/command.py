@@ -22,6 +22,7 @@ from types import FrameType
 from pyforward.client.running import Say
 from pyforward.config import Config
 from pyforward.errors import ConfigError, HostError
+from pyforward_bench import results
 from pyforward_bench.rig import ceiling, launch
 from pyforward_bench.rig.child import python_environment
 from pyforward_bench.rig.rows import chosen
@@ -115,6 +116,7 @@ def _output(asked: Path | None) -> Path:
         asked = RESULTS / name if RESULTS.is_dir() else Path(name)
     if not asked.parent.is_dir():
         raise ConfigError(f"--output {asked}: there is no directory {asked.parent}.")
+    results.check(asked)
     return asked.resolve()
 
 
@@ -140,7 +142,11 @@ def _begin(way: Sequence[str], core: int, job: object, say: Say) -> int:
             pass  # it has said why it ended
         for line in process.stdout:
             say(line.rstrip("\n"))
-        return process.wait()
+        code = process.wait()
+    if code < 0:
+        say(f"pyforward-bench: the run was ended by {signal.Signals(-code).name}.", err=True)
+        return 1
+    return code
 
 
 @contextmanager

@@ -85,7 +85,11 @@ def main(text: str) -> int:
         _say(report.told())
         return report.exit_code
 
-    return run_command(job.config, work)
+    try:
+        return run_command(job.config, work)
+    except HostError as error:  # such as a disk that is full; what was measured has been said
+        sys.stderr.write(f"pyforward-bench: {error}\n")
+        return error.exit_code
 
 
 # Private -----------------------------------------------------------------------------------------

@@ -184,10 +184,17 @@ def test_for_programs(tmp_path: Path) -> None:
 
 def test_where_results_go_by_themselves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    deliver(made(), [], Output((), Said()))
+    output = Output((), Said()).checked("load")
+    assert list((tmp_path / "bench" / "results").iterdir()) == []
+    deliver(made(), [], output)
     (path,) = (tmp_path / "bench" / "results").iterdir()
     assert path.name.startswith("load-")
     assert path.suffix == ".json"
+
+
+def test_an_output_that_cannot_be_written_ends_a_run_before_it(tmp_path: Path) -> None:
+    with pytest.raises(HostError, match="Say with --output"):
+        Output((), Said(), tmp_path).checked("load")
 
 
 def test_what_cannot_be_written_was_said(tmp_path: Path) -> None:

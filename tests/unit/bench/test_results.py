@@ -44,6 +44,12 @@ FAST = row_of(
 NOT_RUN = could_not("r16", "two cores", "1/s", "There is only one core.")
 
 
+def full(**changed: Any) -> Results:
+    """Of a run of all rows."""
+    others = [could_not(row, "x", "1", "No.") for row in sorted(results.ALL_ROWS - {"r01"})]
+    return run(FAST, *others, **{"argv": ["rig"]} | changed)
+
+
 # Rows --------------------------------------------------------------------------------------------
 
 
@@ -242,6 +248,15 @@ def test_the_table_has_a_line_for_each_row() -> None:
     assert lines[6:] == ["", f"{origin}, `pyforward-bench rig --quick`."]
 
 
+def test_where_results_may_go_is_known_before(tmp_path: Path) -> None:
+    results.check(tmp_path / "a" / "x.json")
+    assert list((tmp_path / "a").iterdir()) == []
+    (tmp_path / "file").write_text("")
+    for path in (tmp_path, tmp_path / "file" / "x.json", Path("/proc/x.json")):
+        with pytest.raises(HostError, match=r"could not be written to .*Say with --output where"):
+            results.check(path)
+
+
 def test_an_invalid_run_says_so_under_its_table() -> None:
     text = results.table(run(FAST, valid=False, invalid_because=["It dropped.", "It lagged."]))
     assert text.endswith("\n\n**Invalid**: It dropped. It lagged.\n")
@@ -266,11 +281,18 @@ def test_numbers_have_three_digits_that_say_something(value: float, text: str) -
 
 def test_the_readme_s_table_is_replaced_and_nothing_else() -> None:
     readme = f"# It\n\nBefore.\n\n{results.BEGIN}\nold\n{results.END}\n\nAfter.\n"
-    once = results.in_readme(readme, run(FAST))
-    assert once == readme.replace("old\n", results.table(run(FAST)))
-    assert results.in_readme(once, run(NOT_RUN)) == readme.replace(
-        "old\n", results.table(run(NOT_RUN))
-    )
+    first, second = full(), full(commit="later")
+    once = results.in_readme(readme, first)
+    assert once == readme.replace("old\n", results.table(first))
+    assert results.in_readme(once, second) == readme.replace("old\n", results.table(second))
+
+
+@pytest.mark.parametrize(
+    "other", [run(FAST, argv=["rig", "r01"]), full(argv=["rig", "--quick"])], ids=["some", "quick"]
+)
+def test_the_readme_s_table_is_of_a_full_run(other: Results) -> None:
+    with pytest.raises(ConfigError, match="not the results of a full run"):
+        results.in_readme(f"{results.BEGIN}\n{results.END}\n", other)
 
 
 @pytest.mark.parametrize(
@@ -287,4 +309,4 @@ def test_the_readme_s_table_is_replaced_and_nothing_else() -> None:
 )
 def test_a_readme_without_its_two_markers_is_refused(readme: str) -> None:
     with pytest.raises(ConfigError, match="needs one line <!-- bench:begin -->"):
-        results.in_readme(readme, run(FAST))
+        results.in_readme(readme, full())
