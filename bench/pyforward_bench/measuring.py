@@ -286,7 +286,9 @@ def problems_of(figures: SwarmFigures) -> Iterator[str]:
     for reason, count in figures.failed.items():
         yield f"{_viewers(count)} failed ({reason}): {figures.sentences[reason]}"
     for reason, count in figures.ended.items():
-        if reason not in SAID_ENDED:
+        if reason == "bye":
+            yield f"{_viewers(count)} sent away (bye): the server ended their sessions."
+        else:
             yield f"{_viewers(count)} lost ({reason}): the server went away without a word."
     if figures.silent:
         yield f"{_viewers(figures.silent)} joined and received nothing."
