@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+import math
 import sys
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
@@ -62,33 +63,33 @@ def _root(
 def share(given: str | float) -> float:
     """``5%`` or ``0.05``; ValueError for what is neither."""
     text = str(given)
-    value = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    value = _number(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
     if not 0 <= value <= 1:
-        raise ValueError(text)
+        raise ValueError(f"{text} is no share: write it as 5% or 0.05")
     return value
 
 
 def milliseconds(given: str | float) -> float:
     """``40ms`` or ``40``, from 0 to 10,000."""
-    value = float(str(given).removesuffix("ms"))
+    value = _number(str(given).removesuffix("ms"))
     if not 0 <= value <= 10_000:
-        raise ValueError(given)
+        raise ValueError(f"{given} is no time from 0 to 10,000 ms: write it as 40ms")
     return value
 
 
 def a_second(given: str | float) -> float:
     """``300/s`` or ``300``, above 0."""
-    value = float(str(given).removesuffix("/s"))
+    value = _number(str(given).removesuffix("/s"))
     if not 0 < value <= 1e6:
-        raise ValueError(given)
+        raise ValueError(f"{given} is no rate above 0: write it as 300/s")
     return value
 
 
 def burst(given: str | float) -> float:
     """The mean length of a run, at least 1."""
-    value = float(given)
+    value = _number(str(given))
     if not 1 <= value <= 1e3:
-        raise ValueError(given)
+        raise ValueError(f"{given} is no mean length from 1 to 1,000")
     return value
 
 
@@ -359,12 +360,21 @@ def _rig(
         ceiling=ceiling,
         loopback=loopback,
         ipv6=ipv6,
-        argv=_asked.get(),
+        argv=without_secrets(_asked.get()),
     )
     return rig.run(loaded.config, asked, options.say)
 
 
 # Private -----------------------------------------------------------------------------------------
+
+
+def _number(text: str) -> float:
+    """NaN for what is none, which is in no range."""
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
+
 
 _SECRET: Final = frozenset(("--token", "--header"))
 
@@ -376,12 +386,12 @@ def _without_path(argument: str) -> str:
     name, equals, value = (
         argument.partition("=") if argument.startswith("-") else ("", "", argument)
     )
-    if not value.startswith(("http://", "https://")):
+    if "://" not in value:
         return argument
     try:
         return f"{name}{equals}{URL(value).origin()}/…"
     except ValueError:
-        return argument
+        return f"{name}{equals}{MASK}"
 
 
 def _output(path: Path | None, as_json: bool) -> Output:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -183,7 +184,9 @@ def test_numbers(read: Callable[[str], float], text: str, value: float) -> None:
     ],
 )
 def test_what_is_no_such_number(read: Callable[[str], float], text: str) -> None:
-    with pytest.raises(ValueError, match=r".*"):
+    with pytest.raises(
+        ValueError, match=rf"^{re.escape(text)} is no (share|rate|time|mean length)"
+    ):
         read(text)
 
 
@@ -195,4 +198,9 @@ def test_what_is_kept_of_the_arguments(asked: dict[str, Any]) -> None:
     assert "secret" not in " ".join(kept)
     assert "pass" not in " ".join(kept)
     assert kept[:4] == ("load", "https://host:8443/…", "--viewers=1", guard.OPTION)
+    url = "HTTP://me:pass@host/whep/secret"
+    assert run("load", url, "--viewers=1") == 0
+    assert asked["output"].argv[1] == "http://host/…"
+    assert run("load", "http://me:pass@[host/secret", "--viewers=1") == 0
+    assert asked["output"].argv[1] == MASK
     assert kept[4:] == ("--token", MASK, f"--header={MASK}", "--header", MASK, f"--token={MASK}")
