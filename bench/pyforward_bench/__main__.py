@@ -1,8 +1,21 @@
-"""``python -m pyforward_bench`` is ``pyforward-bench``."""
+"""``python -m pyforward_bench`` is ``pyforward-bench``.
+
+Nothing is imported before :func:`main`: that takes a second, in which Ctrl-C is to end the process
+and not to print where it was.
+"""
 
 from __future__ import annotations
 
-from pyforward_bench.cli import main
+import signal
+
+
+def main() -> None:
+    """The command ``pyforward-bench``; ends the process."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    from pyforward_bench import cli
+
+    cli.main()
+
 
 if __name__ == "__main__":
     main()

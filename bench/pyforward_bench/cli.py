@@ -22,8 +22,9 @@ from pyforward.config import Loaded
 from pyforward.config.models import MASK
 from pyforward.errors import HostError
 from pyforward.options import AsJson, CaFile, Duration, Header, Insecure, Patience, Token
-from pyforward_bench import guard, joins, load, loss, publish, rig, traces
+from pyforward_bench import guard, joins, load, loss, publish, traces
 from pyforward_bench.measuring import PROGRAM, Output
+from pyforward_bench.rig import command as rig
 
 app = typer.Typer(
     name=PROGRAM,

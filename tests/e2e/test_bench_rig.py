@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -108,6 +109,24 @@ def begun(path: Path, *arguments: str, within: tuple[str, ...] = ()) -> Iterator
     finally:
         process.kill()
         process.communicate()
+
+
+def test_results_that_cannot_be_written_are_known_before_the_run(tmp_path: Path) -> None:
+    with begun(tmp_path, *SHORT) as run:  # a directory
+        said, _ = run.process.communicate(timeout=LONGEST_S)
+    assert run.process.returncode == 3
+    (line,) = said.splitlines()
+    assert line.startswith(f"pyforward-bench: The results could not be written to {tmp_path}")
+
+
+@pytest.mark.parametrize("after_s", [0.3, 1.0, 2.5, 4.0])
+def test_an_interrupt_before_anything_is_measured(tmp_path: Path, after_s: float) -> None:
+    with begun(tmp_path / "x.json", *SHORT) as run:
+        time.sleep(after_s)
+        run.process.send_signal(signal.SIGINT)
+        said, _ = run.process.communicate(timeout=LONGEST_S)
+    assert "Traceback" not in said
+    assert not any(is_alive(pid) for pid in descendants(run.process.pid))
 
 
 def descendants(pid: int) -> set[int]:

@@ -1,5 +1,4 @@
-"""``pyforward-bench rig``: the rows of a run on one machine, each beside the machine's ceiling."""
+"""``pyforward-bench rig``: the rows of a run on one machine, each beside the machine's ceiling.
 
-from pyforward_bench.rig.command import Options, run
-
-__all__ = ["Options", "run"]
+:mod:`.command` is the command. Nothing is imported here, see ``__main__``.
+"""

@@ -3,9 +3,12 @@ it, with the job on its standard input."""
 
 from __future__ import annotations
 
+import signal
 import sys
 
-from pyforward_bench.rig import inside
-
 if __name__ == "__main__":
+    # As in pyforward_bench.__main__: until there is something to end well, it ends at once.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    from pyforward_bench.rig import inside
+
     sys.exit(inside.main(sys.stdin.read()))
