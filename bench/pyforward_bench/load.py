@@ -16,8 +16,9 @@ Rows, each with ``load.`` before it:
 - ``bitrate`` (bit/s of UDP payload, all viewers), ``packets``, ``lost``, ``loss`` (their share),
   ``repaired``, ``jitter`` (ms, RFC 3550 §6.4.1, mean over viewers);
 - ``discards.<reason>``: packets that were thrown away unread, where there were any;
-- of the probes: ``probes``, ``latency.packet.*`` and ``latency.frame.*`` (ms since the publisher's
-  stamp), ``corrupted``, ``repeated``, ``missing``, ``reordered_content``, ``unstamped`` (packets);
+- of the probes, every n-th viewer: ``probes``, ``latency.packet.*`` and ``latency.frame.*`` (ms
+  since the publisher's stamp), ``frames`` (whole ones), ``broken`` (the others), ``corrupted``,
+  ``repeated``, ``missing``, ``reordered_content``, ``unstamped`` (packets);
 - ``harness.*``: what this process used and dropped, of the same time.
 """
 
@@ -29,6 +30,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from pyforward.client import Target
+from pyforward.commands import Kind, TrackReport
 from pyforward.config import Config
 from pyforward_bench import host
 from pyforward_bench.measuring import (
@@ -37,6 +39,7 @@ from pyforward_bench.measuring import (
     Bench,
     Output,
     conduct,
+    packet_problems,
     probe_rows,
     sample_rows,
     viewer_rows,
@@ -134,17 +137,10 @@ class Load:
         """Streams that stopped, and packets that the server changed or repeated."""
         if self._stalls.count:
             yield (
-                f"{self._stalls.count} viewers received nothing more, for the last {STALLED_S:g} s "
-                "or longer."
+                f"{self._stalls.count} viewers received nothing more of a track, for the last "
+                f"{STALLED_S:g} s or longer."
             )
-        probes = bench.swarm.figures().probes
-        for count, what in (
-            (probes.corrupted, "were corrupted"),
-            (probes.repeated, "came twice, under two numbers"),
-            (probes.missing - probes.lost, "never came, and no gap in the numbers showed it"),
-        ):
-            if count > 0:
-                yield f"{count} packets of the probes {what}."
+        yield from packet_problems(bench.swarm.figures().probes)
 
     async def _gather(self, bench: Bench) -> None:
         swarm, options = bench.swarm, self._options
@@ -201,26 +197,30 @@ class Load:
 
 
 class Stalls:
-    """Who was served and is no more, while the session goes on: a server that answers checks and
-    sends nothing loses nobody, and no packet by its number."""
+    """Who was served a track and is no more, while the session goes on: a server that answers
+    checks and sends nothing loses nobody, and no packet by its number."""
 
     def __init__(self) -> None:
         self.count = 0
         """At the last look."""
-        self._heard: dict[int, tuple[int, float]] = {}
+        self._heard: dict[tuple[int, Kind], tuple[int, float]] = {}
 
     def look(self, members: Iterable[Member], now: float) -> None:
         """By the members' last reports; ``now`` in seconds."""
         self.count = 0
         for member in members:
-            if not member.is_there or member.report is None:
-                continue
-            packets = sum(track.packets_received for track in member.report.tracks)
-            before, since = self._heard.get(member.number, (0, now))
-            if packets != before:
-                self._heard[member.number] = (packets, now)
-            elif packets and now - since >= STALLED_S:
-                self.count += 1
+            if member.is_there and member.report is not None:
+                # Each of them is asked: the answer is remembered.
+                stalls = [self._stalls(member.number, it, now) for it in member.report.tracks]
+                self.count += any(stalls)
+
+    def _stalls(self, number: int, track: TrackReport, now: float) -> bool:
+        packets = track.packets_received
+        before, since = self._heard.get((number, track.kind), (0, now))
+        if packets != before:
+            self._heard[number, track.kind] = (packets, now)
+            return False
+        return packets > 0 and now - since >= STALLED_S
 
 
 # Private -----------------------------------------------------------------------------------------

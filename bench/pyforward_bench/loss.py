@@ -23,8 +23,8 @@ Rows, each with ``loss.`` before it:
 - what it cost: ``retransmissions`` (a packet expected), ``unneeded`` (the share of these that
   brought nothing), ``retransmitted_bytes`` (of those that brought something, a byte received),
   ``asked_again`` (packets named in NACKs, a packet expected);
-- ``corrupted``, ``repeated``, ``missing``, ``reordered_content``, ``unstamped`` and ``harness.*``
-  as ``load`` has them.
+- ``frames``, ``broken``, ``corrupted``, ``repeated``, ``missing``, ``reordered_content``,
+  ``unstamped`` and ``harness.*`` as ``load`` has them.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ from pyforward_bench.measuring import (
     Bench,
     Output,
     conduct,
+    packet_problems,
     probe_rows,
     quantile_rows,
     viewer_rows,
@@ -156,8 +157,8 @@ class Loss:
         yield from probe_rows(COMMAND, probes)
 
     def problems(self, bench: Bench) -> Iterator[str]:
-        """Nothing: what is lost is what is measured."""
-        yield from ()
+        """What the way does not do: it loses, and leaves a gap in the numbers."""
+        yield from packet_problems(bench.swarm.figures().probes)
 
     def _shares(self, probes: Figures, missed: int) -> Iterator[Row]:
         name = "loss.within_two_round_trips"

@@ -36,9 +36,6 @@ STOP_LIMIT_S: Final = 30.0
 
 LOOK_EVERY_S: Final = 1.0
 
-SAID_ENDED: Final = ("bye", "deleted")
-"""Reasons that the server told: whoever ended so was not lost."""
-
 
 @dataclass(frozen=True, slots=True)
 class Output:
@@ -205,8 +202,10 @@ def viewer_rows(command: str, figures: SwarmFigures, asked: int) -> Iterator[Row
 
 
 def probe_rows(command: str, probes: Figures) -> Iterator[Row]:
-    """``latency.packet.*``, ``latency.frame.*``, and what the probes found in the packets."""
+    """``latency.packet.*``, ``latency.frame.*``, and what the probes found in it all."""
     yield from latency_rows(command, "latency", probes)
+    for name in ("frames", "broken"):
+        yield _one(command, name, "frames", getattr(probes, name))
     for name in ("corrupted", "repeated", "missing", "reordered_content", "unstamped"):
         yield _one(command, name, "packets", getattr(probes, name))
 
@@ -292,8 +291,19 @@ def problems_of(figures: SwarmFigures) -> Iterator[str]:
             yield f"{_viewers(count)} lost ({reason}): the server went away without a word."
     if figures.silent:
         yield f"{_viewers(figures.silent)} joined and received nothing."
-    if not figures.viewers:
+    if not figures.joined and not figures.failed:
         yield "Stopped before any viewer had joined."
+
+
+def packet_problems(probes: Figures) -> Iterator[str]:
+    """A line for each fault that no network has: these are the server's."""
+    for count, what in (
+        (probes.corrupted, "were corrupted"),
+        (probes.repeated, "came twice, under two numbers"),
+        (probes.hidden, "never came, and no gap in the numbers showed it"),
+    ):
+        if count:
+            yield f"{count} packets of the probes {what}."
 
 
 def notes_of(usage: Usage) -> Iterator[str]:

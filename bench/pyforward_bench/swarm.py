@@ -197,10 +197,14 @@ class Swarm:
     async def join(
         self, count: int, *, rate: float | None = None, probes: int = 0
     ) -> Sequence[Member]:
-        """So many more, ``rate`` of them a second or as fast as they come, the first ``probes`` of
-        them with records. Returns when each has joined or failed; whoever is still on the way when
-        this is cancelled leaves nothing behind. Raises ConfigError for what is wrong for all."""
-        members = [Member(number=next(self._numbers), is_probe=i < probes) for i in range(count)]
+        """So many more, ``rate`` of them a second or as fast as they come, ``probes`` of them with
+        records, spread evenly: a server sends to some before others, and they stand for all.
+        Returns when each has joined or failed; whoever is still on the way when this is cancelled
+        leaves nothing behind. Raises ConfigError for what is wrong for all."""
+        members = [
+            Member(number=next(self._numbers), is_probe=is_probe)
+            for is_probe in spread(min(probes, count), count)
+        ]
         try:
             async with asyncio.TaskGroup() as joins:
                 places = asyncio.Semaphore(AT_A_TIME if rate is None else AT_A_TIME_AT_A_RATE)
@@ -361,6 +365,11 @@ class Pace:
         """How long ago that was."""
         due_s = self._zero_s + (self._taken - 1) * self._step_s
         return max(0.0, self._clock() - due_s)
+
+
+def spread(some: int, count: int) -> Sequence[bool]:
+    """Which of so many places are those of a few at the same distance from each other."""
+    return [i * some % count < some for i in range(count)]
 
 
 def stages(viewer: Viewer) -> Stages:

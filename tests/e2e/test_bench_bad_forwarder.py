@@ -86,7 +86,9 @@ async def test_a_good_one_gets_a_clean_bill() -> None:
         assert shares(told) == {}
         assert told.value("joined") == told.value("probes") == VIEWERS
         assert told.value("packets") == pytest.approx(VIEWERS * 329 * SECONDS, rel=0.1)
-        assert 0 < told.value("latency.packet.p50") <= told.value("latency.frame.max") < MUCH_MS
+        assert 0 < told.value("latency.packet.p50") <= told.value("latency.frame.max")
+        # Of most frames: a busy machine may hold up any one of them.
+        assert told.value("latency.frame.p50") < MUCH_MS
         assert forwarder.done.deleted == VIEWERS
         publishing.interrupt()
         sent = await publishing.ended()
@@ -124,6 +126,14 @@ async def test_a_delay_shows_in_latency_alone() -> None:
         assert shares(told) == {}
         for kind in ("packet", "frame"):
             assert told.value(f"latency.{kind}.p50") == pytest.approx(DELAY_MS, abs=MUCH_MS / 2)
+
+
+async def test_a_gap_that_is_closed_is_no_loss_of_the_way() -> None:
+    """Shares of what was repaired are by sequence numbers, which such a server falsifies."""
+    async with published(Mischief(drop=0.02, renumber=True)) as (forwarder, _):
+        told = await measured("loss", f"{forwarder.url}/whep", "--loss=1%", *AT_IT)
+        assert told.has_failed(), told
+        assert told.says("no gap in the numbers showed it")
 
 
 async def test_lost_on_the_way_and_repaired() -> None:

@@ -96,6 +96,8 @@ async def test_a_server_that_stops_says_so() -> None:
             )
             await asyncio.to_thread(server.stop)
             told = await loading.ended()
+        assert told.has_failed(), told
+        assert told.says("2 viewers sent away (bye)")
         assert told.value("ended.bye") == 2
         assert told.value("packets") > 0
 

@@ -34,6 +34,8 @@ async def test_what_is_lost_is_repaired() -> None:
     assert told.value("repair.p50") >= 40
     assert told.value("latency.packet.p50") >= 20
     assert told.value("retransmissions") * told.value("expected") >= told.value("repaired")
+    assert told.value("latency.frame.p99") >= 60, "frames wait for what is repaired of them"
+    assert told.value("frames") > 100
     assert told.value("asked_again") > 0
     assert told.value("asked.loss") == 0.05
     assert told.value("asked.rtt") == 40

@@ -33,6 +33,8 @@ class Counts:
     missing: int
     """By stamp counter: what the publisher sent, from the first to the newest that came, and what
     has not come."""
+    hidden: int
+    """Of the missing, what no gap in the sequence numbers of its track shows."""
     repeated: int
     """By stamp counter: came before, within the last 2,048 packets of the track."""
     reordered_content: int

@@ -182,6 +182,10 @@ class Tally:
         counts: dict[str, Any] = {
             name: sum(column[place] for place in places) for name, column in columns.items()
         }
+        counts["hidden"] = sum(
+            max(0, self._counters.missing[place] - self._sequences.missing[place])
+            for place in places
+        )
         counts["broken"] = sum(self._timing.broken(place) for place in places)
         counts["expected"] = sum(self._sequences.due(place) for place in places)
         counts["jitter_ms"] = sum(jitters) / len(jitters) if jitters else None

@@ -94,6 +94,17 @@ def test_who_is_served_no_more_is_stalled() -> None:
     assert stalls.count == 1
 
 
+def test_video_that_stops_while_audio_goes_on_is_stalled() -> None:
+    one = Seen(1)
+    stalls = Stalls()
+    for second in range(4):
+        audio = replace(AUDIO, packets_received=50 * second)
+        video = replace(VIDEO, packets_received=9)
+        one.report = report_row(new_session_id(), tracks=(audio, video))
+        stalls.look(cast("list[Member]", [one]), float(second))
+    assert stalls.count == 1
+
+
 async def test_the_first_comes_alone_and_media_counts_when_all_are_there() -> None:
     async with bench() as (it, w):
         measurement = Load(Options(3, duration_s=0.05, probes=2))

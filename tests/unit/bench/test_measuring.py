@@ -140,7 +140,14 @@ def test_what_the_harness_did() -> None:
         ),
         (
             replace(WELL_SERVED, ended={"silent": 2, "bye": 1}),
-            ["2 viewers lost (silent): the server went away without a word."],
+            [
+                "2 viewers lost (silent): the server went away without a word.",
+                "1 viewer sent away (bye): the server ended their sessions.",
+            ],
+        ),
+        (
+            replace(NOBODY, viewers=1, on_their_way=1),
+            ["Stopped before any viewer had joined."],
         ),
         (replace(WELL_SERVED, silent=3), ["3 viewers joined and received nothing."]),
     ],
@@ -149,6 +156,12 @@ def test_a_line_for_each_kind_of_viewer_that_was_not_served(
     figures: SwarmFigures, lines: list[str]
 ) -> None:
     assert list(measuring.problems_of(figures)) == lines
+
+
+def test_faults_that_no_network_has() -> None:
+    probes = replace(NOBODY.probes, corrupted=1, repeated=2, missing=9, hidden=3, lost=7)
+    assert [line.split()[0] for line in measuring.packet_problems(probes)] == ["1", "2", "3"]
+    assert list(measuring.packet_problems(replace(NOBODY.probes, missing=9, lost=9))) == []
 
 
 def test_drops_of_others_are_a_note() -> None:

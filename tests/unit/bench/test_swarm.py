@@ -13,7 +13,15 @@ from pyforward.client.watching import Viewer
 from pyforward.commands import Link, RemoveSession, ReportSessions, TrackReport, Trial
 from pyforward.errors import ConfigError
 from pyforward.ids import new_session_id
-from pyforward_bench.swarm import REPORTS_AT_A_TIME, SILENT_AFTER_S, Pace, Stages, Swarm, stages
+from pyforward_bench.swarm import (
+    REPORTS_AT_A_TIME,
+    SILENT_AFTER_S,
+    Pace,
+    Stages,
+    Swarm,
+    spread,
+    stages,
+)
 from tests.unit.bench.swarms import joined, records, swarm, trials
 from tests.unit.client.site import Handler, problem, status
 from tests.unit.client.test_watching import AUDIO, NOTHING, VIDEO
@@ -110,6 +118,14 @@ async def test_what_is_asked_of_each_session() -> None:
         assert other.inbound == replace(link, seed=11), "each has luck of its own"
         assert probe.outbound is None
         assert probe.report_interval_ms == 100
+
+
+async def test_probes_stand_for_every_place_in_the_order() -> None:
+    async with swarm() as (made, w):
+        members = await joined(made, w, 9, probes=3)
+        assert [member.number for member in members if member.is_probe] == [1, 4, 7]
+    assert sum(spread(50, 1_999)) == 50
+    assert [sum(spread(some, 7)) for some in range(8)] == list(range(8))
 
 
 async def test_whoever_is_no_probe_is_on_no_trial() -> None:
