@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -20,10 +20,7 @@ from pydantic import (
     field_validator,
 )
 
-SrtpProfile = Literal["SRTP_AEAD_AES_128_GCM", "SRTP_AEAD_AES_256_GCM", "SRTP_AES128_CM_SHA1_80"]
-"""By their registered names (RFC 5764 §4.1.2, RFC 7714 §14.2), in our order: as the DTLS server it
-wins over the peer's. GCM-128 costs a quarter of CM with HMAC-SHA1, and is what every browser
-has."""
+from pyforward.srtp import SRTP_PROFILES, SrtpProfile
 
 MASK = "********"
 """What stands for a secret wherever a configuration is shown."""
@@ -194,7 +191,7 @@ class Dtls(Section):
     )
     threads: int = setting(2, "Threads that compute handshakes.", unit="threads", ge=1, le=64)
     srtp_profiles: SrtpProfiles = setting(
-        get_args(SrtpProfile),
+        SRTP_PROFILES,
         "Protection profiles that are offered and taken, the best first.",
         unit="names",
         min_length=1,
