@@ -30,6 +30,7 @@ from pyforward.control import Control
 from pyforward.dtls import Certificate
 from pyforward.engine import Engine
 from pyforward.errors import ConfigError, HostError, RunError
+from pyforward.feed import Feed
 from pyforward.media import Demo
 from pyforward.metrics import Exporter
 
@@ -56,12 +57,13 @@ def serve(
     end; ``on_ready`` is called with the URL at the same moment. Raises ConfigError, HostError or
     RunError.
     """
-    log.set_up(config)
+    bursts = log.set_up(config)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_run(config, ready_file, demo, on_ready))
     finally:
         faulthandler.cancel_dump_traceback_later()
+        bursts.flush()
     return 0
 
 
@@ -81,7 +83,12 @@ async def _run(
         rooms.push_async_callback(engine.close)
         for note in engine.notes:
             _log.warning("engine_note", note=note)
-        control = Control(config, engine, certificate)
+        feed = Feed(
+            kept=config.events.kept,
+            listeners=config.events.listeners,
+            queue=config.events.queue,
+        )
+        control = Control(config, engine, certificate, feed=feed)
         events = asyncio.create_task(control.run_events(), name="events")
         exporter = Exporter(engine.stats, control.view)
         app = api.make_app(control, config, api.TokenAuthoriser(config), exporter.text)

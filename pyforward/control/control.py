@@ -22,6 +22,7 @@ from pyforward.config import Config
 from pyforward.config.models import Dtls
 from pyforward.control import figures
 from pyforward.control.access import Claims
+from pyforward.control.chronicle import Chronicle
 from pyforward.control.context import Context, EnginePort, PoolPort
 from pyforward.control.events import Events
 from pyforward.control.figures import Page, StreamFigures, ViewerFigures
@@ -30,6 +31,7 @@ from pyforward.control.publish import Accepted, publish
 from pyforward.control.trickle import Patched, patch
 from pyforward.control.watch import watch
 from pyforward.errors import SessionNotFound
+from pyforward.feed import Crowd, Feed
 from pyforward.ids import SessionId
 from pyforward.reports import Reports
 from pyforward.state import Books, Role, Session, Timing
@@ -83,6 +85,7 @@ class Control:
         make_pool: MakePool = dtls.Pool,
         clock: Callable[[], float] = time.monotonic,
         rng: random.Random | None = None,
+        feed: Feed | None = None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
@@ -102,6 +105,10 @@ class Control:
             on_farewell=lambda session, record: self._events.on_farewell(session, record),
             is_behind=lambda: engine.is_behind,
         )
+        self.feed = feed or Feed()
+        """What operators are told as it happens."""
+        crowd = Crowd(self.feed.tell, config.events.viewers_per_s, self._loop.call_later)
+        chronicle = Chronicle(self.feed, crowd, clock)
         self._context = Context(
             config=config,
             engine=engine,
@@ -110,7 +117,8 @@ class Control:
             clock=clock,
             rng=rng,
             books=Books(timing, declared=config.streams.declared, now=clock()),
-            joins=Joins(config.limits.concurrent_joins, rng),
+            joins=Joins(config.limits.concurrent_joins, rng, chronicle.refused),
+            chronicle=chronicle,
             reports=Reports(engine.submit, len(engine.stats().shards)),
             candidates=ice.host_candidates(engine.addresses, config.media.advertise),
             on_deadlines_changed=self._arm,
@@ -172,6 +180,7 @@ class Control:
         """Ends a stream with its publisher and its viewers; a declared one stays, waiting."""
         context = self._context
         stream = figures.find_stream(context, name)
+        context.chronicle.stream_ended(stream, "deleted")
         context.commit(context.books.end_stream(stream, "deleted", context.clock()))
 
     async def remove_session(self, session: SessionId) -> None:
@@ -226,6 +235,7 @@ class Control:
             return
         context.stopping = True
         self._disarm()
+        context.chronicle.stopping()
         # First, because connections that still linger have a farewell to hand over.
         await context.pool.close()
         context.engine.submit(Stop())
@@ -234,6 +244,7 @@ class Control:
                 await context.all_stopped.wait()
         except TimeoutError:
             _log.warning("shards_did_not_stop", stopped=sorted(context.stopped_shards))
+        context.chronicle.stopped()
 
     # Private -------------------------------------------------------------------------------------
 
