@@ -19,6 +19,7 @@ from pyforward.control.access import Claims
 from pyforward.control.chronicle import Chronicle
 from pyforward.control.joins import Joins, jittered
 from pyforward.errors import Overloaded
+from pyforward.feed import Feed
 from pyforward.ids import SessionId, new_etag, new_secret, new_session_id
 from pyforward.reports import Reports
 from pyforward.state import Books, DtlsRole, Peer
@@ -100,6 +101,7 @@ class Context:
     rng: random.Random
     books: Books
     joins: Joins
+    feed: Feed
     chronicle: Chronicle
     reports: Reports
     candidates: Sequence[ice.Candidate]

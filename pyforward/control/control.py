@@ -20,14 +20,15 @@ from pyforward import dtls, ice
 from pyforward.commands import Stop
 from pyforward.config import Config
 from pyforward.config.models import Dtls
-from pyforward.control import figures
 from pyforward.control.access import Claims
 from pyforward.control.chronicle import Chronicle
 from pyforward.control.context import Context, EnginePort, PoolPort
 from pyforward.control.events import Events
-from pyforward.control.figures import Page, StreamFigures, ViewerFigures
+from pyforward.control.figures import Page, ServerFigures, StreamFigures, ViewerFigures
 from pyforward.control.joins import JoinKey, Joins
+from pyforward.control.overview import Order, Overview, find_stream
 from pyforward.control.publish import Accepted, publish
+from pyforward.control.screens import Screens
 from pyforward.control.trickle import Patched, patch
 from pyforward.control.watch import watch
 from pyforward.errors import SessionNotFound
@@ -118,12 +119,16 @@ class Control:
             rng=rng,
             books=Books(timing, declared=config.streams.declared, now=clock()),
             joins=Joins(config.limits.concurrent_joins, rng, chronicle.refused),
+            feed=self.feed,
             chronicle=chronicle,
             reports=Reports(engine.submit, len(engine.stats().shards)),
             candidates=ice.host_candidates(engine.addresses, config.media.advertise),
             on_deadlines_changed=self._arm,
         )
         self._events = Events(self._context)
+        self._overview = Overview(self._context)
+        self.screens = Screens(self._overview)
+        """Figures once a second, for whoever looks."""
         self._context.commit(self._context.books.opening())
 
     # Joining -------------------------------------------------------------------------------------
@@ -164,22 +169,30 @@ class Control:
 
     async def streams(self, after: str | None = None, limit: int = 100) -> Page[StreamFigures]:
         """Streams by name, those after the cursor."""
-        return await figures.streams(self._context, after, limit)
+        return await self._overview.streams(after, limit)
 
     async def stream(self, name: str) -> StreamFigures:
         """One stream."""
-        return await figures.stream(self._context, name)
+        return await self._overview.stream(name)
 
     async def viewers(
-        self, name: str, after: str | None = None, limit: int = 100
+        self,
+        name: str,
+        after: str | None = None,
+        limit: int = 100,
+        order: Order = "joined",
     ) -> Page[ViewerFigures]:
-        """A stream's viewers in the order of their joining, those after the cursor."""
-        return await figures.viewers(self._context, name, after, limit)
+        """A stream's viewers that come after the cursor: as they joined, or the worst first."""
+        return await self._overview.viewers(name, after, limit, order)
+
+    def server(self) -> ServerFigures:
+        """The server at this moment."""
+        return self._overview.server()
 
     async def remove_stream(self, name: str) -> None:
         """Ends a stream with its publisher and its viewers; a declared one stays, waiting."""
         context = self._context
-        stream = figures.find_stream(context, name)
+        stream = find_stream(context, name)
         context.chronicle.stream_ended(stream, "deleted")
         context.commit(context.books.end_stream(stream, "deleted", context.clock()))
 

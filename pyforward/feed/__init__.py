@@ -5,7 +5,7 @@ neither HTTP nor how events come about; ``pyforward.control.chronicle`` tells th
 """
 
 from pyforward.feed.crowd import Crowd
-from pyforward.feed.feed import Feed, FeedStats, Listener, Told
+from pyforward.feed.feed import Feed, FeedStats, Listener, Sink, SinkStats, Told, rfc3339
 from pyforward.feed.vocabulary import (
     EVENTS,
     CapacityReached,
@@ -33,10 +33,13 @@ __all__ = [
     "PublisherBack",
     "PublisherLost",
     "PublisherReplaced",
+    "Sink",
+    "SinkStats",
     "StreamEnded",
     "StreamStarted",
     "Told",
     "ViewerJoined",
     "ViewerLeft",
     "ViewersChanged",
+    "rfc3339",
 ]

@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Protocol
 
 from pyforward.errors import Overloaded
 from pyforward.feed.vocabulary import Event, Missed
@@ -34,6 +35,19 @@ class Told:
 
 
 @dataclass(frozen=True, slots=True)
+class SinkStats:
+    """What became of the events of one webhook."""
+
+    target: str
+    """Scheme, host and port: the rest may be secret."""
+    waiting: int
+    delivered: int
+    failed: int
+    """Attempts."""
+    dropped: int
+
+
+@dataclass(frozen=True, slots=True)
 class FeedStats:
     """A snapshot."""
 
@@ -43,9 +57,17 @@ class FeedStats:
     """Listeners that read too slowly, or never."""
     refused: int
     """Listeners beyond the limit."""
+    sinks: tuple[SinkStats, ...]
 
 
-Sink = Callable[[Told], None]
+class Sink(Protocol):
+    """What every event is offered to. It must return at once."""
+
+    def offer(self, told: Told) -> None:
+        """One more event."""
+
+    def stats(self) -> SinkStats:
+        """A snapshot."""
 
 
 class Listener:
@@ -59,8 +81,8 @@ class Listener:
         self._ready = asyncio.Event()
         self.is_over = False
         """The feed has ended, or this listener was too slow: nothing more comes."""
-        self.on_over: Callable[[], None] = _nothing
-        """Called once when it is over; whoever waits for the listener's socket is woken by it."""
+        self.on_dropped: Callable[[], None] = _nothing
+        """Called once if it is dropped: whoever writes to its socket may be waiting there."""
 
     def offer(self, told: Told) -> None:
         """One more event; a listener whose queue is full is dropped."""
@@ -102,7 +124,6 @@ class Listener:
         self._queue.clear()
         self._figures = None
         self._ready.set()
-        self.on_over()
 
 
 class Feed:
@@ -129,7 +150,7 @@ class Feed:
         self._refused = 0
 
     def attach(self, sink: Sink) -> None:
-        """The sink is called with every event from now on. It must return at once."""
+        """The sink is offered every event from now on."""
         self._sinks.append(sink)
 
     def tell(self, event: Event) -> None:
@@ -138,7 +159,7 @@ class Feed:
         told = self._numbered(event)
         self._ring.append(told)
         for sink in self._sinks:
-            sink(told)
+            sink.offer(told)
         for listener in tuple(self._listeners):
             listener.offer(told)
 
@@ -178,7 +199,13 @@ class Feed:
 
     def stats(self) -> FeedStats:
         """A snapshot."""
-        return FeedStats(self._count, len(self._listeners), self._dropped, self._refused)
+        return FeedStats(
+            told=self._count,
+            listeners=len(self._listeners),
+            dropped=self._dropped,
+            refused=self._refused,
+            sinks=tuple(sink.stats() for sink in self._sinks),
+        )
 
     def close(self) -> None:
         """Every listener is over."""
@@ -191,6 +218,7 @@ class Feed:
         if listener in self._listeners:
             self._dropped += 1
             self.leave(listener)
+            listener.on_dropped()
 
     def _numbered(self, event: Event) -> Told:
         name = f"{self._run}-{self._count}"

@@ -124,6 +124,7 @@ CATALOG: tuple[Entry, ...] = (
         "else `peer` says whose.",
     ),
     Entry("event_failed", "error", ("exception",), "A bug: an event could not be handled."),
+    Entry("figures_failed", "error", ("exception",), "A bug: a screen gets no figures."),
     Entry("handshake_broke", "error", ("exception",), "A bug: a handshake was given up."),
     # Listeners and webhooks
     Entry(

@@ -1,4 +1,4 @@
-"""Each entry of the log is declared, with its level and its fields, and each declared one exists."""
+"""Each entry of the log is declared with its level and fields, and each declared one exists."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ def calls() -> Iterator[Call]:
                 case ast.Call(
                     func=ast.Attribute(value=ast.Name(id="_log"), attr=level), args=[first, *_]
                 ) if level in LEVELS:
-                    assert isinstance(first, ast.Constant), f"{name_of(path)}: a name that is made"
-                    fields = frozenset(_fields(node, level))
                     where = f"{name_of(path)}:{node.lineno}"
-                    yield Call(where, first.value, level.replace("exception", "error"), fields)
+                    assert isinstance(first, ast.Constant), f"{where}: a name that is made"
+                    fields = frozenset(_fields(node, level))
+                    yield Call(where, str(first.value), level.replace("exception", "error"), fields)
 
 
 def _fields(node: ast.Call, level: str) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""What operators are told while streams begin, break and end: each change once, with its figures."""
+"""What operators are told while streams begin, break and end: each change once."""
 
 from __future__ import annotations
 
