@@ -48,7 +48,10 @@ async def listen(request: web.Request, control: Control) -> web.StreamResponse:
     listener = feed.listen()
     try:
         # In the same turn as listen(): nothing can happen between the two.
-        missed = feed.since(last_untrusted) if last_untrusted is not None else ()
+        if last_untrusted is not None:
+            missed = feed.since(last_untrusted)
+        else:
+            missed = feed.kept() if query.kept == "true" else ()
         response = web.StreamResponse(headers=headers)
         _bound_buffers(request)
         listener.on_dropped = lambda: _drop(request, "it is too far behind")

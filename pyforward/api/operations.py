@@ -87,6 +87,11 @@ class EventsQuery(Query):
         default="false",
         description="Whether a `figures` event comes once a second beside the others.",
     )
+    kept: Literal["true", "false"] = Field(
+        default="false",
+        description="Whether the events of before that the server keeps come first "
+        "(`events.kept`); without effect beside Last-Event-ID.",
+    )
 
 
 Q = TypeVar("Q", bound=Query)

@@ -197,6 +197,10 @@ class Feed:
         kept = tuple(self._ring)[max(0, number - forgotten) :]
         return (self._missed(forgotten - number), *kept) if number < forgotten else kept
 
+    def kept(self) -> Sequence[Told]:
+        """The events of before that are still kept."""
+        return tuple(self._ring)
+
     def stats(self) -> FeedStats:
         """A snapshot."""
         return FeedStats(

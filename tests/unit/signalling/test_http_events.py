@@ -94,6 +94,8 @@ async def test_who_comes_back_goes_on_where_it_was(plain: Site) -> None:
     async with listening(plain, last=seen["id"]) as stream:
         tell(plain, "c")
         assert [(await stream.event())["stream"] for _ in range(2)] == ["b", "c"]
+    async with listening(plain, "?kept=true") as stream:
+        assert [(await stream.event())["stream"] for _ in range(3)] == ["a", "b", "c"]
     async with listening(plain, last="dead-1") as stream:
         assert (await stream.event())["kind"] == "missed"
 
