@@ -33,9 +33,13 @@ from pyforward.errors import ConfigError, HostError, RunError
 from pyforward.feed import Feed
 from pyforward.media import Demo
 from pyforward.metrics import Exporter
+from pyforward.webhooks import Webhooks
 
 STOP_LIMIT_S = 1.9
 """From the first signal to the end of the process, whatever hangs."""
+
+WEBHOOK_LIMIT_S = STOP_LIMIT_S - 0.15
+"""Until then, from the first signal, the last events may still be delivered."""
 
 DEMO_STREAM = "demo"
 
@@ -88,6 +92,7 @@ async def _run(
             listeners=config.events.listeners,
             queue=config.events.queue,
         )
+        webhooks = await rooms.enter_async_context(Webhooks.open(config.webhooks, feed))
         control = Control(config, engine, certificate, feed=feed)
         events = asyncio.create_task(control.run_events(), name="events")
         exporter = Exporter(engine.stats, control.view)
@@ -108,6 +113,7 @@ async def _run(
             on_ready(http_url)
         await _until(stop, events)
         _log.info("stopping")
+        webhooks.end_by(asyncio.get_running_loop().time() + WEBHOOK_LIMIT_S)
 
 
 # The end -----------------------------------------------------------------------------------------

@@ -46,13 +46,13 @@ async def listen(request: web.Request, control: Control) -> web.StreamResponse:
     feed = control.feed
     last_untrusted = request.headers.get("Last-Event-ID")
     listener = feed.listen()
+    response = web.StreamResponse(headers=headers)
     try:
         # In the same turn as listen(): nothing can happen between the two.
         if last_untrusted is not None:
             missed = feed.since(last_untrusted)
         else:
             missed = feed.kept() if query.kept == "true" else ()
-        response = web.StreamResponse(headers=headers)
         _bound_buffers(request)
         listener.on_dropped = lambda: _drop(request, "it is too far behind")
         await response.prepare(request)
@@ -60,12 +60,14 @@ async def listen(request: web.Request, control: Control) -> web.StreamResponse:
             if query.figures == "true":
                 shown.enter_context(control.screens.shown(listener, query.stream))
             await _pump(request, response, listener, missed, query.stream)
-        return response
     except TimeoutError:
+        listener.on_dropped = lambda: _drop(request, "it does not read")
         feed.drop(listener)
-        raise
+    except ConnectionError:
+        pass  # it has gone, or was dropped while something was written to it
     finally:
         feed.leave(listener)
+    return response
 
 
 # Private -----------------------------------------------------------------------------------------

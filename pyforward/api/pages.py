@@ -20,8 +20,8 @@ CONTENT_SECURITY_POLICY = (
     "default-src 'self'; connect-src *; base-uri 'none'; object-src 'none'; form-action 'self'"
 )
 
-# Who holds the admin token gets nothing from, and sends nothing to, any other place; nor may another
-# page show the console in a frame and have its buttons pressed.
+# Who holds the admin token gets nothing from any other place and sends nothing there; nor may
+# another page show the console in a frame and have its buttons pressed.
 CONSOLE_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"

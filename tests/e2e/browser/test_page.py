@@ -36,6 +36,8 @@ async def test_the_player_alone(serve: Serve, page: Page) -> None:
     await page.goto(f"{server.url}/watch/demo")
     await playing(page)
     await viewers(server, "demo", 1)
+    await expect(page.locator("#watch-stats")).to_be_hidden()
+    await page.get_by_role("button", name="Figures").click()
     await expect(page.locator("#watch-stats")).to_contain_text("fps")
     await page.get_by_role("button", name="Turn the sound on").click()
     await expect(page.locator("#video")).to_have_js_property("muted", False)
