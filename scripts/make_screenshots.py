@@ -1,5 +1,5 @@
-"""Makes the pictures of docs/images anew: the console, the player and ``top``, at a server that this
-script starts, with publishers, and with viewers whose links lose packets.
+"""Makes the pictures of docs/images anew: the console, the player and ``top``, at a server that
+this script starts, with publishers, and with viewers whose links lose packets.
 
 Run it as ``python scripts/make_screenshots.py`` from the root; it needs Chromium.
 """
@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import io
+import re
 import shutil
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -67,7 +68,7 @@ async def on_bad_links(server: Server) -> AsyncIterator[None]:
     async with open_rooms(Config(), Target(url), connections=len(LOSSES)) as rooms:
         for number, loss in enumerate(LOSSES):
             trial = Trial(inbound=Link(loss=loss, delay_us=4000 * number, seed=number))
-            await rooms.sessions.watch(rooms.signalling, url, trial)
+            await rooms.sessions.watch(rooms.signalling, url, trial=trial)
         yield
 
 
@@ -107,7 +108,7 @@ async def console(browser: Browser, server: Server, scheme: str, viewport: dict[
 async def player(browser: Browser, server: Server) -> None:
     page = await browser.new_page(viewport={"width": 960, "height": 600})
     await page.goto(f"{server.url}/watch/keynote")
-    await page.wait_for_function("document.body.dataset.state === 'playing'")
+    await page.locator("body[data-state=playing]").wait_for()
     await page.locator("#figures").click(force=True)
     await page.wait_for_timeout(4000)
     await taken(page, "player")
@@ -119,7 +120,7 @@ async def player(browser: Browser, server: Server) -> None:
 
 async def terminal(server: Server) -> None:
     """``top`` draws what it draws, into an SVG."""
-    screen = Screen(server.url, "keynote")
+    screen = Screen("http://127.0.0.1:8080", "keynote")
     reader = Reader()
     url = f"{server.url}/api/events?figures=true&stream=keynote&kept=true"
     async with (
@@ -127,12 +128,17 @@ async def terminal(server: Server) -> None:
         http.get(url, headers={"Authorization": f"Bearer {TOKEN}"}) as response,
     ):
         async for chunk in response.content.iter_any():
-            if any([screen.take(event) for event in reader.feed(chunk)]):
+            told = list(reader.feed(chunk))
+            for event in told:
+                screen.take(event)
+            if any(event.get("kind") == "figures" for event in told):
                 break
     screen.status = "live"
     recorder = Console(record=True, width=118, file=io.StringIO())
     recorder.print(screen.draw())
-    (IMAGES / "top.svg").write_text(recorder.export_svg(title="pyforward top --stream keynote"))
+    drawn = recorder.export_svg(title="pyforward top --stream keynote")
+    # Fonts that it would fetch from elsewhere.
+    (IMAGES / "top.svg").write_text(re.sub(r"@font-face \{.*?\}", "", drawn, flags=re.DOTALL))
 
 
 async def taken(page: Page, name: str) -> None:

@@ -33,13 +33,12 @@ class Screen:
         self._events: deque[Figures] = deque(maxlen=MOST_EVENTS)
         self.status = "connecting"
 
-    def take(self, event: Figures) -> bool:
-        """One event; whether it was figures."""
+    def take(self, event: Figures) -> None:
+        """One event, or newer figures."""
         if event.get("kind") == "figures":
             self._figures = event
-            return True
-        self._events.append(event)
-        return False
+        else:
+            self._events.append(event)
 
     def draw(self) -> RenderableType:
         """Everything, for a terminal of any width."""

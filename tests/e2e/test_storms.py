@@ -1,4 +1,4 @@
-"""Operators' own doors under abuse: scrapes without end, listeners that never read, hostile names.
+"""Operators' own doors under abuse: scrapes without end, clients that never read, hostile names.
 
 Memory stays bounded, and a viewer loses nothing meanwhile.
 """
@@ -11,6 +11,7 @@ import resource
 import socket
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -66,14 +67,31 @@ def test_a_storm_of_scrapes() -> None:
         assert server.rss_bytes() - before < MOST_GROWTH_BYTES
 
 
-def listener(server: Server) -> socket.socket:
-    """Asks for everything that there is, and never reads it."""
+@pytest.mark.alone
+def test_scrapers_that_never_read_are_cut_off() -> None:
+    names = ",".join(f"waiting-{number}" for number in range(900))
+
+    def descriptors() -> int:
+        return len(list(Path(f"/proc/{server.process.pid}/fd").iterdir()))
+
+    with running("--streams-declared", names, command="demo") as server, undisturbed(server):
+        before, memory = descriptors(), server.rss_bytes()
+        with contextlib.ExitStack() as connections:
+            for _ in range(50):
+                connections.enter_context(asking(server, "/api/streams?limit=1000"))
+            wait_for("their connections", lambda: descriptors() >= before + 50)
+            wait_for("the end of all of them", lambda: descriptors() <= before + 5, 60)
+            assert server.rss_bytes() - memory < MOST_GROWTH_BYTES
+
+
+def asking(server: Server, path: str) -> socket.socket:
+    """Asks for something that is large, and never reads it."""
     connection = socket.socket()
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     address = urlsplit(server.url)
     assert address.hostname
     connection.connect((address.hostname, address.port))
-    connection.sendall(b"GET /api/events?figures=true HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    connection.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
     return connection
 
 
@@ -94,7 +112,7 @@ def test_a_thousand_listeners_that_never_read() -> None:
         before = server.rss_bytes()
         most = 0
         for _ in range(LISTENERS):
-            connections.enter_context(listener(server))
+            connections.enter_context(asking(server, "/api/events?figures=true"))
 
         def all_dropped() -> bool:
             nonlocal most
