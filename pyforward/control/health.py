@@ -13,14 +13,21 @@ POOR_LOSS = 0.05
 LONG_KEYFRAME_INTERVAL_MS = 10_000
 
 
+BEGINNING_S = 2.0
+"""Bitrates are those of the last whole second: of a publisher that has just begun there is none."""
+
+
 def health(
-    publisher: PublisherFigures | None, quality: Quality, *, flows: bool
+    publisher: PublisherFigures | None, quality: Quality, *, flows_s: float | None
 ) -> tuple[Health, str]:
-    """The worst of what is known. ``flows`` is whether media of this publisher has come."""
+    """The worst of what is known. ``flows_s`` is how long ago media of this publisher began to
+    come; None before."""
     if publisher is None:
         return "waiting", "Nobody publishes it."
-    if not flows:
+    if flows_s is None:
         return "waiting", "The publisher has sent nothing so far."
+    if publisher.bitrate_bps == 0 and flows_s < BEGINNING_S:
+        return "waiting", "The publisher has just begun."
     found = [_publisher(publisher), *_viewers(quality)]
     order: list[Health] = ["poor", "fair", "good"]
     return min(found, key=lambda one: order.index(one[0]))

@@ -99,8 +99,9 @@ class Overview:
         session = stream.publisher
         publisher = None if session is None else _publisher(session, reports.get(session.id), now)
         measured = _quality(rows)
-        flows = session is not None and session.flowed_at is not None
-        level, why = health(publisher, measured, flows=flows)
+        flowed_at = session.flowed_at if session is not None else None
+        flows_s = None if flowed_at is None else now - flowed_at
+        level, why = health(publisher, measured, flows_s=flows_s)
         return StreamFigures(
             name=stream.name,
             state=stream.state,

@@ -25,6 +25,11 @@ def once(server: Server, *more: str, token: str = TOKEN) -> tuple[int, str, str]
 
 
 def test_once_for_people_and_for_programs(server: Server) -> None:
+    def well() -> bool:
+        answer = server.request("GET", "/api/streams/demo", authorization=f"Bearer {TOKEN}")
+        return bool(answer.json["health"] == "good")
+
+    wait_for("the demo", well)
     code, out, _ = once(server)
     assert code == 0
     assert "demo" in out

@@ -182,15 +182,18 @@ def quality(p50: float, p90: float) -> Quality:
 def test_health(
     publisher: dict[str, object], p50: float, p90: float, level: str, says: str
 ) -> None:
-    found, why = health(WELL.model_copy(update=publisher), quality(p50, p90), flows=True)
+    found, why = health(WELL.model_copy(update=publisher), quality(p50, p90), flows_s=60.0)
     assert found == level
     assert why.startswith(says) if says.endswith("%") else says in why
     assert bool(why) == (level != "good")
 
 
 def test_without_media_there_is_nothing_to_judge() -> None:
-    assert health(None, quality(0, 0), flows=False)[0] == "waiting"
-    assert health(WELL, quality(0, 0), flows=False)[0] == "waiting"
+    assert health(None, quality(0, 0), flows_s=None)[0] == "waiting"
+    assert health(WELL, quality(0, 0), flows_s=None)[0] == "waiting"
+    begins = WELL.model_copy(update={"bitrate_bps": 0})
+    assert health(begins, quality(0, 0), flows_s=1.9)[0] == "waiting"
+    assert health(begins, quality(0, 0), flows_s=2.0)[0] == "poor"
 
 
 def test_every_field_of_the_api_says_what_it_is() -> None:
