@@ -17,20 +17,16 @@ from pyforward.commands import SessionReport
 from pyforward.control.context import Context
 from pyforward.control.figures import (
     Page,
-    PublisherFigures,
-    Quality,
     ServerFigures,
-    SessionState,
     SinkFigures,
-    Spread,
     StreamFigures,
-    TrackFigures,
     ViewerFigures,
 )
 from pyforward.control.health import health
+from pyforward.control.rows import Row, badness, publisher_of, quality_of, since, viewer_of
 from pyforward.errors import BadRequest, StreamNotFound
-from pyforward.ids import SessionId, format_session
-from pyforward.state import Phase, Session, Stream
+from pyforward.ids import SessionId
+from pyforward.state import Session, Stream
 
 FRESH_S = 1.0
 """How long what was gathered serves."""
@@ -42,7 +38,7 @@ SAMPLE = 2000
 """Viewers that are asked after for a list of streams, over all of them."""
 
 Order = Literal["worst", "joined"]
-Rows = Sequence[tuple[Session, SessionReport | None]]
+Rows = Sequence[Row]
 Answer = TypeVar("Answer")
 
 
@@ -97,8 +93,8 @@ class Overview:
     ) -> StreamFigures:
         now = self._context.clock()
         session = stream.publisher
-        publisher = None if session is None else _publisher(session, reports.get(session.id), now)
-        measured = _quality(rows)
+        publisher = None if session is None else publisher_of(session, reports.get(session.id), now)
+        measured = quality_of(rows)
         flowed_at = session.flowed_at if session is not None else None
         flows_s = None if flowed_at is None else now - flowed_at
         level, why = health(publisher, measured, flows_s=flows_s)
@@ -107,7 +103,7 @@ class Overview:
             state=stream.state,
             health=level,
             health_reason=why,
-            age_s=_since(stream.created_at, now),
+            age_s=since(stream.created_at, now),
             publisher=publisher,
             viewers=len(stream.viewers),
             quality=measured,
@@ -128,11 +124,11 @@ class Overview:
             rows: Rows = [(one, reports.get(one.id)) for one in page]
             following = str(page[-1].number) if len(found) > limit else None
         else:
-            ranked = sorted(await self._survey(stream), key=_badness)
+            ranked = sorted(await self._survey(stream), key=badness)
             rows = ranked[first : first + limit]
             following = str(first + limit) if len(ranked) > first + limit else None
         now = self._context.clock()
-        return Page(items=tuple(_viewer(one, row, now) for one, row in rows), next=following)
+        return Page(items=tuple(viewer_of(one, row, now) for one, row in rows), next=following)
 
     # The server ----------------------------------------------------------------------------------
 
@@ -144,7 +140,7 @@ class Overview:
         return ServerFigures(
             version=pyforward.__version__,
             state="stopping" if context.stopping else "ready",
-            uptime_s=_since(self._started_at, context.clock()),
+            uptime_s=since(self._started_at, context.clock()),
             streams=books.stream_count,
             streams_live=books.live_count,
             viewers=books.viewer_count,
@@ -243,115 +239,6 @@ def _sample(stream: Stream, most: int, turn: int) -> list[Session]:
     """At most so many viewers, spread over the order of their joining, others at each turn."""
     stride = max(1, ceil(len(stream.viewers) / most))
     return list(islice(stream.viewers.values(), turn % stride, None, stride))
-
-
-def _badness(row: tuple[Session, SessionReport | None]) -> tuple[float, ...]:
-    """Sorts the worst viewers first."""
-    session, report = row
-    if report is None:
-        return (0.0, 0.0, 0.0, session.number)
-    return (-report.loss, -float(report.drops), -(report.rtt_ms or 0.0), session.number)
-
-
-def _quality(rows: Rows) -> Quality:
-    reports = [report for _, report in rows if report is not None]
-    states = [report.state if report is not None else _state(one) for one, report in rows]
-    live = [report for report in reports if report.state == "live"]
-    return Quality(
-        measured=len(rows),
-        connecting=states.count("connecting"),
-        starting=states.count("starting"),
-        live=states.count("live"),
-        loss=_spread([report.loss for report in live]),
-        rtt_ms=_spread([report.rtt_ms for report in live if report.rtt_ms is not None]),
-        bitrate_bps=_spread([float(report.bitrate_bps) for report in live]),
-        repaired=sum(report.repaired for report in reports),
-        drops=sum(report.drops for report in reports),
-    )
-
-
-def _spread(values: list[float]) -> Spread | None:
-    """By nearest rank: each of the figures is that of some viewer."""
-    if not values:
-        return None
-    values.sort()
-
-    def at(share: float) -> float:
-        return round(values[max(0, ceil(share * len(values)) - 1)], 4)
-
-    return Spread(p50=at(0.5), p90=at(0.9), p99=at(0.99), max=at(1.0))
-
-
-def _publisher(session: Session, report: SessionReport | None, now: float) -> PublisherFigures:
-    return PublisherFigures(
-        session=format_session(session.id),
-        address=_address(session, report),
-        codecs=session.codecs,
-        connected_s=_since(session.opened_at, now),
-        bitrate_bps=report.bitrate_bps if report is not None else 0,
-        loss=_share(report.loss) if report is not None else 0.0,
-        rtt_ms=report.rtt_ms if report is not None else None,
-        srtp_profile=session.srtp_profile or None,
-        keyframe_interval_ms=report.keyframe_interval_ms if report is not None else None,
-        tracks=tuple(
-            TrackFigures(
-                kind=track.kind,
-                codec=track.codec,
-                packets_received=track.packets_received,
-                packets_repaired=track.packets_repaired,
-                packets_lost=track.packets_lost,
-                jitter_ms=track.jitter_ms,
-                frames=track.frames,
-                keyframes=track.keyframes,
-            )
-            for track in (report.tracks if report is not None else ())
-        ),
-    )
-
-
-def _viewer(session: Session, report: SessionReport | None, now: float) -> ViewerFigures:
-    return ViewerFigures(
-        session=format_session(session.id),
-        state=report.state if report is not None else _state(session),
-        shard=report.shard if report is not None else session.shard,
-        address=_address(session, report),
-        srtp_profile=session.srtp_profile or None,
-        connected_s=_since(session.opened_at, now),
-        packets=report.packets if report is not None else 0,
-        bytes=report.bytes if report is not None else 0,
-        nacks=report.nacks if report is not None else 0,
-        repaired=report.repaired if report is not None else 0,
-        drops=report.drops if report is not None else 0,
-        loss=_share(report.loss) if report is not None else 0.0,
-        rtt_ms=report.rtt_ms if report is not None else None,
-        bitrate_bps=report.bitrate_bps if report is not None else 0,
-    )
-
-
-def _state(session: Session) -> SessionState:
-    match session.phase:
-        case Phase.KEYED:
-            return "starting"
-        case Phase.FLOWING:
-            return "live"
-        case _:
-            return "connecting"
-
-
-def _address(session: Session, report: SessionReport | None) -> str | None:
-    address = (report.address if report is not None else None) or session.address
-    if address is None:
-        return None
-    host, port = address
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def _share(loss: float) -> float:
-    return round(min(max(loss, 0.0), 1.0), 4)
-
-
-def _since(at: float, now: float) -> float:
-    return round(max(0.0, now - at), 3)
 
 
 def _cursor_number(after: str | None) -> int:

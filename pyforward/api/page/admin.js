@@ -1,7 +1,7 @@
 // The operator's console at "/admin": signs in, follows the address, listens while somebody looks.
 //
-// The token is kept for this tab and travels in a header alone. What is shown comes by one stream of
-// events, figures among them once a second; a page that nobody sees listens to nothing.
+// The token is kept for this tab and travels in a header alone. What is shown comes by one stream
+// of events, figures among them once a second; a page that nobody sees listens to nothing.
 
 import { at, make } from "./dom.js";
 import { listen, NotAllowed } from "./listen.js";
@@ -17,7 +17,7 @@ const streamView = new StreamView({ end: askToEnd });
 let token = sessionStorage.getItem(TOKEN) ?? "";
 let listening = null;
 
-// What is looked at --------------------------------------------------------------------------------
+// What is looked at -------------------------------------------------------------------------------
 
 /** The stream in the address, or null for all of them. */
 function chosen() {
@@ -84,7 +84,7 @@ function link(state, text) {
   at("link").textContent = text;
 }
 
-// Signing in ---------------------------------------------------------------------------------------
+// Signing in --------------------------------------------------------------------------------------
 
 function askForToken(error) {
   listening?.abort();
@@ -109,7 +109,7 @@ at("sign-out").addEventListener("click", () => {
   askForToken(new NotAllowed("Signed out.", 401));
 });
 
-// Events -------------------------------------------------------------------------------------------
+// Events ------------------------------------------------------------------------------------------
 
 function addEvent(event) {
   const name = event.stream ?? "";
@@ -135,7 +135,7 @@ function clock(time) {
   return parts.map((part) => String(part).padStart(2, "0")).join(":");
 }
 
-// Ending -------------------------------------------------------------------------------------------
+// Ending ------------------------------------------------------------------------------------------
 
 /** DELETE; throws with the server's sentence. */
 async function askToEnd(path) {
@@ -151,7 +151,7 @@ async function askToEnd(path) {
   throw new Error(problem.detail ?? `The server answered ${response.status}.`);
 }
 
-// --------------------------------------------------------------------------------------------------
+// -------------------------------------------------------------------------------------------------
 
 addEventListener("hashchange", look);
 document.addEventListener("visibilitychange", look);

@@ -1,5 +1,5 @@
-// Server-sent events by fetch, because an EventSource cannot send a token (and a token in a URL ends
-// up in logs). It comes back by itself, from where it was.
+// Server-sent events by fetch, because an EventSource cannot send a token, and a token in a URL
+// ends up in logs. It comes back by itself, from where it was.
 
 import { Backoff } from "./backoff.js";
 import { pause } from "./session.js";

@@ -31,7 +31,8 @@ export class Overview {
     for (const [name, , read, word] of TILES) this.#tile(name, read(server), word(read(server)));
     const names = new Set(streams.map((stream) => stream.name));
     for (const name of this.#histories.keys()) {
-      if (name.startsWith("stream/") && !names.has(name.split("/")[1])) this.#histories.delete(name);
+      const [of, stream] = name.split("/");
+      if (of === "stream" && !names.has(stream)) this.#histories.delete(name);
     }
     reconcile(at("streams"), streams, {
       key: (stream) => stream.name,
@@ -110,8 +111,9 @@ function note(server, streams, leftOut) {
     parts.push(`${plural(server.listeners_dropped, "slow listener")} dropped.`);
   }
   for (const hook of server.webhooks) {
-    if (hook.dropped > 0) parts.push(`${plural(hook.dropped, "event")} lost to ${hook.target}.`);
-    else if (hook.waiting > 0) parts.push(`${plural(hook.waiting, "event")} wait for ${hook.target}.`);
+    const { target, dropped, waiting } = hook;
+    if (dropped > 0) parts.push(`${plural(dropped, "event")} lost to ${target}.`);
+    else if (waiting > 0) parts.push(`${plural(waiting, "event")} wait for ${target}.`);
   }
   return parts.join(" ");
 }

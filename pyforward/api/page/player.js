@@ -64,7 +64,8 @@ export class Player extends EventTarget {
     } catch (error) {
       if (signal.aborted) return; // stop() has said so, or a newer play() has taken over
       this.#leave();
-      this.#tell("error", error.message, { status: error instanceof Refused ? error.status : null });
+      const status = error instanceof Refused ? error.status : null;
+      this.#tell("error", error.message, { status });
     }
   }
 

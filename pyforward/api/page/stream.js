@@ -2,7 +2,8 @@
 
 import { confirm } from "./confirm.js";
 import { at, make, reconcile, write } from "./dom.js";
-import { draw, History, makeSpark } from "./spark.js";
+import { draw, History } from "./spark.js";
+import { makeEnd, makeParts, makeTable, WORST } from "./stream-parts.js";
 import { bitrate, count, duration, milliseconds, percent, plural } from "./words.js";
 
 const SPREADS = [
@@ -10,11 +11,13 @@ const SPREADS = [
   ["rtt_ms", "round trip", milliseconds],
   ["bitrate_bps", "bitrate", bitrate],
 ];
+const RANKS = ["p50", "p90", "p99", "max"];
 const CHARTS = [
   ["viewers", "Viewers"],
   ["bitrate", "From publisher"],
   ["loss", "Lost by viewers, p90"],
 ];
+const NO_PUBLISHER = "Nobody publishes. The stream waits, and keeps its viewers meanwhile.";
 
 export class StreamView {
   #name = null;
@@ -32,7 +35,7 @@ export class StreamView {
     if (name === this.#name) return;
     this.#name = name;
     this.#histories = Object.fromEntries(CHARTS.map(([chart]) => [chart, new History()]));
-    this.#parts = this.#make(name);
+    this.#parts = makeParts(name, CHARTS, () => this.#askForStream());
     at("stream").replaceChildren(...this.#parts.all);
   }
 
@@ -57,43 +60,6 @@ export class StreamView {
     parts.worst.hidden = worst.length === 0;
   }
 
-  #make(name) {
-    const health = make("span.health");
-    const reason = make("p.reason");
-    const end = make("button.danger", { type: "button", click: () => this.#askForStream() }, "End stream");
-    const head = make(
-      "div.head",
-      {},
-      make("div", {}, make("h2.name", {}, name), health, reason),
-      make(
-        "div.row",
-        {},
-        make("a.button", { href: `/watch/${encodeURIComponent(name)}`, target: "_blank", rel: "noopener" }, "Watch"),
-        end,
-      ),
-    );
-    const charts = make(
-      "div.tiles",
-      {},
-      ...CHARTS.map(([chart, title]) =>
-        make("div.tile", { "data-figure": chart }, make("span.title", {}, title), make("strong", {}, "–"), makeSpark()),
-      ),
-    );
-    const publisher = make("div.card.publisher");
-    const viewers = make("div.card.viewers");
-    const rows = make("tbody");
-    const titles = ["session", "address", "state", "lost", "repaired", "dropped", "round trip", "bitrate", "here for", ""];
-    const worst = make(
-      "div.card.worst",
-      {},
-      make("h2", {}, "Who fares worst"),
-      make("div.scroll", {}, make("table", {}, make("thead", {}, make("tr", {}, ...titles.map((t) => make("th", {}, t)))), rows)),
-    );
-    const back = make("p.back", {}, make("a", { href: "#" }, "← All streams"));
-    const columns = make("div.halves", {}, publisher, viewers);
-    return { all: [back, head, charts, columns, worst], head, health, reason, end, charts, publisher, viewers, worst, rows };
-  }
-
   #charts({ viewers, publisher, quality }) {
     const values = {
       viewers: [viewers, count(viewers), 1],
@@ -111,7 +77,7 @@ export class StreamView {
   #publisher(publisher) {
     const card = this.#parts.publisher;
     if (publisher === null) {
-      card.replaceChildren(make("h2", {}, "Publisher"), make("p.note", {}, "Nobody publishes. The stream waits, and keeps its viewers meanwhile."));
+      card.replaceChildren(make("h2", {}, "Publisher"), make("p.note", {}, NO_PUBLISHER));
       return;
     }
     if (card.dataset.session !== publisher.session || !card.querySelector("dl")) {
@@ -120,7 +86,7 @@ export class StreamView {
         make("h2", {}, "Publisher"),
         make("dl"),
         make("div.tracks"),
-        make("button.danger", { type: "button", click: () => this.#askForPublisher(publisher.session) }, "End publisher"),
+        makeEnd("End publisher", () => this.#askForPublisher(publisher.session)),
       );
     }
     const keyframes = publisher.keyframe_interval_ms;
@@ -145,35 +111,35 @@ export class StreamView {
   #viewers({ viewers, quality }) {
     const card = this.#parts.viewers;
     if (!card.querySelector("table")) {
-      const head = make("tr", {}, ...["", "p50", "p90", "p99", "max"].map((t) => make("th", {}, t)));
       card.replaceChildren(
         make("h2", {}, "Viewers"),
         make("p.summary"),
-        make("div.scroll", {}, make("table.spreads", {}, make("thead", {}, head), make("tbody"))),
+        makeTable("spreads", ["", ...RANKS]),
         make("p.note.sum"),
       );
     }
     write(card.querySelector(".summary"), states(viewers, quality));
     reconcile(card.querySelector("tbody"), SPREADS, {
       key: ([name]) => name,
-      make: ([, title]) => make("tr", {}, make("th", { scope: "row" }, title), ...[0, 1, 2, 3].map(() => make("td"))),
+      make: ([, title]) =>
+        make("tr", {}, make("th", { scope: "row" }, title), ...RANKS.map(() => make("td"))),
       fill: (row, [name, , word]) => {
         const spread = quality[name];
-        ["p50", "p90", "p99", "max"].forEach((rank, index) =>
-          write(row.querySelectorAll("td")[index], spread === null ? "–" : word(spread[rank])),
-        );
+        const cells = row.querySelectorAll("td");
+        RANKS.forEach((rank, index) => {
+          write(cells[index], spread === null ? "–" : word(spread[rank]));
+        });
       },
     });
-    write(
-      card.querySelector(".sum"),
-      `${plural(quality.repaired, "packet")} repaired by retransmission, ${count(quality.drops)} not sent.`,
-    );
+    const repaired = `${plural(quality.repaired, "packet")} repaired by retransmission`;
+    write(card.querySelector(".sum"), `${repaired}, ${count(quality.drops)} not sent.`);
   }
 
   #row(viewer) {
-    const cells = ["session", "address", "state", "loss", "repaired", "drops", "rtt", "bitrate", "time"];
-    const end = make("button.danger.small", { type: "button", click: () => this.#askForViewer(viewer.session) }, "End");
-    return make("tr", {}, ...cells.map((name) => make("td", { "data-figure": name })), make("td", {}, end));
+    const cells = WORST.slice(0, -1).map(([name]) => make("td", { "data-figure": name }));
+    const end = makeEnd("End", () => this.#askForViewer(viewer.session));
+    end.classList.add("small");
+    return make("tr", {}, ...cells, make("td", {}, end));
   }
 
   // Ending ----------------------------------------------------------------------------------------
@@ -182,7 +148,8 @@ export class StreamView {
     const name = this.#name;
     confirm({
       title: `End the stream “${name}”?`,
-      text: "Its publisher and all of its viewers are told farewell. Players wait for it to come back.",
+      text:
+        "Its publisher and all of its viewers are told farewell. Players wait for it to come back.",
       yes: "End stream",
       act: () => this.#end(`/api/streams/${encodeURIComponent(name)}`),
     });
@@ -191,7 +158,9 @@ export class StreamView {
   #askForPublisher(session) {
     confirm({
       title: "End the publisher?",
-      text: `Session ${session} is told farewell. The viewers are kept for a while and wait for another one.`,
+      text:
+        `Session ${session} is told farewell. ` +
+        "The viewers are kept for a while and wait for another one.",
       yes: "End publisher",
       act: () => this.#end(`/api/sessions/${session}`),
     });
@@ -234,7 +203,9 @@ function describe(list, words) {
 
 function trackWords(track) {
   const parts = [`${track.kind} ${track.codec}`, `${count(track.packets_received)} packets`];
-  if (track.kind === "video") parts.push(`${plural(track.keyframes, "keyframe")} of ${plural(track.frames, "frame")}`);
+  if (track.kind === "video") {
+    parts.push(`${plural(track.keyframes, "keyframe")} of ${plural(track.frames, "frame")}`);
+  }
   parts.push(`${count(track.packets_repaired)} repaired`, `${count(track.packets_lost)} lost`);
   if (track.jitter_ms !== null) parts.push(`jitter ${milliseconds(track.jitter_ms)}`);
   return parts.join(" · ");
