@@ -2,9 +2,11 @@
 # make test           set everything up and run every test
 # make check          lint, types, contracts and units: a few minutes
 # make bench-ceiling  the bare sender: what any forwarder on this machine can reach at most
+# make bench-packets  how long a frame takes on each part of its way; ARGS=seal chooses
 # make soak           minutes of load: 200 viewers, 10,000 joins, a storm of requests
 # make wheel          the wheel, imported on each Python here, and audited
 # make demo-media     make pyforward/media/demo.rtp anew
+# make bench-traces   make the harness's packet traces anew
 # make clean          remove what was made
 #
 # PYTHON=python3.12 chooses the interpreter; ARGS="--http-bind 127.0.0.1:9000" goes to the demo.
@@ -27,15 +29,15 @@ PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
 NATIVE_SOURCES := $(wildcard native/Cargo.* native/*/Cargo.toml native/*/src/*.rs \
 	native/*/src/*/*.rs native/*/src/*/*/*.rs)
 # Their compiled twins lie beside them and would hide what was changed.
-CYTHON_SOURCES := $(wildcard pyforward/media/packetizers/*.py)
+CYTHON_SOURCES := $(wildcard pyforward/media/packetizers/*.py bench/pyforward_bench/statistics/*.py)
 SH_FILES := .ci/run scripts/preflight scripts/timed scripts/test-tools scripts/wheel-check scripts/shell-check
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check lint types contracts units native-lint native-test bench-ceiling soak wheel \
-	demo-media tools clean
+.PHONY: help run test check lint types contracts units native-lint native-test counts counts-baseline \
+	bench-ceiling bench-packets soak wheel demo-media bench-traces tools clean
 
 help:
-	@head -n 10 Makefile | cut -c3-
+	@head -n 11 Makefile | cut -c3-
 
 run: $(VENV)/package
 	@$(BIN)/pyforward demo $(ARGS)
@@ -93,7 +95,16 @@ native-test: $(VENV)/python
 	@PYFORWARD_FUZZ_SECONDS=$(FUZZ_SECONDS) RUST_TEST_THREADS=8 $(TIMED) cargo-test \
 		$(CARGO) test $(MANIFEST) --workspace --locked --quiet
 
-check: lint types native-lint native-test contracts units
+# What a frame costs in instructions: no clock, so that a busy machine tells the same as a quiet one.
+COUNTS := $(CARGO) bench $(MANIFEST) --locked --quiet --package pyforward-core --bench counts
+
+counts: $(VENV)/python
+	@$(TIMED) counts $(COUNTS)
+
+counts-baseline: $(VENV)/python
+	@$(COUNTS) -- agree
+
+check: lint types native-lint native-test counts contracts units
 
 # --- everything --------------------------------------------------------------------------------
 
@@ -103,13 +114,16 @@ tools:
 # Most tests wait more than they compute, so that three files run at a time; those that count freezes,
 # memory or time have the machine to themselves. pytest comes last, so that its closing line is the
 # last one.
-test: tools lint types native-lint native-test $(VENV)/dev
+test: tools lint types native-lint native-test counts $(VENV)/dev
 	@PYFORWARD_FUZZ_SECONDS=$(FUZZ_SECONDS) $(TIMED) pytest $(BIN)/python -m pytest \
 		--numprocesses=3 --dist=loadfile -m 'not alone'
 	@$(BIN)/python -m pytest -m alone
 
 bench-ceiling: $(VENV)/python
 	@$(CARGO) run $(MANIFEST) --release --locked --quiet --package pyforward-ceiling -- $(ARGS)
+
+bench-packets: $(VENV)/python
+	@$(CARGO) bench $(MANIFEST) --locked --quiet --package pyforward-core --bench packets -- $(ARGS)
 
 # What takes minutes or measures time, so that no other test has to. docs/measurements.md keeps the
 # figures of one run.
@@ -124,7 +138,11 @@ wheel: $(VENV)/dev
 demo-media: $(VENV)/dev
 	@$(BIN)/python scripts/make_demo.py
 
+bench-traces: $(VENV)/dev
+	@$(BIN)/python scripts/make_traces.py
+
 clean:
-	rm -rf $(VENV) build dist *.egg-info pyforward/*.so pyforward/media/packetizers/*.so .mypy_cache .ruff_cache .pytest_cache \
+	rm -rf $(VENV) build dist *.egg-info pyforward/*.so pyforward/media/packetizers/*.so \
+		bench/pyforward_bench/statistics/*.so .mypy_cache .ruff_cache .pytest_cache \
 		.hypothesis .import_linter_cache native/target
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

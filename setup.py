@@ -27,11 +27,15 @@ ROOT = Path(__file__).resolve().parent
 NATIVE = "pyforward._native"
 EXIT_ENVIRONMENT = 3
 
-# Modules in Cython's pure-Python mode: each also runs uncompiled, as PYFORWARD_PURE=1 asks; their
-# package says how that is obeyed.
+# Modules in Cython's pure-Python mode, each after those that it imports. Each also runs uncompiled,
+# as PYFORWARD_PURE=1 asks; pyforward/twins.py says how that is obeyed.
 CYTHON_MODULES: tuple[str, ...] = (
     "pyforward.media.packetizers.h264",
     "pyforward.media.packetizers.vp8",
+    "pyforward_bench.statistics.histogram",
+    "pyforward_bench.statistics.numbering",
+    "pyforward_bench.statistics.timing",
+    "pyforward_bench.statistics.tally",
 )
 
 

@@ -73,12 +73,16 @@ class Engine:
         publisher_bitrate_bps: int,
         max_events: int,
         source_address: str | None,
+        pace_bytes_per_second: int,
+        repeats: bool,
+        cores: Sequence[int],
     ) -> Engine:
         """Binds the port on every address and starts the shards.
 
         No address, or ``"::"``, is every address, ``"0.0.0.0"`` every one of IPv4; port 0 lets the
         kernel choose; 0 shards is one a core, 64 are the most. Sessions in the client role send
-        from ``source_address``, or as the route says. Raises OSError with errno and a
+        from ``source_address``, or as the route says. Shards are pinned to ``cores`` in turn, if
+        there are any. Raises OSError with errno and a
         sentence: the address is not ours, the port is in use, held by which process; ValueError
         for what is no IP address.
         """

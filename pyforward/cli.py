@@ -1,33 +1,30 @@
-"""The command line: arguments to a Config, errors to one line each and an exit code.
-
-The options of the settings are derived from the models; none is written by hand here.
-"""
+"""The command line: arguments to a Config, errors to one line each and an exit code."""
 
 from __future__ import annotations
 
-import inspect
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 import pyforward
-from pyforward.config import Loaded, Setting, load, settings, to_toml
-from pyforward.errors import ConfigError, PyforwardError
+from pyforward import options
+from pyforward.config import Loaded, to_toml
+from pyforward.errors import ConfigError
+from pyforward.options import AsJson, CaFile, Duration, Header, Insecure, Patience, Token, Url
+
+PROGRAM = "pyforward"
 
 app = typer.Typer(
-    name="pyforward",
+    name=PROGRAM,
     help="One live WebRTC stream in, thousands of viewers per core out.",
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
 
-ConfigFile = Annotated[
-    Path | None, typer.Option("--config", metavar="PATH", help="TOML file with settings.")
-]
 ReadyFile = Annotated[
     Path | None,
     typer.Option(
@@ -41,7 +38,8 @@ PrintConfig = Annotated[
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command ``pyforward``; ends the process."""
-    app(args=_switches(sys.argv[1:] if arguments is None else arguments), prog_name="pyforward")
+    asked = sys.argv[1:] if arguments is None else arguments
+    app(args=options.switches(asked), prog_name=PROGRAM)
 
 
 def _version(asked: bool) -> None:
@@ -85,40 +83,12 @@ def _run(loaded: Loaded, ready_file: Path | None, *, demo: bool) -> int:
     return serve(loaded.config, ready_file=ready_file, demo=demo, on_ready=tell if demo else None)
 
 
-Url = Annotated[str, typer.Argument(metavar="URL", help="The server's WHIP or WHEP address.")]
-Duration = Annotated[
-    float | None, typer.Option("--duration", metavar="SECONDS", min=0, help="End after so long.")
-]
-Token = Annotated[
-    str | None,
-    typer.Option(
-        "--token", metavar="TOKEN", envvar="PYFORWARD_TOKEN", help="Bearer token of the server."
-    ),
-]
-Header = Annotated[
-    list[str] | None,
-    typer.Option("--header", metavar="'NAME: VALUE'", help="With each request."),
-]
-CaFile = Annotated[
-    Path | None, typer.Option("--ca-file", metavar="PATH", help="PEM file of authorities to trust.")
-]
-Insecure = Annotated[
-    bool, typer.Option("--insecure", help="Trust whatever certificate the server has.")
-]
-Patience = Annotated[
-    float,
-    typer.Option(
-        "--patience", metavar="SECONDS", min=0, help="Wait so long for a stream to begin."
-    ),
-]
-
-
 def _watch(
     loaded: Loaded,
     url: Url,
     count: Annotated[int, typer.Option("--count", min=1, help="How many viewers.")] = 1,
     duration: Duration = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON at the end.")] = False,
+    as_json: AsJson = False,
     token: Token = None,
     header: Header = None,
     ca_file: CaFile = None,
@@ -128,9 +98,9 @@ def _watch(
     """Watch a stream of any WHEP server, with one viewer or many."""
     from pyforward.client import Target, run
 
-    target = Target(url, token, _headers(header), ca_file, insecure, patience)
+    target = Target(url, token, options.headers(header), ca_file, insecure, patience)
     return run.watch(
-        loaded.config, target, count=count, duration_s=duration, as_json=as_json, say=_say
+        loaded.config, target, count=count, duration_s=duration, as_json=as_json, say=options.say
     )
 
 
@@ -155,14 +125,14 @@ def _publish(
     from pyforward.client import Target, run
     from pyforward.media import open_source
 
-    target = Target(url, token, _headers(header), ca_file, insecure, patience)
+    target = Target(url, token, options.headers(header), ca_file, insecure, patience)
     return run.publish(
         loaded.config,
         target,
         open_source(source, loop=loop),
         bursty=bursty,
         duration_s=duration,
-        say=_say,
+        say=options.say,
     )
 
 
@@ -189,102 +159,17 @@ def _top(
     if as_json and not once:
         raise ConfigError("--json goes with --once: one object, and not a screen.")
     server = Server(url, token, ca_file, insecure)
-    return top(server, stream=stream, once=once, as_json=as_json, say=typer.echo)
-
-
-def _say(message: str, /, *, err: bool = False) -> None:
-    typer.echo(message, err=err)
-
-
-def _headers(lines: list[str] | None) -> dict[str, str]:
-    headers = {}
-    for line in lines or []:
-        name, colon, value = line.partition(":")
-        if not colon or not name.strip():
-            raise ConfigError(f"--header {line!r}: write it as 'Name: value'.")
-        headers[name.strip()] = value.strip()
-    return headers
-
-
-# Options derived from the settings ---------------------------------------------------------------
-
-
-# The settings that mean something to a process which serves nobody.
-_CLIENT_SECTIONS = ("ice", "dtls", "engine", "log")
+    return top(server, stream=stream, once=once, as_json=as_json, say=options.say)
 
 
 def _command(
     body: Callable[..., int], sections: Sequence[str] | None = None
 ) -> Callable[..., None]:
-    """The body as a command with ``--config`` and every setting of these sections, or of all,
-    beside its own options."""
-    ours = [s for s in settings() if sections is None or s.section in sections]
-    names = {f"{s.section}_{s.key}": s.name for s in ours}
-
-    def command(config: Path | None, **options: Any) -> None:
-        asked = {name: options.pop(parameter) for parameter, name in names.items()}
-        flags = {name: text for name, text in asked.items() if text is not None}
-        try:
-            code = body(load(file=config, flags=flags), **options)
-        except PyforwardError as error:
-            for line in str(error).splitlines():
-                typer.echo(f"pyforward: {line}", err=True)
-            code = error.exit_code
-        raise typer.Exit(code)
-
-    own = list(inspect.signature(body, eval_str=True).parameters.values())[1:]
-    parameters = [
-        _parameter("config", ConfigFile, None),
-        *(_parameter(p.name, p.annotation, p.default) for p in own),
-        *(_parameter(f"{s.section}_{s.key}", _option(s), None) for s in ours),
-    ]
-    # Typer reads a command's options from these two.
-    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    command.__annotations__ = {p.name: p.annotation for p in parameters}
-    command.__doc__ = body.__doc__
-    return command
-
-
-def _parameter(name: str, annotation: object, default: object) -> inspect.Parameter:
-    return inspect.Parameter(
-        name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation
-    )
-
-
-def _option(setting: Setting) -> object:
-    notes = [setting.unit] if setting.unit else []
-    if not setting.secret and setting.default not in ("", ()):
-        shown = str(setting.default)
-        notes.append(f"default {shown.lower() if setting.boolean else shown}")
-    return Annotated[
-        str | None,
-        typer.Option(
-            setting.flag,
-            help=f"{setting.meaning} ({', '.join(notes)})" if notes else setting.meaning,
-            metavar=setting.kind.upper().replace(" OR ", "|").replace(" ", "-"),
-            rich_help_panel=setting.section,
-        ),
-    ]
-
-
-def _switches(arguments: Sequence[str]) -> list[str]:
-    """``--engine-gso`` alone means true and ``--no-engine-gso`` false: written out, so that
-    switches are settings like all others."""
-    flags = {s.flag for s in settings() if s.boolean}
-    written: list[str] = []
-    for index, argument in enumerate(arguments):
-        following = arguments[index + 1] if index + 1 < len(arguments) else "--"
-        if argument in flags and following.startswith("--"):
-            written.append(f"{argument}=true")
-        elif argument.startswith("--no-") and f"--{argument[5:]}" in flags:
-            written.append(f"--{argument[5:]}=false")
-        else:
-            written.append(argument)
-    return written
+    return options.command(body, PROGRAM, sections)
 
 
 app.command("serve")(_command(_serve))
 app.command("demo")(_command(_demo))
-app.command("watch")(_command(_watch, sections=_CLIENT_SECTIONS))
-app.command("publish")(_command(_publish, sections=_CLIENT_SECTIONS))
+app.command("watch")(_command(_watch, sections=options.CLIENT_SECTIONS))
+app.command("publish")(_command(_publish, sections=options.CLIENT_SECTIONS))
 app.command("top")(_command(_top, sections=()))

@@ -262,6 +262,9 @@ def _arguments(config: Config) -> dict[str, object]:
         "publisher_bitrate_bps": config.streams.publisher_bitrate_kbps * 1000,
         "max_events": config.engine.max_events,
         "source_address": config.ice.source_address or None,
+        "pace_bytes_per_second": config.engine.pace_mbps * 125_000,
+        "repeats": config.engine.repeats,
+        "cores": list(config.engine.cores),
     }
 
 

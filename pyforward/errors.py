@@ -4,7 +4,7 @@ Four kinds: what stops a start (:class:`ConfigError`, :class:`HostError`), what 
 (:class:`RequestError`), what comes of asking another server (:class:`RemoteError`), and a run that
 failed (:class:`RunError`). Every message is a sentence that a person can act on. This file knows no
 HTTP status of ours: ``pyforward.api.problem`` alone maps the request errors; the exit codes of the
-others are used by ``pyforward.cli`` alone.
+others are used by ``pyforward.options`` alone.
 """
 # ruff: noqa: N818 - a request error is named by the answer that it becomes.
 

@@ -11,7 +11,7 @@ import json
 import os
 import socket
 import ssl as tls
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
@@ -29,6 +29,9 @@ PROBLEM_TYPE: Final = "application/problem+json"
 
 Trust = tls.SSLContext | bool
 """What aiohttp takes: a context, True for the system's authorities, False for no check at all."""
+
+Permit = Callable[[str], object]
+"""Judges a host or an address before anything is sent there: raises ConfigError."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +74,17 @@ class Reply:
 class Exchange:
     """Makes requests over an HTTP session that somebody else opens and closes."""
 
-    def __init__(self, http: aiohttp.ClientSession, ssl: Trust) -> None:
+    def __init__(
+        self, http: aiohttp.ClientSession, ssl: Trust, permit: Permit | None = None
+    ) -> None:
         self._http = http
         self._ssl = ssl
+        self._permit = permit
+
+    def check(self, url: URL) -> None:
+        """Raises ConfigError where nothing may be asked."""
+        if self._permit is not None and url.host is not None:
+            self._permit(url.host)
 
     async def ask(
         self,
@@ -85,7 +96,8 @@ class Exchange:
         time_limit_s: float,
     ) -> Reply:
         """The reply, with its body as far as it came; raises
-        :class:`~pyforward.errors.Unreachable` where there is none."""
+        :class:`~pyforward.errors.Unreachable` where there is none, and as :meth:`check` does."""
+        self.check(url)
         if self._http.closed:
             raise Unreachable(f"{where(url)} is asked nothing any more: the client is closed.")
         try:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import aiohttp
 
-from pyforward.client.exchange import trust, where
+from pyforward.client.exchange import Permit, trust, where
 from pyforward.client.home import endpoint
 from pyforward.client.sessions import Sessions
 from pyforward.client.signalling import LEAVE_LIMIT_S, Signalling
@@ -22,7 +22,8 @@ from pyforward.engine import Engine
 @dataclass(frozen=True, slots=True)
 class Target:
     """A server, and how it is asked. ``patience_s`` is how long one that asks to come again later
-    is waited for, ``leave_limit_s`` how long one that says nothing is at the end."""
+    is waited for, ``leave_limit_s`` how long one that says nothing is at the end. ``permit`` judges
+    each host and address that it leads to, by redirects and candidates."""
 
     url: str
     token: str | None = field(default=None, repr=False)
@@ -31,6 +32,7 @@ class Target:
     insecure: bool = False
     patience_s: float = 30.0
     leave_limit_s: float = LEAVE_LIMIT_S
+    permit: Permit | None = field(default=None, repr=False, compare=False)
 
     @property
     def place(self) -> str:
@@ -56,7 +58,7 @@ async def open_rooms(config: Config, target: Target, connections: int) -> AsyncI
     async with contextlib.AsyncExitStack() as rooms:
         engine = Engine.start(_for_clients(config), asyncio.get_running_loop())
         rooms.push_async_callback(engine.close)
-        sessions = Sessions(config, engine, Certificate.generate())
+        sessions = Sessions(config, engine, Certificate.generate(), permit=target.permit)
         events = asyncio.create_task(sessions.run_events(), name="events")
         rooms.callback(events.cancel)
         connector = aiohttp.TCPConnector(limit=max(100, connections))
@@ -69,6 +71,7 @@ async def open_rooms(config: Config, target: Target, connections: int) -> AsyncI
                 ssl=trust(target.ca_file, insecure=target.insecure),
                 patience_s=target.patience_s,
                 leave_limit_s=target.leave_limit_s,
+                permit=target.permit,
             )
         )
         rooms.push_async_callback(sessions.close)

@@ -4,16 +4,13 @@ leaves nothing behind at the server."""
 from __future__ import annotations
 
 import asyncio
-import faulthandler
 import json
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
-from typing import Any, Protocol
+from collections.abc import Awaitable, Iterator
+from typing import Any
 
-import uvloop
-
-from pyforward import log, process
 from pyforward.client.publication import Publication
 from pyforward.client.rooms import Target, open_rooms
+from pyforward.client.running import Say, given_up, run_command, unless_stopped
 from pyforward.client.screen import Screen, sent, told
 from pyforward.client.sessions import Session
 from pyforward.client.watching import Crowd
@@ -21,18 +18,7 @@ from pyforward.config import Config
 from pyforward.media import pacer
 from pyforward.media.source import Burst, Source
 
-STOP_LIMIT_S = 15.0
-"""From the first signal to the end of the process: more than sessions take to be ended at a server
-that hangs, and joins on their way after them."""
-
 LOOK_EVERY_S = 1.0
-
-
-class Say(Protocol):
-    """Prints a line."""
-
-    def __call__(self, message: str, /, *, err: bool = False) -> None:
-        """On stdout, or on stderr."""
 
 
 def watch(
@@ -62,7 +48,7 @@ def watch(
         say(json.dumps(figures.to_json(), indent=2) if as_json else told(figures, crowd.viewers))
         return 0 if crowd.is_well else 1
 
-    return _run(config, run)
+    return run_command(config, run)
 
 
 def publish(
@@ -84,13 +70,13 @@ def publish(
         async with open_rooms(config, target, connections=4) as rooms:
             publication = Publication(rooms.sessions, source, pace=pace)
             joining = asyncio.ensure_future(publication.begin(rooms.signalling, target.url))
-            if not await _unless_stopped(joining, stop):
+            if not await unless_stopped(joining, stop):
                 say("pyforward: stopped before anything was published.", err=True)
                 return 1
             session = joining.result()
             say(f"pyforward: publishing to {target.place}; Ctrl-C stops it", err=True)
             over = asyncio.ensure_future(publication.wait())
-            finished = await _unless_stopped(over, stop, duration_s)
+            finished = await unless_stopped(over, stop, duration_s)
             report = await publication.report()
             await publication.end()
             if finished:
@@ -103,24 +89,10 @@ def publish(
                 say(sent(report))
             return 0
 
-    return _run(config, run)
+    return run_command(config, run)
 
 
 # Private -----------------------------------------------------------------------------------------
-
-
-def _run(config: Config, work: Callable[[asyncio.Event], Coroutine[object, object, int]]) -> int:
-    log.set_up(config)
-
-    async def run() -> int:
-        process.raise_descriptor_limit()
-        return await work(process.stop_on_signals(STOP_LIMIT_S))
-
-    try:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            return runner.run(run())
-    finally:
-        faulthandler.cancel_dump_traceback_later()
 
 
 async def _watch(
@@ -148,30 +120,4 @@ async def _watch(
             await crowd.look()
             screen.show(crowd.figures())
     finally:
-        await _given_up(gathering)
-
-
-async def _unless_stopped(
-    work: asyncio.Future[Any],
-    stop: asyncio.Event,
-    duration_s: float | None = None,
-) -> bool:
-    """True when the work is done; otherwise it is given up."""
-    stopped = asyncio.ensure_future(stop.wait())
-    try:
-        await asyncio.wait([work, stopped], timeout=duration_s, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        stopped.cancel()
-    if not work.done():
-        await _given_up(work)
-        return False
-    return True
-
-
-async def _given_up(work: asyncio.Future[Any]) -> None:
-    """Cancelled, and come to its end: a join in its middle has then asked for its session to be
-    deleted, while there is still somebody to do it. What had failed before is not raised."""
-    work.cancel()
-    await asyncio.wait([work])
-    if not work.cancelled():
-        work.exception()
+        await given_up(gathering)

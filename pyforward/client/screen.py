@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from types import TracebackType
+from typing import Self
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
@@ -15,18 +16,16 @@ from pyforward.client.watching import Figures, TrackFigures, Viewer
 from pyforward.commands import SessionReport
 
 
-class Screen:
-    """A table that is drawn anew with each :meth:`show`, on stderr and on terminals alone."""
+class Board:
+    """Something that is drawn anew, on stderr and on terminals alone."""
 
-    def __init__(self, place: str, *, quiet: bool, console: Console | None = None) -> None:
-        self._place = place
+    def __init__(self, *, quiet: bool, console: Console | None = None) -> None:
         console = console if console is not None else Console(stderr=True)
         self._live = Live(console=console, auto_refresh=False, transient=True)
-        self._on = not quiet and console.is_terminal
-        self._before: tuple[float, dict[str, int]] | None = None
+        self.is_on = not quiet and console.is_terminal
 
-    def __enter__(self) -> Screen:
-        if self._on:
+    def __enter__(self) -> Self:
+        if self.is_on:
             self._live.start()
         return self
 
@@ -36,18 +35,32 @@ class Screen:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self._on:
+        if self.is_on:
             self._live.stop()
+
+    def draw(self, picture: RenderableType) -> None:
+        """In the place of what was there."""
+        if self.is_on:
+            self._live.update(picture, refresh=True)
+
+
+class Screen(Board):
+    """A table of the newest figures, drawn with each :meth:`show`."""
+
+    def __init__(self, place: str, *, quiet: bool, console: Console | None = None) -> None:
+        super().__init__(quiet=quiet, console=console)
+        self._place = place
+        self._before: tuple[float, dict[str, int]] | None = None
 
     def show(self, figures: Figures) -> None:
         """The newest figures."""
-        if not self._on:
+        if not self.is_on:
             return
         now = time.monotonic()
         sums: dict[str, int] = {track.codec: track.bytes for track in figures.tracks}
         since, before = self._before or (now, sums)
         self._before = (now, sums)
-        self._live.update(_table(self._place, figures, before, now - since), refresh=True)
+        self.draw(_table(self._place, figures, before, now - since))
 
 
 def told(figures: Figures, viewers: Sequence[Viewer]) -> str:

@@ -15,6 +15,7 @@ from typing import Protocol
 import structlog
 
 from pyforward import dtls, ice, sdp
+from pyforward.client.exchange import Permit
 from pyforward.client.signalling import Resource, Signalling
 from pyforward.commands import (
     AddSession,
@@ -130,10 +131,19 @@ class _Entry:
 class Sessions:
     """All of them. ``close`` it before the engine; :meth:`run_events` runs until that ends."""
 
-    def __init__(self, config: Config, engine: EnginePort, certificate: dtls.Certificate) -> None:
+    def __init__(
+        self,
+        config: Config,
+        engine: EnginePort,
+        certificate: dtls.Certificate,
+        *,
+        permit: Permit | None = None,
+    ) -> None:
+        """``permit`` judges the address of each candidate before it is checked."""
         self._config = config
         self._engine = engine
         self._certificate = certificate
+        self._permit = permit
         self._loop = asyncio.get_running_loop()
         self._pool = dtls.Pool(
             certificate,
@@ -168,7 +178,7 @@ class Sessions:
         resource = await signalling.join(url, offer.text)
         async with _deleted_if_useless(resource):
             accepted = sdp.accept_watch(offer, resource.answer)
-            candidates = _candidates(accepted.transport)
+            candidates = self._candidates(accepted.transport)
         media = Publish(NOWHERE, accepted.tracks)
         return self._begin(resource, local, accepted.transport, candidates, media, trial)
 
@@ -190,7 +200,7 @@ class Sessions:
         async with _deleted_if_useless(resource):
             accepted = sdp.accept_publish(offer, resource.answer)
             _check_whole(live, [track.kind for track in accepted.tracks])
-            candidates = _candidates(accepted.transport, also)
+            candidates = self._candidates(accepted.transport, also)
         media = Subscribe(stream, accepted.tracks, accepted.cname)
         return self._begin(resource, local, accepted.transport, candidates, media)
 
@@ -374,6 +384,15 @@ class Sessions:
         answer is here, and the peer learns it by our checks."""
         ufrag, pwd = ice.new_credentials(_NODE)
         return sdp.LocalTransport(ufrag, pwd, self._certificate.fingerprint, "actpass", ())
+
+    def _candidates(
+        self, transport: sdp.PeerTransport, also: Sequence[tuple[str, int]] = ()
+    ) -> tuple[RemoteCandidate, ...]:
+        found = _candidates(transport, also)
+        if self._permit is not None:
+            for candidate in found:
+                self._permit(candidate.address)
+        return found
 
     def _too_late(self, session: SessionId) -> None:
         entry = self._entries.get(session)

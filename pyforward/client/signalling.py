@@ -20,7 +20,7 @@ from typing import Final, TypeVar
 import aiohttp
 from yarl import URL
 
-from pyforward.client.exchange import Exchange, Reply, Trust, where
+from pyforward.client.exchange import Exchange, Permit, Reply, Trust, where
 from pyforward.client.home import Home, endpoint
 from pyforward.errors import BadAnswer, NotYet, Refused, RemoteError
 
@@ -54,6 +54,7 @@ class Signalling:
         patience_s: float = 0.0,
         time_limit_s: float = TIME_LIMIT_S,
         leave_limit_s: float = LEAVE_LIMIT_S,
+        permit: Permit | None = None,
         rng: random.Random | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
@@ -61,8 +62,8 @@ class Signalling:
         """``token`` is a bearer token. It and ``headers`` go to the origin that is joined and to no
         other. ``patience_s`` is how long a join may wait in all for a server that asks to come
         again later; ``time_limit_s`` bounds each POST and PATCH, ``leave_limit_s`` each DELETE and
-        :meth:`close`."""
-        self._exchange = Exchange(http, ssl)
+        :meth:`close`. ``permit`` judges each host that is asked, wherever the server leads."""
+        self._exchange = Exchange(http, ssl, permit)
         self._token = token
         self._headers = dict(headers or {})
         self._patience_s = patience_s
@@ -99,9 +100,9 @@ class Signalling:
     async def join(self, url: str, offer_text: str) -> Resource:
         """Posts the offer, and comes again where the server asks for it and patience lasts.
 
-        Raises ConfigError for what is no address, and of :class:`~pyforward.errors.RemoteError`
-        Unreachable, Refused with the status, NotYet, and BadAnswer for an answer that breaks
-        RFC 9725. The answer itself is still to be judged.
+        Raises ConfigError for what is no address, or none that is permitted, and of
+        :class:`~pyforward.errors.RemoteError` Unreachable, Refused with the status, NotYet, and
+        BadAnswer for an answer that breaks RFC 9725. The answer itself is still to be judged.
         """
         first, home = endpoint(url, self._token, self._headers)
         deadline = self._clock() + self._patience_s
@@ -142,6 +143,7 @@ class Signalling:
                 f"{reply.where} created a session without a usable Location for it, "
                 "so it could never be ended."
             )
+        self._exchange.check(location)
         answer, trouble = _answer(reply)
         resource = Resource(self, home, location, answer, _etag(reply), posted_s)
         if trouble:

@@ -10,7 +10,6 @@ import statistics
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
-from itertools import chain
 
 from pyforward.client.sessions import Session, Sessions
 from pyforward.commands import Codec, Kind, SessionReport, SrtpProfile, TrackReport
@@ -54,6 +53,18 @@ class Viewer:
             and self.session.closed.result() not in ("bye", "deleted")
         )
 
+    async def join(self, join: Callable[[], Awaitable[Session]]) -> None:
+        """One try, to its end: media may flow, or ``failed`` says why not. Raises ConfigError:
+        what is wrong for everybody."""
+        try:
+            self.session = await join()
+            self.profile = await self.session.connected
+        except ConfigError:
+            raise
+        except RemoteError as error:
+            self.failed = reason_of(error)
+            self.sentence = str(error)
+
     def since_post_ms(self, engine_ms: float | None) -> float | None:
         """A time that the engine counts from its hearing of the session, counted from the POST."""
         if engine_ms is None or self.session is None:
@@ -75,6 +86,26 @@ class TrackFigures:
     jitter_ms: float | None
     frames: int
     keyframes: int
+
+
+class Sums:
+    """What many viewers received together, kept up while their reports replace each other: a look
+    at one of them costs as much as its report, however many there are."""
+
+    def __init__(self) -> None:
+        self._by_codec: dict[tuple[Kind, Codec], _Sum] = {}
+
+    def exchange(self, old: SessionReport | None, new: SessionReport | None) -> None:
+        """A viewer's newest report takes the place of the one before."""
+        for report, sign in ((old, -1), (new, 1)):
+            for track in report.tracks if report is not None else ():
+                key = (track.kind, track.codec)
+                self._by_codec.setdefault(key, _Sum()).add(track, sign)
+
+    def tracks(self) -> tuple[TrackFigures, ...]:
+        """By kind and codec."""
+        found = sorted(self._by_codec.items())
+        return tuple(of.figures(*key) for key, of in found if of.tracks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +144,7 @@ class Crowd:
 
         async def one(viewer: Viewer) -> None:
             async with places:
-                await self._one(viewer)
+                await viewer.join(self._join)
 
         joins = [asyncio.create_task(one(viewer)) for viewer in self.viewers]
         try:
@@ -157,16 +188,6 @@ class Crowd:
         """By the last look."""
         return _figures(self.viewers)
 
-    async def _one(self, viewer: Viewer) -> None:
-        try:
-            viewer.session = await self._join()
-            viewer.profile = await viewer.session.connected
-        except ConfigError:
-            raise  # it is wrong for all of them
-        except RemoteError as error:
-            viewer.failed = reason_of(error)
-            viewer.sentence = str(error)
-
 
 def reason_of(error: RemoteError) -> str:
     """Why a viewer failed, as a name: ``unreachable``, ``bad_answer``, ``http_404``, or the
@@ -185,7 +206,9 @@ def reason_of(error: RemoteError) -> str:
 
 
 def _figures(viewers: Sequence[Viewer]) -> Figures:
-    reports = [viewer.report for viewer in viewers if viewer.report is not None]
+    sums = Sums()
+    for viewer in viewers:
+        sums.exchange(None, viewer.report)
     profiles = sorted({viewer.profile for viewer in viewers if viewer.profile is not None})
     ended = Counter(
         viewer.session.closed.result()
@@ -200,7 +223,7 @@ def _figures(viewers: Sequence[Viewer]) -> Figures:
         srtp_profile=",".join(profiles) or None,
         first_packet_ms=_median(_first(v, lambda t: t.first_packet_ms, min) for v in viewers),
         first_keyframe_ms=_median(_first(v, lambda t: t.first_keyframe_ms, min) for v in viewers),
-        tracks=_tracks(chain.from_iterable(report.tracks for report in reports)),
+        tracks=sums.tracks(),
     )
 
 
@@ -219,27 +242,44 @@ def _median(values: Iterable[float | None]) -> float | None:
     return round(statistics.median(known), 1) if known else None
 
 
-def _tracks(reports: Iterable[TrackReport]) -> tuple[TrackFigures, ...]:
-    by_codec: dict[tuple[Kind, Codec], list[TrackReport]] = {}
-    for report in reports:
-        by_codec.setdefault((report.kind, report.codec), []).append(report)
-    return tuple(
-        TrackFigures(
+@dataclass(slots=True)
+class _Sum:
+    """Of one codec; ``tracks`` is how many are in it, ``with_jitter`` how many of them know it."""
+
+    tracks: int = 0
+    expected: int = 0
+    received: int = 0
+    repaired: int = 0
+    lost: int = 0
+    bytes: int = 0
+    frames: int = 0
+    keyframes: int = 0
+    jitter_ms: float = 0.0
+    with_jitter: int = 0
+
+    def add(self, track: TrackReport, sign: int) -> None:
+        self.tracks += sign
+        self.expected += sign * track.packets_expected
+        self.received += sign * track.packets_received
+        self.repaired += sign * track.packets_repaired
+        self.lost += sign * track.packets_lost
+        self.bytes += sign * track.bytes
+        self.frames += sign * track.frames
+        self.keyframes += sign * track.keyframes
+        if track.jitter_ms is not None:
+            self.jitter_ms += sign * track.jitter_ms
+            self.with_jitter += sign
+
+    def figures(self, kind: Kind, codec: Codec) -> TrackFigures:
+        return TrackFigures(
             kind=kind,
             codec=codec,
-            packets_expected=sum(report.packets_expected for report in of),
-            packets_received=sum(report.packets_received for report in of),
-            packets_repaired=sum(report.packets_repaired for report in of),
-            packets_lost=sum(report.packets_lost for report in of),
-            bytes=sum(report.bytes for report in of),
-            jitter_ms=_mean(report.jitter_ms for report in of),
-            frames=sum(report.frames for report in of),
-            keyframes=sum(report.keyframes for report in of),
+            packets_expected=self.expected,
+            packets_received=self.received,
+            packets_repaired=self.repaired,
+            packets_lost=self.lost,
+            bytes=self.bytes,
+            jitter_ms=round(self.jitter_ms / self.with_jitter, 2) if self.with_jitter else None,
+            frames=self.frames,
+            keyframes=self.keyframes,
         )
-        for (kind, codec), of in sorted(by_codec.items())
-    )
-
-
-def _mean(values: Iterable[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return round(statistics.fmean(known), 2) if known else None

@@ -82,6 +82,7 @@ Networks = Annotated[tuple[Annotated[str, BeforeValidator(_network)], ...], Befo
 Urls = Annotated[tuple[Annotated[str, BeforeValidator(_url)], ...], BeforeValidator(_split)]
 OneAddress = Annotated[str, BeforeValidator(_address_if_any)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
+Cores = Annotated[tuple[Annotated[int, Field(ge=0, le=1023)], ...], BeforeValidator(_split)]
 SrtpProfiles = Annotated[tuple[SrtpProfile, ...], BeforeValidator(_split)]
 Token = Annotated[SecretStr, BeforeValidator(_token)]
 
@@ -348,6 +349,23 @@ class Engine(Section):
         unit="ms",
         ge=0,
         le=100,
+    )
+    pace_mbps: int = setting(
+        100,
+        "How fast a viewer's video leaves after a burst of 48 KiB: a large keyframe is spread, so"
+        " that it does not flood the last mile; 0: at once.",
+        unit="Mbit/s",
+        ge=0,
+        le=100_000,
+    )
+    repeats: bool = setting(
+        True,
+        "On lossy ways send what viewers ask for twice, and the last packet of a burst once more.",
+    )
+    cores: Cores = setting(
+        (),
+        "Cores that the shards are pinned to, in turn; empty: wherever the kernel runs them.",
+        unit="numbers",
     )
     shards: int = setting(
         0,

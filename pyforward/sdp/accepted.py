@@ -17,7 +17,7 @@ from pyforward.sdp import extensions
 from pyforward.sdp.codecs import OfferedFormat, formats
 from pyforward.sdp.extensions import Extmap
 from pyforward.sdp.grammar import Media, SessionDescription, parse
-from pyforward.sdp.offer import Offer
+from pyforward.sdp.offer import Offer, ProposedMedia
 from pyforward.sdp.sections import bundle, check_media, peer_receives, peer_sends
 from pyforward.sdp.transport import PeerTransport, answer_transport
 
@@ -55,12 +55,12 @@ def read(
         description = parse(answer_text_untrusted)
         _check_order(offer.description, description)
         takes_part = peer_receives if we_send else peer_sends
-        pairs = [
-            (offered, answered)
-            for offered, answered in zip(offer.description.media, description.media, strict=True)
+        rows = zip(offer.media, offer.description.media, description.media, strict=True)
+        found = [
+            _read(proposed, offered, answered, description, we_send=we_send)
+            for proposed, offered, answered in rows
             if answered.port != 0 and takes_part(answered, description)
         ]
-        found = [_read(*pair, description, we_send=we_send) for pair in pairs]
         accepted = tuple(item for item in found if item is not None)
         if not accepted:
             raise BadAnswer(
@@ -86,33 +86,33 @@ def _check_order(offer: SessionDescription, answer: SessionDescription) -> None:
 
 
 def _read(
-    offered: Media, answered: Media, description: SessionDescription, *, we_send: bool
+    proposed: ProposedMedia,
+    offered: Media,
+    answered: Media,
+    description: SessionDescription,
+    *,
+    we_send: bool,
 ) -> AcceptedMedia | None:
     """None where no format is left."""
-    formats_ = _formats(offered, answered)
+    formats_ = _formats(proposed, answered)
     if not formats_:
         return None
-    names = {item.name for item in extensions.offered(offered.attributes, _NONE, peer_sends=False)}
     listed = extensions.offered(answered.attributes, description.attributes, peer_sends=not we_send)
     return AcceptedMedia(
-        "audio" if offered.kind == "audio" else "video",
+        proposed.kind,
         offered.mid,
         offered,
         answered,
         formats_,
-        tuple(extensions.choose(listed, names, offered.mid)),
+        tuple(extensions.choose(listed, proposed.extension_names, offered.mid)),
         extensions.allows_mixed(answered.attributes, description.attributes),
     )
 
 
-_NONE = SessionDescription(()).attributes
-
-
-def _formats(offered: Media, answered: Media) -> tuple[OfferedFormat, ...]:
-    feedback = {item.codec: item.feedback for item in formats(offered)}
+def _formats(proposed: ProposedMedia, answered: Media) -> tuple[OfferedFormat, ...]:
     found: list[OfferedFormat] = []
     for item in formats(answered):
-        ours = feedback.get(item.codec)
+        ours = proposed.feedback.get(item.codec)
         # A track has one clock: a format of another rate could not follow on the same SSRC
         # (RFC 3550 §5.2).
         if ours is None or (found and item.clock_rate != found[0].clock_rate):

@@ -7,8 +7,9 @@ it (RFC 8843 §9.1). The numbers are those that browsers use: servers exist that
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 
 from pyforward.commands import Codec, Kind
@@ -20,30 +21,55 @@ from pyforward.sdp.transport import LocalTransport, Setup
 from pyforward.sdp.written import WrittenFormat, session_fields
 
 
-@dataclass(frozen=True, slots=True)
-class Offer:
-    """An offer of ours: the answer is read against it. ``cname`` is that of all tracks we send,
-    empty where we send none."""
-
-    description: SessionDescription
-    setup: Setup
-    cname: str = ""
-
-    @property
-    def text(self) -> str:
-        """What is posted."""
-        return self.description.write()
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ProposedMedia:
-    """An m-line of ours. ``trailer`` stands after the formats: msid, ssrc."""
+    """An m-line of ours. ``trailer`` stands after the formats: msid, ssrc.
+
+    It is the same for every session, except for what :class:`LocalTransport` adds to it, and what
+    follows from it is found out once.
+    """
 
     kind: Kind
     direction: Direction
     formats: Sequence[WrittenFormat]
     extensions: Sequence[Extmap]
     trailer: Sequence[Attribute] = ()
+
+    @cached_property
+    def payload_types(self) -> tuple[str, ...]:
+        """As the m-line lists them."""
+        return tuple(text for format_ in self.formats for text in format_.payload_types())
+
+    @cached_property
+    def attributes(self) -> tuple[Attribute, ...]:
+        """All that stand after ``a=mid``."""
+        return tuple(_attributes(self))
+
+    @cached_property
+    def feedback(self) -> Mapping[Codec, frozenset[str]]:
+        """The rtcp-fb values of each codec that is offered."""
+        return {item.offered.codec: item.offered.feedback for item in self.formats}
+
+    @cached_property
+    def extension_names(self) -> frozenset[str]:
+        """The header extensions that are offered."""
+        return frozenset(extmap.name for extmap in self.extensions)
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """An offer of ours: the answer is read against it. ``media`` are its m-lines, ``cname`` is that
+    of all tracks we send, empty where we send none."""
+
+    description: SessionDescription
+    setup: Setup
+    media: tuple[ProposedMedia, ...]
+    cname: str = ""
+
+    @property
+    def text(self) -> str:
+        """What is posted."""
+        return self.description.write()
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +136,7 @@ def write(
     ]
     sections = tuple(_section(item, str(mid), local) for mid, item in enumerate(media))
     description = SessionDescription(session_fields(), Attributes(attributes), sections)
-    return Offer(description, local.setup, cname)
+    return Offer(description, local.setup, tuple(media), cname)
 
 
 # Private -----------------------------------------------------------------------------------------
@@ -139,16 +165,21 @@ def _section(item: ProposedMedia, mid: str, local: LocalTransport) -> Media:
         item.kind,
         port,
         "UDP/TLS/RTP/SAVPF",
-        tuple(text for format_ in item.formats for text in format_.payload_types()),
+        item.payload_types,
         (connection,),
-        Attributes(tuple(_attributes(item, mid, local))),
+        # In every m-line: which of them carries the bundle is the answerer's choice (RFC 8843
+        # §7.3).
+        Attributes(
+            (
+                *local.attributes(with_candidates=True),
+                Attribute("mid", mid),
+                *item.attributes,
+            )
+        ),
     )
 
 
-def _attributes(item: ProposedMedia, mid: str, local: LocalTransport) -> Iterator[Attribute]:
-    # In every m-line: which of them carries the bundle is the answerer's choice (RFC 8843 §7.3).
-    yield from local.attributes(with_candidates=True)
-    yield Attribute("mid", mid)
+def _attributes(item: ProposedMedia) -> Iterator[Attribute]:
     for extmap in item.extensions:
         yield Attribute("extmap", f"{extmap.id} {URIS[extmap.name]}")
     yield Attribute(item.direction)

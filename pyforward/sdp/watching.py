@@ -7,6 +7,7 @@ offers. What the engine does not send is not offered: receiver reference times (
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 from pyforward.commands import Format, Kind, PublishTrack
 from pyforward.sdp import accepted, extensions, offer, simulcast
@@ -32,18 +33,7 @@ def offer_watch(local: LocalTransport, *, audio: bool = True, video: bool = True
     kinds += ["video"] if video else []
     if not kinds:
         raise ValueError("an offer asks for audio, for video, or for both")
-    return offer.write(
-        local,
-        [
-            offer.ProposedMedia(
-                kind,
-                "recvonly",
-                offer.every_format(kind, _FEEDBACK[kind]),
-                extensions.ours(kind, extensions.FROM_SERVERS),
-            )
-            for kind in kinds
-        ],
-    )
+    return offer.write(local, [_proposed(kind) for kind in kinds])
 
 
 def accept_watch(offered: Offer, answer_text_untrusted: str) -> WatchAccepted:
@@ -67,6 +57,16 @@ _FEEDBACK: dict[Kind, tuple[str, ...]] = {
     "audio": ("transport-cc",),
     "video": ("goog-remb", "transport-cc", "ccm fir", "nack", "nack pli"),
 }
+
+
+@cache
+def _proposed(kind: Kind) -> offer.ProposedMedia:
+    return offer.ProposedMedia(
+        kind,
+        "recvonly",
+        tuple(offer.every_format(kind, _FEEDBACK[kind])),
+        tuple(extensions.ours(kind, extensions.FROM_SERVERS)),
+    )
 
 
 def _track(

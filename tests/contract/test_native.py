@@ -103,22 +103,27 @@ EVERY_COMMAND: tuple[Command, ...] = (
 )
 
 
+ARGUMENTS: dict[str, Any] = {
+    "addresses": ["127.0.0.1"],
+    "port": 0,
+    "shards": 2,
+    "gso": True,
+    "padding": True,
+    "sendmmsg": True,
+    "frame_window_us": 4_000,
+    "keyframe_interval_ms": 500,
+    "silence_ms": 15_000,
+    "publisher_bitrate_bps": 20_000_000,
+    "max_events": 1_000,
+    "source_address": None,
+    "pace_bytes_per_second": 0,
+    "repeats": True,
+    "cores": [],
+}
+
+
 def start(**changed: Any) -> Any:
-    arguments: dict[str, Any] = {
-        "addresses": ["127.0.0.1"],
-        "port": 0,
-        "shards": 2,
-        "gso": True,
-        "padding": True,
-        "sendmmsg": True,
-        "frame_window_us": 4_000,
-        "keyframe_interval_ms": 500,
-        "silence_ms": 15_000,
-        "publisher_bitrate_bps": 20_000_000,
-        "max_events": 1_000,
-        "source_address": None,
-    }
-    return native.Engine(**(arguments | changed))
+    return native.Engine(**(ARGUMENTS | changed))
 
 
 @pytest.fixture
@@ -215,7 +220,7 @@ def test_the_port_is_one_engines_and_the_next_is_told_whose(engine: Any) -> None
         import sys
         from pyforward import _native
         try:
-            _native.Engine(["127.0.0.1"], {port}, 1, True, True, True, 0, 500, 15000, 1, 10, None)
+            _native.Engine(**{ARGUMENTS | {"port": port}})
         except OSError as error:
             print(error.errno, error.strerror)
     """)
@@ -229,10 +234,10 @@ def test_the_port_is_one_engines_and_the_next_is_told_whose(engine: Any) -> None
 
 def test_a_shard_that_fails_ends_the_process_and_says_why() -> None:
     # Its epoll descriptor becomes another file, so that its next wait fails.
-    script = textwrap.dedent("""
+    script = textwrap.dedent(f"""
         import os, time
         from pyforward import _native, commands
-        engine = _native.Engine(["127.0.0.1"], 0, 1, True, True, True, 0, 500, 15000, 1, 10, None)
+        engine = _native.Engine(**{ARGUMENTS | {"shards": 1}})
         for name in os.listdir("/proc/self/fd"):
             path = "/proc/self/fd/" + name
             if os.path.exists(path) and os.readlink(path) == "anon_inode:[eventpoll]":

@@ -26,7 +26,7 @@ class Machine:
         self.copy.mkdir()
         for name in ("Makefile", "setup.py", "pyproject.toml", "README.md", "LICENSE"):
             (self.copy / name).symlink_to(ROOT / name)
-        for name in ("scripts", "native", "pyforward"):
+        for name in ("scripts", "native", "pyforward", "bench"):
             (self.copy / name).symlink_to(ROOT / name)
         for name in ("sh", "make"):
             self.link(name)

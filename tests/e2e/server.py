@@ -11,6 +11,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -37,6 +38,16 @@ def wait_for(what: str, true: Callable[[], T], within_s: float = 20.0) -> T:
             return found
         assert time.monotonic() < until, f"{what}: not within {within_s} s"
         time.sleep(0.02)
+
+
+def has_ipv6() -> bool:
+    """Whether this machine has its loopback address."""
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,7 @@ somebody else takes the stream. What it sends is watched by ``pyforward watch``.
 
 from __future__ import annotations
 
-import datetime
 import http.client
-import ipaddress
 import json
 import signal
 import socket
@@ -14,26 +12,15 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from tests.conftest import MISSING_TOOL
+from tests.e2e.certificates import certified
 from tests.e2e.commands import Ended, command, run
-from tests.e2e.server import Server, running, wait_for
+from tests.e2e.server import Server, has_ipv6, running, wait_for
 
 
 def watched(server: Server, *arguments: str) -> Ended:
     return run("watch", f"{server.url}/whep/demo", "--duration=1", "--json", *arguments)
-
-
-def has_ipv6() -> bool:
-    try:
-        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as probe:
-            probe.bind(("::1", 0))
-    except OSError:
-        return False
-    return True
 
 
 def test_on_ipv6_alone() -> None:
@@ -108,30 +95,3 @@ def test_behind_its_own_authority(tmp_path: Path) -> None:
         asked.request("GET", "/api/streams/demo/viewers")
         assert json.loads(asked.getresponse().read())["items"] == []
         asked.close()
-
-
-def certified(directory: Path) -> tuple[Path, Path]:
-    """A certificate of 127.0.0.1 that vouches for itself, and its key."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "an authority of our own")])
-    now = datetime.datetime.now(datetime.UTC)
-    address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([address]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    pem = serialization.Encoding.PEM
-    certificate, key_file = directory / "cert.pem", directory / "key.pem"
-    certificate.write_bytes(made.public_bytes(pem))
-    key_file.write_bytes(
-        key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-    return certificate, key_file

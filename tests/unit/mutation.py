@@ -26,12 +26,13 @@ def corpus(parser: str) -> list[bytes]:
 
 
 def mutations(seeds: Sequence[bytes]) -> Iterator[bytes]:
-    """The seeds, then endlessly changed copies of them until the time is over; at least 200."""
+    """The seeds, then endlessly changed copies of them until the time is over; at least 1,000, so
+    that a busy machine shows what they find as well."""
     yield from seeds
     source = random.Random(SEED)
     end = time.monotonic() + SECONDS
     count = 0
-    while count < 200 or time.monotonic() < end:
+    while count < 1_000 or time.monotonic() < end:
         data = bytearray(source.choice(seeds))
         for _ in range(source.randint(1, 4)):
             _mutate(data, source, seeds)

@@ -1,5 +1,6 @@
 //! The viewers and the loop: viewer outside, packet inside, sealed straight into the arena.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -7,24 +8,22 @@ use pyforward_core::egress::{Message, Outcome, Transmit};
 use pyforward_core::path::{Path, SocketId};
 use pyforward_core::srtp::{KeyMaterial, Profile, Sealer};
 use pyforward_io::clock::Clock;
-use pyforward_io::gso::Sender;
+use pyforward_io::gso::{MAX_SEGMENTS, Sender};
 use pyforward_io::send::Kernel;
 use pyforward_io::udp::{Sharing, UdpSocket};
 
-use crate::Variant;
-use crate::options::Options;
-use crate::report::Sample;
+use crate::options::{HEADER, Options};
 use crate::rig::Rig;
-
-/// RTP without CSRCs and extensions.
-const HEADER: usize = 12;
+use crate::sample::Sample;
+use crate::trains::{MAX_PAYLOAD, Train};
+use crate::variant::Variant;
 
 /// Messages that wait for one system call at most; what `sendmmsg` takes at once.
 const MESSAGES: usize = pyforward_io::send::BATCH;
 
 /// The sender of a variant: to the kernel, or to nowhere.
 pub enum Out {
-    /// By the socket.
+    /// By the sockets.
     Kernel(Box<Sender<Kernel>>),
     /// Built and forgotten.
     Nowhere,
@@ -39,7 +38,8 @@ pub struct Broadcast {
     arena: Vec<u8>,
     messages: Vec<Message>,
     outcomes: Vec<Outcome>,
-    packet_len: usize,
+    /// What header and tag add to a payload.
+    overhead: usize,
 }
 
 struct Viewer {
@@ -52,54 +52,66 @@ struct Viewer {
 }
 
 impl Broadcast {
-    /// Keys and an address for each viewer.
-    pub fn new(options: &Options, rig: &Rig) -> Result<Broadcast, String> {
-        let socket = UdpSocket::bind(SocketAddr::new(rig.local(), 0), Sharing::First)
-            .map_err(|error| format!("cannot bind {}: {error}", rig.local()))?;
-        let viewers = (0..options.viewers)
-            .map(|number| Viewer::new(options.profile, rig.local(), rig.viewer(number), number))
+    /// Keys for each destination, a socket for each local address, and room for the longest train.
+    pub fn new(
+        options: &Options,
+        rig: &Rig,
+        destinations: &[SocketAddr],
+        longest: usize,
+    ) -> Result<Broadcast, String> {
+        let paths: Vec<Path> = destinations
+            .iter()
+            .map(|remote| {
+                let local = rig.local(*remote)?;
+                Ok(Path { socket: SocketId::SHARED, local, remote: *remote })
+            })
+            .collect::<Result<_, String>>()?;
+        let locals: BTreeSet<IpAddr> = paths.iter().map(|path| path.local).collect();
+        let sockets: Vec<UdpSocket> = locals.into_iter().map(bind).collect::<Result<_, _>>()?;
+        let viewers = (0..)
+            .zip(paths)
+            .map(|(number, path)| Viewer::new(options.profile, path, number))
             .collect::<Result<_, _>>()?;
-        let payload = |seed: u8| (0..options.payload).map(|at| at as u8 ^ seed).collect();
+        let payload = |seed: u8| (0..MAX_PAYLOAD).map(|at| at as u8 ^ seed).collect();
         Ok(Broadcast {
-            sockets: Arc::from([socket]),
+            sockets: Arc::from(sockets),
             viewers,
-            payloads: (0..64).map(payload).collect(),
-            arena: vec![0; options.arena.max(64 * options.packet_len())],
+            payloads: (0..MAX_SEGMENTS as u8).map(payload).collect(),
+            arena: vec![0; options.arena.max(longest)],
             messages: Vec::with_capacity(MESSAGES),
             outcomes: Vec::with_capacity(MESSAGES),
-            packet_len: options.packet_len(),
+            overhead: options.overhead(),
         })
     }
 
-    /// The way out for a variant, by one socket for all.
+    /// The way out for a variant.
     pub fn sender(&self, variant: &Variant) -> Out {
-        match variant.send {
-            true => {
-                let kernel = Kernel::new(Arc::clone(&self.sockets));
-                Out::Kernel(Box::new(Sender::new(
-                    kernel,
-                    Clock::start().0,
-                    variant.gso,
-                    variant.sendmmsg,
-                )))
-            }
-            false => Out::Nowhere,
+        if !variant.send {
+            return Out::Nowhere;
         }
+        let kernel = Kernel::new(Arc::clone(&self.sockets));
+        let clock = Clock::start().0;
+        Out::Kernel(Box::new(Sender::new(kernel, clock, variant.gso, variant.sendmmsg)))
     }
 
-    /// One burst of packets to every viewer.
-    pub fn burst(&mut self, variant: &Variant, out: &mut Out) -> Result<Sample, String> {
+    /// One train to every viewer.
+    pub fn burst(
+        &mut self,
+        variant: &Variant,
+        train: Train,
+        out: &mut Out,
+    ) -> Result<Sample, String> {
         let mut sample = Sample::default();
-        let train_len = variant.burst * self.packet_len;
+        let len = train.len(self.overhead);
         let mut viewers = std::mem::take(&mut self.viewers);
         let mut at = 0;
         for viewer in &mut viewers {
-            if at + train_len > self.arena.len() || self.messages.len() == MESSAGES {
+            if at + len > self.arena.len() || self.messages.len() == MESSAGES {
                 sample.add(self.flush(variant, out)?);
                 at = 0;
             }
-            self.train(viewer, variant.burst, at)?;
-            at += train_len;
+            self.build(viewer, train, at)?;
+            at += len;
         }
         self.viewers = viewers;
         sample.add(self.flush(variant, out)?);
@@ -107,15 +119,16 @@ impl Broadcast {
     }
 
     /// Header and payload of each packet into the arena, sealed where they stand.
-    fn train(&mut self, viewer: &mut Viewer, burst: usize, start: usize) -> Result<(), String> {
+    fn build(&mut self, viewer: &mut Viewer, train: Train, start: usize) -> Result<(), String> {
         let mut at = start;
-        for (number, payload) in self.payloads.iter().take(burst).enumerate() {
-            let packet = self.arena.get_mut(at..at + self.packet_len).ok_or("arena too small")?;
-            let len = HEADER + payload.len();
+        let last = train.packets - 1;
+        for (number, (size, payload)) in train.sizes().zip(&self.payloads).enumerate() {
+            let packet =
+                self.arena.get_mut(at..at + size + self.overhead).ok_or("arena too small")?;
             let (header, rest) = packet.split_at_mut(HEADER);
-            header.copy_from_slice(&viewer.header(number + 1 == burst));
-            rest[..payload.len()].copy_from_slice(payload);
-            at += viewer.sealer.seal_rtp(viewer.index, packet, HEADER, len);
+            header.copy_from_slice(&viewer.header(number == last));
+            rest[..size].copy_from_slice(&payload[..size]);
+            at += viewer.sealer.seal_rtp(viewer.index, packet, HEADER, HEADER + size);
             viewer.index += 1;
         }
         viewer.timestamp = viewer.timestamp.wrapping_add(3_000);
@@ -123,47 +136,48 @@ impl Broadcast {
             path: viewer.path,
             start: start as u32,
             len: (at - start) as u32,
-            segment: self.packet_len as u16,
+            segment: (train.size + self.overhead) as u16,
             owner: Message::NOBODY,
         });
         Ok(())
     }
 
     fn flush(&mut self, variant: &Variant, out: &mut Out) -> Result<Sample, String> {
-        let packets = self.messages.iter().map(|message| u64::from(message.datagrams())).sum();
-        let bytes = self.messages.iter().map(|message| u64::from(message.len)).sum();
-        let mut calls = 0;
+        let mut sample = Sample {
+            packets: self.messages.iter().map(|message| u64::from(message.datagrams())).sum(),
+            bytes: self.messages.iter().map(|message| u64::from(message.len)).sum(),
+            ..Sample::default()
+        };
         if let Out::Kernel(sender) = out {
             self.outcomes.clear();
-            calls = sender.transmit(&self.arena, &self.messages, &mut self.outcomes) as u64;
+            sample.calls = sender.transmit(&self.arena, &self.messages, &mut self.outcomes) as u64;
             if let Some(outcome) = self.outcomes.iter().find(|outcome| **outcome != Outcome::Sent) {
                 return Err(format!("a message was not sent but {outcome:?}: no figure"));
             }
+            let trains = self.messages.len() as u64;
+            sample.messages = if variant.gso { trains } else { sample.packets };
+            sample.frames = if variant.offload { trains } else { sample.packets };
         }
-        let frames = match variant {
-            Variant { send: false, .. } => 0,
-            Variant { offload: true, .. } => self.messages.len() as u64,
-            _ => packets,
-        };
         self.messages.clear();
-        Ok(Sample { packets, bytes, calls, frames, ..Sample::default() })
+        Ok(sample)
     }
 }
 
+/// A socket of one family, so that the other one's addresses are not mapped.
+fn bind(local: IpAddr) -> Result<UdpSocket, String> {
+    UdpSocket::bind_single(SocketAddr::new(local, 0), Sharing::First)
+        .map_err(|error| format!("cannot bind {local}: {error}"))
+}
+
 impl Viewer {
-    fn new(
-        profile: Profile,
-        local: IpAddr,
-        remote: SocketAddr,
-        number: u32,
-    ) -> Result<Viewer, String> {
+    fn new(profile: Profile, path: Path, number: u32) -> Result<Viewer, String> {
         let bytes: Vec<u8> =
             (0..8).flat_map(|word: u32| (number ^ word << 24).to_be_bytes()).collect();
         let (key, salt) = (&bytes[..profile.key_len()], &bytes[..profile.salt_len()]);
         let master = KeyMaterial::new(profile, key, salt).map_err(|error| error.to_string())?;
         Ok(Viewer {
             sealer: Sealer::new(profile, &master),
-            path: Path { socket: SocketId::SHARED, local, remote },
+            path,
             ssrc: 0x1000_0000 | number,
             index: u64::from(number % 0x8000),
             timestamp: number,

@@ -1,62 +1,44 @@
 //! `pyforward-ceiling`: the bare sender. Header, seal, train, send, and nothing else: what any
 //! forwarder on this machine can reach at most. It says how many packets a second of CPU carries,
-//! sent one by one, by `sendmmsg`, and as trains of several lengths.
+//! sent one by one, by `sendmmsg`, and as trains.
 //!
 //! It runs twice. The outer process pins a second one to a core and gives it a network namespace of
 //! its own, so that the load goes nowhere else and all that was made vanishes with the processes.
-//! Where that is not permitted the load goes to loopback, and the result says so.
+//! Where that is not permitted the load goes to loopback, and the result says so. `--here` leaves
+//! all of this to the caller.
 
 mod broadcast;
 mod cpu;
+mod destinations;
+mod input;
 mod options;
 mod report;
 mod rig;
+mod sample;
+mod trains;
+mod variant;
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use broadcast::Broadcast;
 use cpu::CpuClock;
+use input::Input;
 use options::{Inside, Options};
-use report::{Report, Sample};
+use report::Report;
 use rig::Rig;
+use sample::Sample;
+use trains::Train;
+use variant::Variant;
 
-/// One way to send, as a row of the report.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Variant {
-    /// What the row is called.
-    pub name: &'static str,
-    /// Packets of a viewer that are ready at once.
-    pub burst: usize,
-    /// They leave as one message.
-    pub gso: bool,
-    /// Many messages leave by one call.
-    pub sendmmsg: bool,
-    /// The device segments trains (as a NIC with USO would), not the kernel.
-    pub offload: bool,
-    /// They are really sent, not only built.
-    pub send: bool,
-}
-
-const BASE: Variant =
-    Variant { name: "", burst: 8, gso: true, sendmmsg: true, offload: false, send: true };
-
-/// Every row; each round runs all of them.
-const VARIANTS: [Variant; 9] = [
-    Variant { name: "header and seal alone", send: false, ..BASE },
-    Variant { name: "singles, one sendmsg each", gso: false, sendmmsg: false, ..BASE },
-    Variant { name: "sendmmsg of singles", gso: false, ..BASE },
-    Variant { name: "trains of 1", burst: 1, ..BASE },
-    Variant { name: "trains of 2", burst: 2, ..BASE },
-    Variant { name: "trains of 4", burst: 4, ..BASE },
-    Variant { name: "trains of 8", burst: 8, ..BASE },
-    Variant { name: "trains of 16", burst: 16, ..BASE },
-    Variant { name: "trains of 8, unsegmented", offload: true, ..BASE },
-];
+/// What each row runs before the rounds: caches, routes and neighbours are warm after a burst.
+const WARM_UP: Duration = Duration::from_millis(20);
 
 fn main() -> ExitCode {
-    let options = match Options::parse(std::env::args().skip(1)) {
-        Ok(options) => options,
+    let read = Options::parse(std::env::args().skip(1))
+        .and_then(|options| Input::read(&options).map(|input| (options, input)));
+    let (options, input) = match read {
+        Ok(read) => read,
         Err(message) => {
             eprintln!("{message}");
             return ExitCode::from(2);
@@ -64,7 +46,7 @@ fn main() -> ExitCode {
     };
     let result = match options.inside {
         None => rig::enter(&options),
-        Some(inside) => measure(&options, inside),
+        Some(inside) => measure(&options, &input, inside),
     };
     match result {
         Ok(code) => code,
@@ -75,45 +57,62 @@ fn main() -> ExitCode {
     }
 }
 
+/// One row while it runs: its trains go on where they were left.
+struct Row<'a> {
+    variant: Variant,
+    trains: std::iter::Cycle<std::slice::Iter<'a, Train>>,
+}
+
 /// Interleaved rounds: each row is measured once in every round, so that a noisy minute of the
 /// machine falls on all of them.
-fn measure(options: &Options, inside: Inside) -> Result<ExitCode, String> {
+fn measure(options: &Options, input: &Input, inside: Inside) -> Result<ExitCode, String> {
     let rig = Rig::build(inside)?;
-    let mut broadcast = Broadcast::new(options, &rig)?;
+    let destinations = match &input.destinations {
+        Some(destinations) => destinations.clone(),
+        None => (0..options.viewers).map(|number| rig.viewer(number)).collect(),
+    };
+    let longest = input.longest(options.overhead());
+    let mut broadcast = Broadcast::new(options, &rig, &destinations, longest)?;
     let clock = CpuClock::new()?;
-    let variants: Vec<Variant> =
-        VARIANTS.into_iter().filter(|variant| !variant.offload || rig.can_offload()).collect();
-    let mut report = Report::new(options, &rig, &clock, &variants);
+    let mut report = Report::new(options, input, destinations.len(), &rig, &clock);
+    let mut rows: Vec<Row> = input
+        .rows
+        .iter()
+        .filter(|(variant, _)| !variant.offload || rig.can_offload())
+        .map(|(variant, trains)| Row { variant: *variant, trains: trains.iter().cycle() })
+        .collect();
     for round in 0..=options.rounds {
-        for (row, variant) in variants.iter().enumerate() {
-            rig.set_offload(variant.offload)?;
-            // The first round warms caches and neighbours up and does not count.
-            let time = if round == 0 { options.time / 8 } else { options.time };
-            let sample = run(&mut broadcast, &clock, variant, time)?;
+        for row in &mut rows {
+            rig.set_offload(row.variant.offload)?;
+            let time = if round == 0 { WARM_UP } else { options.time };
+            let sample = run(&mut broadcast, &clock, row, time)?;
             report.sent(&sample);
             if round > 0 {
-                report.add(row, sample);
+                report.add(&row.variant, sample);
             }
         }
     }
-    report.print(&rig);
+    report.print(rig.arrived());
     Ok(ExitCode::SUCCESS)
 }
 
-/// Sends bursts to every viewer until the time is over.
+/// Sends trains to every viewer until the time is over.
 fn run(
     broadcast: &mut Broadcast,
     clock: &CpuClock,
-    variant: &Variant,
+    row: &mut Row,
     time: Duration,
 ) -> Result<Sample, String> {
-    let mut sender = broadcast.sender(variant);
+    let mut out = broadcast.sender(&row.variant);
+    let mut sample = Sample::default();
     let until = Instant::now() + time;
     let before = clock.now()?;
-    let mut sample = Sample::default();
-    while Instant::now() < until {
-        sample.add(broadcast.burst(variant, &mut sender)?);
+    for train in &mut row.trains {
+        sample.add(broadcast.burst(&row.variant, *train, &mut out)?);
+        if Instant::now() >= until {
+            break;
+        }
     }
-    sample.cpu = clock.now()? - before;
+    sample.time = clock.now()? - before;
     Ok(sample)
 }

@@ -1,21 +1,33 @@
 //! The command line.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use pyforward_core::srtp::Profile;
 
+use crate::trains::MAX_PAYLOAD;
+
+/// RTP without CSRCs and extensions (RFC 3550 §5.1).
+pub const HEADER: usize = 12;
+
 const USAGE: &str = "\
 pyforward-ceiling: packets per second of CPU of a bare sender (header, seal, train, send)
 
-  --suite gcm|cm     AEAD_AES_128_GCM (default) or AES128_CM_SHA1_80
-  --viewers N        destinations, each with its own keys and address (1000)
-  --seconds S        for each row in each round (1)
-  --rounds N         interleaved rounds (6)
-  --core N           the core it is pinned to (0)
-  --payload BYTES    of each packet, without header and tag (1188)
-  --arena-kib N      what is sealed before it is sent, at most (256)
-  --json             one JSON object instead of the table
-  --loopback         do not try for a namespace";
+  --suite gcm|gcm256|cm  AEAD_AES_128_GCM (default), AEAD_AES_256_GCM, AES128_CM_SHA1_80
+  --viewers N            destinations, each with its own keys and address (1000)
+  --seconds S            for each row in each round (1)
+  --rounds N             interleaved rounds (6)
+  --core N               the core it is pinned to (0)
+  --payload BYTES        of each packet, without header and tag (1188)
+  --trains FILE          what is played instead: one train a line, the packets' payloads in bytes
+                         with commas between them, all but the last equal, the last not larger
+  --variants NAME,...    rows, in this order; an unknown name lists them
+  --arena-kib N          what is sealed before it is sent, at most (256)
+  --json                 one JSON object instead of the table
+  --loopback             do not try for a namespace
+  --here                 make and change no device: send from where it is started
+  --to FILE              with --here: destinations, ADDRESS:PORT or [ADDRESS]:PORT a line
+  --i-may-load-this-host with --here: also beyond loopback in the host's own network namespace";
 
 /// Where the second process finds itself.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -24,6 +36,8 @@ pub enum Inside {
     Namespace,
     /// In the caller's: only loopback may be loaded.
     Loopback,
+    /// In the caller's, who says whom to load.
+    Here,
 }
 
 /// What was asked for.
@@ -31,7 +45,7 @@ pub enum Inside {
 pub struct Options {
     /// The protection profile.
     pub profile: Profile,
-    /// How many destinations.
+    /// How many destinations, if the rig has its own.
     pub viewers: u32,
     /// How long each row runs in each round.
     pub time: Duration,
@@ -39,33 +53,55 @@ pub struct Options {
     pub rounds: usize,
     /// The core of the sender.
     pub core: usize,
-    /// Bytes of payload of a packet.
+    /// Bytes of payload of a packet, if no file says so.
     pub payload: usize,
+    /// The file of trains.
+    pub trains: Option<PathBuf>,
+    /// The names of the rows.
+    pub variants: Option<Vec<String>>,
     /// Bytes that are sealed before they are sent.
     pub arena: usize,
     /// JSON instead of the table.
     pub json: bool,
     /// No namespace is tried.
     pub loopback: bool,
+    /// Nothing is made.
+    pub here: bool,
+    /// The file of destinations.
+    pub to: Option<PathBuf>,
+    /// The caller answers for the destinations.
+    pub may_load: bool,
     /// Set by the outer process for the inner one.
     pub inside: Option<Inside>,
 }
 
-impl Options {
-    /// Reads the arguments; the error is what to print.
-    pub fn parse(arguments: impl Iterator<Item = String>) -> Result<Options, String> {
-        let mut options = Options {
+impl Default for Options {
+    fn default() -> Options {
+        Options {
             profile: Profile::AeadAes128Gcm,
             viewers: 1_000,
             time: Duration::from_secs(1),
             rounds: 6,
             core: 0,
             payload: 1_188,
+            trains: None,
+            variants: None,
             arena: 256 << 10,
             json: false,
             loopback: false,
+            here: false,
+            to: None,
+            may_load: false,
             inside: None,
-        };
+        }
+    }
+}
+
+impl Options {
+    /// Reads the arguments; the error is what to print.
+    pub fn parse(arguments: impl Iterator<Item = String>) -> Result<Options, String> {
+        let mut options = Options::default();
+        let mut given = Vec::new();
         let mut arguments = arguments;
         while let Some(name) = arguments.next() {
             let mut value = || arguments.next().ok_or_else(|| format!("{name} wants a value"));
@@ -75,29 +111,53 @@ impl Options {
                 "--seconds" => options.time = seconds(&value()?)?,
                 "--rounds" => options.rounds = number(&name, &value()?, 1, 1_000)?,
                 "--core" => options.core = number(&name, &value()?, 0, 4_095)?,
-                "--payload" => options.payload = number(&name, &value()?, 1, 1_400)?,
+                "--payload" => options.payload = number(&name, &value()?, 1, MAX_PAYLOAD)?,
+                "--trains" => options.trains = Some(value()?.into()),
+                "--variants" => {
+                    options.variants = Some(value()?.split(',').map(str::to_owned).collect());
+                }
                 "--arena-kib" => options.arena = number(&name, &value()?, 1, 1 << 20)? << 10,
                 "--json" => options.json = true,
                 "--loopback" => options.loopback = true,
+                "--here" => options.here = true,
+                "--to" => options.to = Some(value()?.into()),
+                "--i-may-load-this-host" => options.may_load = true,
                 "--inside" => options.inside = Some(inside(&value()?)?),
                 "--help" | "-h" => return Err(USAGE.to_owned()),
                 _ => return Err(format!("unknown option {name}\n\n{USAGE}")),
             }
+            given.push(name);
         }
-        Ok(options)
+        contradiction(&given).map_or(Ok(options), Err)
     }
 
-    /// Bytes of a packet on the wire, without UDP and IP.
-    pub fn packet_len(&self) -> usize {
-        12 + self.payload + self.profile.rtp_overhead()
+    /// Bytes that header and tag add to a payload.
+    pub fn overhead(&self) -> usize {
+        HEADER + self.profile.rtp_overhead()
     }
+}
+
+/// Options that say two things, or half of one.
+fn contradiction(given: &[String]) -> Option<String> {
+    let has = |name: &str| given.iter().any(|given| given == name);
+    [("--trains", "--payload"), ("--to", "--viewers"), ("--here", "--loopback")]
+        .into_iter()
+        .find(|(one, other)| has(one) && has(other))
+        .map(|(one, other)| format!("{one} and {other} contradict each other"))
+        .or_else(|| {
+            [("--here", "--to"), ("--to", "--here"), ("--i-may-load-this-host", "--here")]
+                .into_iter()
+                .find(|(one, other)| has(one) && !has(other))
+                .map(|(one, other)| format!("{one} wants {other} as well"))
+        })
 }
 
 fn suite(text: &str) -> Result<Profile, String> {
     match text {
         "gcm" => Ok(Profile::AeadAes128Gcm),
+        "gcm256" => Ok(Profile::AeadAes256Gcm),
         "cm" => Ok(Profile::Aes128CmSha1_80),
-        _ => Err(format!("--suite is gcm or cm, not {text}")),
+        _ => Err(format!("--suite is gcm, gcm256 or cm, not {text}")),
     }
 }
 
@@ -105,6 +165,7 @@ fn inside(text: &str) -> Result<Inside, String> {
     match text {
         "namespace" => Ok(Inside::Namespace),
         "loopback" => Ok(Inside::Loopback),
+        "here" => Ok(Inside::Here),
         _ => Err(format!("--inside is not for you, and not {text}")),
     }
 }
@@ -137,17 +198,33 @@ mod tests {
     }
 
     #[test]
-    fn options_are_read_and_wrong_ones_named() {
+    fn options_are_read() {
         let options = parse("--suite cm --viewers 10 --seconds 0.5 --rounds 2 --json").unwrap();
         assert_eq!((options.profile, options.viewers), (Profile::Aes128CmSha1_80, 10));
         assert_eq!((options.time, options.rounds), (Duration::from_millis(500), 2));
-        assert_eq!(options.packet_len(), 12 + 1_188 + 10);
+        assert_eq!(options.overhead(), 12 + 10);
+        assert_eq!(parse("--suite gcm256").unwrap().profile, Profile::AeadAes256Gcm);
+
+        let options = parse("--here --to a --trains b --variants singles,trains-of-8").unwrap();
+        assert!(options.here && !options.may_load);
+        assert_eq!((options.to.unwrap(), options.trains.unwrap()), ("a".into(), "b".into()));
+        assert_eq!(options.variants.unwrap(), ["singles", "trains-of-8"]);
+    }
+
+    #[test]
+    fn wrong_options_are_named() {
         for (line, part) in [
-            ("--suite des", "gcm or cm"),
+            ("--suite des", "gcm256 or cm"),
             ("--viewers 0", "--viewers is a number from 1"),
             ("--seconds nan", "--seconds"),
             ("--rounds", "--rounds wants a value"),
             ("--frobnicate", "unknown option --frobnicate"),
+            ("--trains a --payload 9", "--trains and --payload contradict"),
+            ("--here --to a --viewers 9", "--to and --viewers contradict"),
+            ("--here --to a --loopback", "--here and --loopback contradict"),
+            ("--here", "--here wants --to"),
+            ("--to a", "--to wants --here"),
+            ("--i-may-load-this-host", "wants --here"),
         ] {
             assert!(parse(line).unwrap_err().contains(part), "{line}");
         }

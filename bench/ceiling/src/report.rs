@@ -1,45 +1,21 @@
-//! What was measured: medians and ranges, as a table or as JSON.
+//! What was measured: medians, ranges and rounds, as a table or as JSON.
 
+use std::fmt::Write;
 use std::fs;
-use std::time::Duration;
 
-use crate::Variant;
-use crate::cpu::CpuClock;
+use crate::cpu::{CpuClock, CpuTime};
+use crate::input::Input;
 use crate::options::Options;
 use crate::rig::Rig;
+use crate::sample::{Figures, Sample, median};
+use crate::variant::{EIGHT, Plays, SEAL, SINGLES, Variant};
 
 /// Packets a second of a 1080p30 stream of 2.5 Mbit/s.
 const VIEWER_PACKETS: f64 = 264.0;
 
-/// One row in one round.
-#[derive(Clone, Copy, Default, Debug)]
-pub struct Sample {
-    /// Datagrams.
-    pub packets: u64,
-    /// Their bytes, without UDP and IP.
-    pub bytes: u64,
-    /// System calls that sent them.
-    pub calls: u64,
-    /// What the far end should count: datagrams, or trains where nobody segments them.
-    pub frames: u64,
-    /// CPU time that it took.
-    pub cpu: Duration,
-}
-
-impl Sample {
-    /// Counts another one in.
-    pub fn add(&mut self, other: Sample) {
-        self.packets += other.packets;
-        self.bytes += other.bytes;
-        self.calls += other.calls;
-        self.frames += other.frames;
-        self.cpu += other.cpu;
-    }
-
-    fn packets_per_cpu_second(&self) -> f64 {
-        self.packets as f64 / self.cpu.as_secs_f64().max(1e-9)
-    }
-}
+/// A machine where trains of 8 gain less than this over singles did not really segment, or did
+/// something else meanwhile; its figures are no ceiling.
+const LEAST_GAIN: f64 = 2.2;
 
 /// The rows so far.
 pub struct Report {
@@ -51,25 +27,28 @@ pub struct Report {
 
 impl Report {
     /// Nothing measured yet.
-    pub fn new(options: &Options, rig: &Rig, clock: &CpuClock, variants: &[Variant]) -> Report {
+    pub fn new(
+        options: &Options,
+        input: &Input,
+        viewers: usize,
+        rig: &Rig,
+        clock: &CpuClock,
+    ) -> Report {
         let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+        let build = if cfg!(debug_assertions) { "debug: no figure" } else { "release" };
         let head = vec![
             ("suite", options.profile.name().to_owned()),
-            ("packet_bytes", options.packet_len().to_string()),
-            ("viewers", options.viewers.to_string()),
+            ("media", input.media.clone()),
+            ("viewers", viewers.to_string()),
             ("rounds", options.rounds.to_string()),
             ("seconds", options.time.as_secs_f64().to_string()),
             ("arena_kib", (options.arena >> 10).to_string()),
             ("kernel", kernel.trim().to_owned()),
-            (
-                "build",
-                if cfg!(debug_assertions) { "debug: no figure" } else { "release" }.to_owned(),
-            ),
+            ("build", build.to_owned()),
             ("cpu_time", clock.describe()),
             ("rig", rig.describe().to_owned()),
         ];
-        let rows = variants.iter().map(|variant| (*variant, Vec::new())).collect();
-        Report { json: options.json, head, rows, frames: 0 }
+        Report { json: options.json, head, rows: Vec::new(), frames: 0 }
     }
 
     /// Counts what was sent, also outside the rounds that count.
@@ -78,33 +57,73 @@ impl Report {
     }
 
     /// One more sample of a row.
-    pub fn add(&mut self, row: usize, sample: Sample) {
-        if let Some((_, samples)) = self.rows.get_mut(row) {
-            samples.push(sample);
+    pub fn add(&mut self, variant: &Variant, sample: Sample) {
+        match self.rows.iter_mut().find(|(row, _)| row == variant) {
+            Some((_, samples)) => samples.push(sample),
+            None => self.rows.push((*variant, vec![sample])),
         }
     }
 
     /// All of it, to standard output.
-    pub fn print(&self, rig: &Rig) {
-        if self.json { self.print_json(rig) } else { self.print_table(rig) }
+    pub fn print(&self, arrived: Option<u64>) {
+        print!("{}", if self.json { self.json(arrived) } else { self.table(arrived) });
     }
 
-    fn print_table(&self, rig: &Rig) {
-        for (name, value) in &self.head {
-            println!("{name:<13} {value}");
+    /// What a packet costs in a row, round by round.
+    fn costs(&self, name: &str) -> Option<Vec<f64>> {
+        let (_, samples) = self.rows.iter().find(|(variant, _)| variant.name == name)?;
+        Some(samples.iter().map(Sample::cost).collect())
+    }
+
+    /// How many times as many packets trains of 8 carry as singles do: the median of the rounds, in
+    /// each of which the two ran close together; none without both rows.
+    fn gain(&self) -> Option<f64> {
+        let (singles, eights) = (self.costs(SINGLES)?, self.costs(EIGHT)?);
+        middle(singles.iter().zip(eights).map(|(single, eight)| single / eight))
+    }
+
+    /// The same of what is left when header and seal are taken off: what segmentation gains however
+    /// much the suite costs. None without the row of the seal alone.
+    fn sending_gain(&self) -> Option<f64> {
+        let (singles, eights) = (self.costs(SINGLES)?, self.costs(EIGHT)?);
+        let pairs = singles.into_iter().zip(eights).zip(self.costs(SEAL)?);
+        middle(pairs.map(|((single, eight), seal)| (single - seal) / (eight - seal)))
+    }
+
+    fn time(&self) -> CpuTime {
+        let mut time = CpuTime::default();
+        self.rows.iter().flat_map(|(_, samples)| samples).for_each(|sample| time += sample.time);
+        time
+    }
+
+    fn table(&self, arrived: Option<u64>) -> String {
+        let mut out = String::new();
+        let mut head = |name: &str, value: String| {
+            let _ = writeln!(out, "{name:<13} {value}");
+        };
+        self.head.iter().for_each(|(name, value)| head(name, value.clone()));
+        if let Some(arrived) = arrived {
+            head("arrived", format!("{arrived} frames at the far end, {} sent", self.frames));
         }
-        if let Some(arrived) = rig.arrived() {
-            println!("{:<13} {arrived} frames at the far end, {} sent", "arrived", self.frames);
+        head("clocks", clocks(self.time()));
+        head("valid", verdict(self.gain()));
+        if let Some(gain) = self.sending_gain() {
+            head(
+                "sending",
+                format!("{gain:.2} times cheaper in trains of 8, header and seal apart"),
+            );
         }
-        println!(
+        let _ = writeln!(
+            out,
             "\n{:<27} {:>12} {:>19} {:>10} {:>8} {:>8} {:>8}",
             "", "packets/CPU-s", "range", "us/packet", "Gbit/s", "viewers", "pkt/call"
         );
         for (variant, samples) in &self.rows {
-            let row = Row::of(samples);
-            println!(
+            let row = Figures::of(samples);
+            let _ = writeln!(
+                out,
                 "{:<27} {:>13.0} {:>9.0}..{:<8.0} {:>10.3} {:>8.2} {:>8.0} {:>8}",
-                variant.name,
+                variant.title(),
                 row.median,
                 row.least,
                 row.most,
@@ -114,100 +133,164 @@ impl Report {
                 row.packets_per_call.map_or("-".to_owned(), |packets| format!("{packets:.1}")),
             );
         }
+        out
     }
 
-    fn print_json(&self, rig: &Rig) {
+    fn json(&self, arrived: Option<u64>) -> String {
         let mut fields: Vec<String> =
             self.head.iter().map(|(name, value)| format!("\"{name}\":\"{value}\"")).collect();
-        if let Some(arrived) = rig.arrived() {
-            fields.push(format!("\"sent\":{},\"arrived\":{arrived}", self.frames));
-        }
-        let rows: Vec<String> = self
-            .rows
-            .iter()
-            .map(|(variant, samples)| {
-                let row = Row::of(samples);
-                format!(
-                    "{{\"name\":\"{}\",\"train\":{},\"gso\":{},\"sendmmsg\":{},\"sent\":{},\
-                     \"unsegmented\":{},\"packets_per_cpu_second\":{:.0},\"least\":{:.0},\
-                     \"most\":{:.0},\"gbit_per_second\":{:.3}}}",
-                    variant.name,
-                    variant.burst,
-                    variant.gso,
-                    variant.sendmmsg,
-                    variant.send,
-                    variant.offload,
-                    row.median,
-                    row.least,
-                    row.most,
-                    row.gbit,
-                )
-            })
-            .collect();
-        println!("{{{},\"rows\":[{}]}}", fields.join(","), rows.join(","));
+        let time = self.time();
+        let gain = self.gain();
+        fields.extend([
+            format!("\"sent\":{}", self.frames),
+            format!("\"arrived\":{}", or_null(arrived)),
+            format!("\"cpu_s\":{}", time.own.as_secs_f64()),
+            format!("\"busy_s\":{}", busy(time)),
+            format!("\"disagreement\":{}", or_null(time.disagreement())),
+            format!("\"trains_of_8_over_singles\":{}", or_null(gain)),
+            format!("\"sending_gain\":{}", or_null(self.sending_gain())),
+            format!("\"valid\":{}", or_null(gain.map(|gain| gain >= LEAST_GAIN))),
+        ]);
+        let rows: Vec<String> =
+            self.rows.iter().map(|(row, samples)| row_json(row, samples)).collect();
+        format!("{{{},\"rows\":[{}]}}\n", fields.join(","), rows.join(","))
     }
 }
 
-/// A row over its rounds.
-struct Row {
-    median: f64,
-    least: f64,
-    most: f64,
-    gbit: f64,
-    packets_per_call: Option<f64>,
+fn row_json(variant: &Variant, samples: &[Sample]) -> String {
+    let figures = Figures::of(samples);
+    let train = match variant.plays {
+        Plays::Equal(packets) => Some(packets),
+        Plays::File => None,
+    };
+    let rounds: Vec<String> = samples.iter().map(round_json).collect();
+    format!(
+        "{{\"name\":\"{}\",\"train\":{},\"gso\":{},\"sendmmsg\":{},\"sent\":{},\
+         \"unsegmented\":{},\"packets_per_cpu_second\":{:.0},\"least\":{:.0},\
+         \"most\":{:.0},\"gbit_per_second\":{:.3},\"rounds\":[{}]}}",
+        variant.name,
+        or_null(train),
+        variant.gso,
+        variant.sendmmsg,
+        variant.send,
+        variant.offload,
+        figures.median,
+        figures.least,
+        figures.most,
+        figures.gbit,
+        rounds.join(","),
+    )
 }
 
-impl Row {
-    fn of(samples: &[Sample]) -> Row {
-        let mut rates: Vec<f64> = samples.iter().map(Sample::packets_per_cpu_second).collect();
-        rates.sort_by(f64::total_cmp);
-        let median = median(&rates);
-        let mut all = Sample::default();
-        samples.iter().for_each(|sample| all.add(*sample));
-        let packet_bits = 8.0 * all.bytes as f64 / all.packets.max(1) as f64;
-        Row {
-            median,
-            least: rates.first().copied().unwrap_or_default(),
-            most: rates.last().copied().unwrap_or_default(),
-            gbit: median * packet_bits / 1e9,
-            packets_per_call: (all.calls > 0).then(|| all.packets as f64 / all.calls as f64),
-        }
+fn round_json(sample: &Sample) -> String {
+    format!(
+        "{{\"packets\":{},\"bytes\":{},\"messages\":{},\"calls\":{},\"cpu_s\":{},\"busy_s\":{}}}",
+        sample.packets,
+        sample.bytes,
+        sample.messages,
+        sample.calls,
+        sample.time.own.as_secs_f64(),
+        busy(sample.time),
+    )
+}
+
+fn or_null(value: Option<impl ToString>) -> String {
+    value.map_or("null".to_owned(), |value| value.to_string())
+}
+
+fn middle(values: impl Iterator<Item = f64>) -> Option<f64> {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    Some(median(&values)).filter(|value| value.is_finite() && *value > 0.0)
+}
+
+/// Seconds, or null where the core is unknown.
+fn busy(time: CpuTime) -> String {
+    or_null((!time.busy.is_zero()).then_some(time.busy.as_secs_f64()))
+}
+
+fn clocks(time: CpuTime) -> String {
+    let own = time.own.as_secs_f64();
+    match time.disagreement() {
+        Some(share) => format!(
+            "{own:.2} s of CPU by schedstat, the core was busy for {:.2} s: {:.1} % apart",
+            time.busy.as_secs_f64(),
+            100.0 * share
+        ),
+        None => format!("{own:.2} s of CPU by schedstat; the core's busy time is not known"),
     }
 }
 
-fn median(sorted: &[f64]) -> f64 {
-    let (lower, upper) = (sorted.len().saturating_sub(1) / 2, sorted.len() / 2);
-    match (sorted.get(lower), sorted.get(upper)) {
-        (Some(lower), Some(upper)) => (lower + upper) / 2.0,
-        _ => 0.0,
+fn verdict(gain: Option<f64>) -> String {
+    match gain {
+        Some(gain) if gain >= LEAST_GAIN => {
+            format!("yes: trains of 8 carry {gain:.2} times the packets of singles")
+        }
+        Some(gain) => format!(
+            "NO: trains of 8 carry only {gain:.2} times the packets of singles, not {LEAST_GAIN}: \
+             these figures are no ceiling"
+        ),
+        None => format!("not judged: that takes the rows {SINGLES} and {EIGHT}"),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    #![allow(clippy::unwrap_used)]
+    use std::time::Duration;
 
-    #[test]
-    fn a_median_lies_in_the_middle() {
-        assert!((median(&[1.0, 2.0, 9.0]) - 2.0).abs() < 1e-9);
-        assert!((median(&[1.0, 2.0, 4.0, 9.0]) - 3.0).abs() < 1e-9);
-        assert!(median(&[]).abs() < 1e-9);
+    use super::*;
+    use crate::variant;
+
+    /// Two rounds of half a second, with so many packets in each row.
+    fn report(rows: &[(&str, u64)]) -> Report {
+        let head = vec![("rig", "none".to_owned())];
+        let mut report = Report { json: true, head, rows: Vec::new(), frames: 7 };
+        let time = CpuTime { own: Duration::from_millis(500), busy: Duration::from_millis(510) };
+        for (name, packets) in rows {
+            let variant = variant::rows(Some(&[(*name).to_owned()]), false).unwrap()[0];
+            let packets = *packets;
+            let sample = Sample { packets, bytes: 9, messages: 3, calls: 2, frames: 0, time };
+            report.add(&variant, sample);
+            report.add(&variant, sample);
+        }
+        report
     }
 
     #[test]
-    fn a_row_counts_packets_by_cpu_time() {
-        let sample = |packets, millis| Sample {
-            packets,
-            bytes: packets * 1_250,
-            calls: packets / 8,
-            frames: packets,
-            cpu: Duration::from_millis(millis),
-        };
-        let row = Row::of(&[sample(1_000, 10), sample(800, 10), sample(880, 10)]);
-        assert!((row.median - 88_000.0).abs() < 1e-3);
-        assert!((row.least - 80_000.0).abs() < 1e-3 && (row.most - 100_000.0).abs() < 1e-3);
-        assert!((row.gbit - 0.88).abs() < 1e-6);
-        assert_eq!(row.packets_per_call, Some(8.0));
-        assert_eq!(Row::of(&[Sample::default()]).packets_per_call, None);
+    fn json_has_each_round_and_the_verdict() {
+        let json = report(&[(SINGLES, 1_000), (EIGHT, 2_500)]).json(None);
+        let round = "{\"packets\":1000,\"bytes\":9,\"messages\":3,\"calls\":2,\
+                     \"cpu_s\":0.5,\"busy_s\":0.51}";
+        for part in [
+            &format!("\"rounds\":[{round},{round}]"),
+            "\"trains_of_8_over_singles\":2.5,\"sending_gain\":null,\"valid\":true",
+            "\"sent\":7,\"arrived\":null,\"cpu_s\":2,\"busy_s\":2.04,\"disagreement\":0.02",
+        ] {
+            assert!(json.contains(part), "{part}: {json}");
+        }
+        let json = report(&[(SINGLES, 1_000), (EIGHT, 2_199)]).json(None);
+        assert!(json.contains("\"valid\":false"), "{json}");
+    }
+
+    #[test]
+    fn the_table_says_in_words_whether_it_holds() {
+        let table = |rows| report(rows).table(Some(9));
+        assert!(table(&[(SINGLES, 1_000), (EIGHT, 2_500)]).contains("yes: trains of 8 carry 2.50"));
+        let bad = table(&[(SINGLES, 1_000), (EIGHT, 2_100)]);
+        assert!(bad.contains("NO: trains of 8 carry only 2.10"), "{bad}");
+        assert!(table(&[(SINGLES, 1_000)]).contains("not judged"));
+        let json = report(&[(EIGHT, 1_000)]).json(None);
+        assert!(json.contains("\"trains_of_8_over_singles\":null"), "{json}");
+        assert!(json.contains("\"valid\":null"), "{json}");
+    }
+
+    #[test]
+    fn a_dear_seal_is_taken_off_both() {
+        // 10 us and 5 us a packet, of which the seal is 2.5 us.
+        let rows = [(SEAL, 200_000), (SINGLES, 50_000), (EIGHT, 100_000)];
+        let json = report(&rows).json(None);
+        let gain = json.split("\"sending_gain\":").nth(1).unwrap().split(',').next().unwrap();
+        assert!((gain.parse::<f64>().unwrap() - 3.0).abs() < 1e-9, "{gain}");
     }
 }

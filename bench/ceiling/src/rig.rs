@@ -5,7 +5,7 @@
 //! is left, and nothing of the host's network is touched.
 
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
@@ -27,8 +27,13 @@ pub fn enter(options: &Options) -> Result<ExitCode, String> {
     // As root, or as root of a user namespace of its own.
     let unshare =
         [vec!["unshare", "--net", "--"], vec!["unshare", "--map-root-user", "--net", "--"]];
-    let permitted = unshare.into_iter().find(|way| !options.loopback && works(way));
-    let inside = if permitted.is_some() { "namespace" } else { "loopback" };
+    let stay = options.loopback || options.here;
+    let permitted = unshare.into_iter().find(|way| !stay && works(way));
+    let inside = match permitted {
+        Some(_) => "namespace",
+        None if options.here => "here",
+        None => "loopback",
+    };
     let core = options.core.to_string();
     let pin = vec!["taskset", "--cpu-list", &core];
     if !works(&pin) {
@@ -73,6 +78,8 @@ pub enum Rig {
         /// Receives, until its buffer is full.
         sink: UdpSocket,
     },
+    /// The caller's: devices, destinations and whoever counts.
+    Here,
 }
 
 impl Rig {
@@ -84,18 +91,20 @@ impl Rig {
                 let sink = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0));
                 Ok(Rig::Loopback { sink: sink.map_err(|error| error.to_string())? })
             }
+            Inside::Here => Ok(Rig::Here),
         }
     }
 
-    /// What the sender binds.
-    pub fn local(&self) -> IpAddr {
+    /// What the sender binds to reach a destination.
+    pub fn local(&self, remote: SocketAddr) -> Result<IpAddr, String> {
         match self {
-            Rig::Veth { .. } => NEAR_ADDRESS.into(),
-            Rig::Loopback { .. } => Ipv4Addr::LOCALHOST.into(),
+            Rig::Veth { .. } => Ok(NEAR_ADDRESS.into()),
+            Rig::Loopback { .. } => Ok(Ipv4Addr::LOCALHOST.into()),
+            Rig::Here => source(remote).map_err(|error| format!("no way to {remote}: {error}")),
         }
     }
 
-    /// The address of a viewer: each has its own.
+    /// The address of a viewer, unless the caller has them: each has its own.
     pub fn viewer(&self, number: u32) -> SocketAddr {
         match self {
             Rig::Veth { .. } => {
@@ -106,6 +115,7 @@ impl Rig {
                 let port = sink.local_addr().map_or(0, |address| address.port());
                 (Ipv4Addr::from(u32::from(Ipv4Addr::LOCALHOST) + 0x100 + number), port).into()
             }
+            Rig::Here => (Ipv4Addr::LOCALHOST, VIEWERS_PORT).into(),
         }
     }
 
@@ -121,7 +131,7 @@ impl Rig {
                 let segments = if offload { "65535" } else { "1" };
                 ip(&format!("link set dev {NEAR} gso_max_segs {segments}"))
             }
-            Rig::Loopback { .. } => Ok(()),
+            Rig::Loopback { .. } | Rig::Here => Ok(()),
         }
     }
 
@@ -151,6 +161,7 @@ impl Rig {
                 "loopback (a namespace was not permitted or not wanted) to a socket that nobody reads: not comparable \
                  with figures over veth"
             }
+            Rig::Here => "the caller's destinations by the caller's devices; the caller counts",
         }
     }
 }
@@ -162,6 +173,18 @@ impl Drop for Rig {
             let _ = far.wait();
         }
     }
+}
+
+/// The address from which the route to a destination leaves. Bound to it, a socket costs the kernel
+/// less than one that is bound to all.
+fn source(remote: SocketAddr) -> std::io::Result<IpAddr> {
+    let any: IpAddr = match remote {
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let socket = UdpSocket::bind((any, 0))?;
+    socket.connect(remote)?;
+    socket.local_addr().map(|address| address.ip())
 }
 
 fn veth() -> Result<Rig, String> {

@@ -1,16 +1,31 @@
 //! The program runs, sends what it says, and leaves nothing behind. No figure is judged.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
-use std::process::Command;
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::{SocketAddr, UdpSocket};
+use std::path::PathBuf;
+use std::process::{Command, Output};
+use std::time::Duration;
 
-fn run(arguments: &[&str]) -> String {
-    let output = Command::new(env!("CARGO_BIN_EXE_pyforward-ceiling"))
-        .args(["--viewers", "5", "--rounds", "1", "--seconds", "0.01", "--json"])
+fn ceiling(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_pyforward-ceiling"))
+        .args(["--rounds", "1", "--seconds", "0.01", "--json"])
         .args(arguments)
         .output()
-        .unwrap();
+        .unwrap()
+}
+
+fn run(arguments: &[&str]) -> String {
+    let output = ceiling(arguments);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
+}
+
+fn refused(arguments: &[&str]) -> String {
+    let output = ceiling(arguments);
+    assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+    String::from_utf8(output.stderr).unwrap()
 }
 
 fn number(json: &str, name: &str) -> Option<u64> {
@@ -18,12 +33,20 @@ fn number(json: &str, name: &str) -> Option<u64> {
     rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
 }
 
+/// A file of this test alone.
+fn file(name: &str, text: &str) -> PathBuf {
+    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+    fs::write(&path, text).unwrap();
+    path
+}
+
 #[test]
 fn over_loopback_it_says_so() {
-    for suite in ["gcm", "cm"] {
-        let json = run(&["--suite", suite, "--loopback"]);
+    for suite in ["gcm", "gcm256", "cm"] {
+        let json = run(&["--suite", suite, "--loopback", "--viewers", "5"]);
         assert!(json.contains("\"rig\":\"loopback"), "{json}");
         assert!(json.contains("\"name\":\"trains of 16\""), "{json}");
+        assert!(json.contains("\"viewers\":\"5\""), "{json}");
         assert!(!json.contains("\"packets_per_cpu_second\":0"), "{json}");
     }
 }
@@ -31,7 +54,7 @@ fn over_loopback_it_says_so() {
 /// Where a namespace is permitted, all that was sent is counted at the far end.
 #[test]
 fn what_is_sent_arrives() {
-    let json = run(&[]);
+    let json = run(&["--viewers", "5"]);
     let Some(arrived) = number(&json, "arrived") else {
         assert!(json.contains("loopback") || json.contains("no nft"), "{json}");
         return;
@@ -39,4 +62,72 @@ fn what_is_sent_arrives() {
     let sent = number(&json, "sent").unwrap();
     // The far end also sees what the kernel says on its own when a link comes up.
     assert!((sent..sent + 50).contains(&arrived), "{sent} sent, {arrived} arrived");
+}
+
+/// What is waiting at a socket: how often each packet length came. Each must look like RTP.
+fn waiting(socket: &UdpSocket) -> BTreeMap<usize, usize> {
+    socket.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+    let mut lens = BTreeMap::new();
+    let mut buffer = [0; 2_048];
+    while let Ok(len) = socket.recv(&mut buffer) {
+        assert_eq!((buffer[0] >> 6, buffer[1] & 0x7f), (2, 96), "version 2, payload type 96");
+        *lens.entry(len).or_default() += 1;
+    }
+    lens
+}
+
+#[test]
+fn here_the_callers_trains_reach_the_callers_destinations() {
+    let bind = |address: &str| UdpSocket::bind(address).ok();
+    // IPv6 is not everywhere; IPv4 is.
+    let sockets: Vec<UdpSocket> =
+        ["[::1]:0", "127.0.0.1:0", "127.0.0.2:0"].into_iter().filter_map(bind).collect();
+    let addresses: Vec<SocketAddr> = sockets.iter().map(|s| s.local_addr().unwrap()).collect();
+    let lines: Vec<String> = addresses.iter().map(SocketAddr::to_string).collect();
+    let to = file("here.to", &lines.join("\n"));
+    let trains = file("here.trains", "300,300,120\n80\n");
+    let json = run(&["--here", "--to", to.to_str().unwrap(), "--trains", trains.to_str().unwrap()]);
+
+    assert!(json.contains("the caller counts"), "{json}");
+    assert!(json.contains(&format!("\"viewers\":\"{}\"", sockets.len())), "{json}");
+    assert!(json.contains("\"arrived\":null"), "{json}");
+    for row in ["singles", "sendmmsg", "trains", "trains of 8"] {
+        assert!(json.contains(&format!("\"name\":\"{row}\"")), "{row}: {json}");
+    }
+    for name in ["packets", "bytes", "messages", "calls"] {
+        assert!(number(&json, name).unwrap() > 0, "{name}: {json}");
+    }
+    for socket in &sockets {
+        // As many as its buffer holds: the file's lengths, and the mean one of trains of 8.
+        let lens = waiting(socket);
+        for payload in [300, 120, 80] {
+            assert!(lens.contains_key(&(12 + payload + 16)), "{payload}: {lens:?}");
+        }
+        assert!(lens.keys().all(|len| [328, 148, 108, 228].contains(len)), "{lens:?}");
+    }
+}
+
+#[test]
+fn bad_files_are_told_before_anything_is_sent() {
+    let good = file("good.to", "127.0.0.1:9\n");
+    let good = good.to_str().unwrap();
+    let bad = file("bad.to", "127.0.0.1:9\nlocalhost:9\n");
+    let trains = file("bad.trains", "1000,1001\n");
+    let elsewhere = file("missing", "");
+    fs::remove_file(&elsewhere).unwrap();
+    assert!(refused(&["--here", "--to", bad.to_str().unwrap()]).contains("bad.to: line 2: "));
+    let error = refused(&["--here", "--to", good, "--trains", trains.to_str().unwrap()]);
+    assert!(error.contains("bad.trains: line 1: "), "{error}");
+    assert!(refused(&["--here", "--to", elsewhere.to_str().unwrap()]).contains("No such file"));
+    assert!(refused(&["--variants", "singles,trains"]).contains("wants --trains FILE"));
+}
+
+/// Tests that run in a namespace of their own have nothing to be refused.
+#[test]
+fn the_hosts_namespace_is_loaded_over_loopback_alone() {
+    let to = file("outside.to", "192.0.2.1:9\n");
+    let output = ceiling(&["--here", "--to", to.to_str().unwrap(), "--variants", "singles"]);
+    let error = String::from_utf8(output.stderr).unwrap();
+    let refused = error.contains("192.0.2.1:9 is not loopback");
+    assert!(refused || error.contains("no way to 192.0.2.1:9"), "{error}");
 }

@@ -294,8 +294,8 @@ impl Drop for Train<'_> {
     }
 }
 
-/// A token bucket in bytes: what a viewer or a shard may still send. Retransmissions draw on one;
-/// pacing draws on one as soon as a rate is set.
+/// A token bucket in bytes: what a viewer, a stream or a shard may still send. Retransmissions and
+/// the pacing of media draw on one each.
 #[derive(Clone, Copy, Debug)]
 pub struct Budget {
     bytes_per_second: u64,
@@ -315,9 +315,15 @@ impl Budget {
         Budget { bytes_per_second, burst, tokens: burst, filled_at: now }
     }
 
+    /// Nothing draws on it in vain.
+    #[must_use]
+    pub fn is_unlimited(&self) -> bool {
+        self.bytes_per_second == u64::MAX
+    }
+
     /// Takes `bytes` if they are there.
     pub fn take(&mut self, now: Time, bytes: usize) -> bool {
-        if self.bytes_per_second == u64::MAX {
+        if self.is_unlimited() {
             return true;
         }
         let micros = now.since(self.filled_at).as_micros() as u64;
@@ -340,6 +346,8 @@ impl Budget {
         if missing == 0 || self.bytes_per_second == u64::MAX {
             return Duration::ZERO;
         }
-        Duration::from_micros(missing.saturating_mul(1_000_000) / self.bytes_per_second.max(1))
+        // Rounded up: by then they are there.
+        let micros = missing.saturating_mul(1_000_000).div_ceil(self.bytes_per_second.max(1));
+        Duration::from_micros(micros)
     }
 }

@@ -30,8 +30,8 @@ pub fn fan_out(
     stats: &mut Stats,
     afterwards: &mut Afterwards,
 ) {
-    let Round { batches, video, subscribers, turn } = round;
-    let start = LazyCell::new(|| video.start(now));
+    let Round { batches, video, held, subscribers, turn } = round;
+    let start = LazyCell::new(|| video.start(now, held));
     let slots = subscribers.capacity().max(1);
     let first = turn.wrapping_mul(ROTATION) % slots;
     for slot in (first..slots).chain(0..first) {

@@ -20,6 +20,7 @@ pub mod ids;
 pub mod jitter;
 pub mod link;
 pub mod media;
+pub mod pacer;
 pub mod packet;
 pub mod path;
 pub mod random;

@@ -10,6 +10,7 @@ use crate::cache::Cache;
 use crate::exchange::Departure;
 use crate::ids::{SessionId, ShardIndex, StreamId};
 use crate::media::{Codec, Kind};
+use crate::pacer::Pacer;
 use crate::subscriber::Subscriber;
 use crate::time::{Ntp, Time, WallClock};
 use crate::track::{Batch, Clock, Start, Track};
@@ -38,17 +39,22 @@ pub struct Stream {
     pub keyframe_wanted: bool,
     /// It is on the shard's list of streams with something to do.
     pub queued: bool,
+    /// When video that is held for its time may leave; never if none is.
+    pub next_release: Time,
     /// Ascending; the last one holds the stream.
     publishers: Vec<Publisher>,
     tracks: [Track; 2],
     batches: Vec<Batch>,
+    pacer: Pacer,
     turn: usize,
 }
 
 impl Stream {
     /// A stream without publisher and subscribers.
     #[must_use]
-    pub fn new(id: StreamId) -> Stream {
+    ///
+    /// See [`Pacer::new`] for its pace.
+    pub fn new(id: StreamId, pace_bytes_per_second: u64) -> Stream {
         Stream {
             id,
             interested: 0,
@@ -58,6 +64,8 @@ impl Stream {
             publishers: Vec::new(),
             tracks: Kind::ALL.map(Track::new),
             batches: Vec::new(),
+            pacer: Pacer::new(pace_bytes_per_second),
+            next_release: Time::NEVER,
             turn: 0,
         }
     }
@@ -124,6 +132,7 @@ impl Stream {
         if self.subscribers.is_empty() {
             self.subscribers = Slab::new();
             self.batches = Vec::new();
+            self.pacer.clear();
             self.tracks.iter_mut().for_each(Track::clear);
         }
         subscriber
@@ -132,7 +141,7 @@ impl Stream {
     /// Where a viewer may start now; see [`Track::start`].
     #[must_use]
     pub fn start(&self, now: Time) -> Option<Start> {
-        self.tracks[Kind::Video as usize].start(now)
+        self.tracks[Kind::Video as usize].start(now, self.pacer.first_held())
     }
 
     /// What a sender report told (RFC 3550 §6.4.1).
@@ -155,15 +164,17 @@ impl Stream {
         self.batches.extend(track.place(now, wall_clock, departure, keep));
     }
 
-    /// What fan-out needs: the batches since the last call, the subscribers and where to start
-    /// among them. The start rotates, so that nobody is always last.
-    pub fn take_round(&mut self) -> Round<'_> {
-        let batches = std::mem::take(&mut self.batches);
+    /// What fan-out needs: the batches since the last call as far as they may leave, the subscribers
+    /// and where to start among them. The start rotates, so that nobody is always last.
+    pub fn take_round(&mut self, now: Time) -> Round<'_> {
+        let batches = self.pacer.pass(now, std::mem::take(&mut self.batches));
+        self.next_release = self.pacer.due(now);
         if !batches.is_empty() {
             self.turn = self.turn.wrapping_add(1);
         }
         let [_, video] = &self.tracks;
-        Round { batches, video, subscribers: &mut self.subscribers, turn: self.turn }
+        let held = self.pacer.first_held();
+        Round { batches, video, held, subscribers: &mut self.subscribers, turn: self.turn }
     }
 
     /// A subscriber and the cache of one of the tracks.
@@ -179,6 +190,8 @@ pub struct Round<'a> {
     pub batches: Vec<Batch>,
     /// Where those start who wait for a keyframe.
     pub video: &'a Track,
+    /// The first place of video that is not to be sent yet.
+    pub held: Option<u64>,
     /// To whom.
     pub subscribers: &'a mut Slab<Subscriber>,
     /// Counts rounds.

@@ -26,6 +26,7 @@ use crate::gso::{self, Sender};
 use crate::lock::PortLock;
 use crate::mailbox::{Slot, mailbox};
 use crate::outbox::Outbox;
+use crate::pin;
 use crate::poll::Doorbell;
 use crate::published::Published;
 use crate::send::Kernel;
@@ -52,6 +53,12 @@ pub struct EngineConfig {
     pub sendmmsg: bool,
     /// How long a video frame's packets wait for its last one.
     pub frame_window: Duration,
+    /// How fast a viewer's video leaves after a burst, in bytes a second; 0: at once.
+    pub pace_bytes_per_second: u64,
+    /// On lossy ways what viewers ask for is sent twice, and the end of a burst once more.
+    pub repeats: bool,
+    /// Cores that the shards are pinned to, in turn; none: wherever the kernel runs them.
+    pub cores: Vec<u16>,
     /// At most one keyframe request goes to a publisher in this time.
     pub keyframe_interval: Duration,
     /// A session that is silent for so long is closed.
@@ -96,6 +103,7 @@ impl Engine {
     /// A sentence that names the address, the port and who holds it.
     pub fn start(config: &EngineConfig, fatal: Fatal) -> Result<Engine, StartError> {
         let shards = shard_count(config.shards)?;
+        pin::check(&config.cores)?;
         let (sockets, lock) = bind(&config.addresses, config.port, shards)?;
         let addresses = sockets.first().into_iter().flatten().map(UdpSocket::bound).collect();
         let notes = notes(config, sockets.iter().flatten());
@@ -134,7 +142,8 @@ impl Engine {
                 published: Arc::default(),
                 stopping: Arc::clone(&engine.stopping),
             };
-            engine.launch(index, worker, slot, Arc::clone(&fatal))?;
+            let core = config.cores.iter().cycle().nth(index.into()).copied();
+            engine.launch(index, core, worker, slot, Arc::clone(&fatal))?;
         }
         Ok(engine)
     }
@@ -207,13 +216,15 @@ impl Engine {
     fn launch(
         &mut self,
         index: u8,
+        core: Option<u16>,
         worker: Worker,
         slot: Slot,
         fatal: Fatal,
     ) -> Result<(), StartError> {
         self.published.push(Arc::clone(&worker.published));
         let run = move || {
-            if let Some(reason) = guarded(|| worker.run()) {
+            let pinned = || core.map_or(Ok(()), pin::pin);
+            if let Some(reason) = guarded(|| pinned().and_then(|()| worker.run())) {
                 fatal(format!("shard {index} {reason}"));
             }
         };
@@ -255,6 +266,8 @@ fn shard_config(
         gso: config.gso && gso::probe(),
         padding: config.padding,
         frame_window: config.frame_window,
+        pace_bytes_per_second: config.pace_bytes_per_second,
+        repeats: config.repeats,
         keyframe_interval: config.keyframe_interval,
         silence: config.silence,
         publisher_bitrate_bps: config.publisher_bitrate_bps,

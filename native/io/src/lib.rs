@@ -16,6 +16,7 @@ pub mod lock;
 pub mod mailbox;
 pub mod outbox;
 pub mod own;
+mod pin;
 pub mod poll;
 pub mod published;
 pub mod receive;

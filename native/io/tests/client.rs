@@ -21,6 +21,9 @@ static TURN: Mutex<()> = Mutex::new(());
 fn engine(shards: u8) -> Engine {
     let config = EngineConfig {
         source_address: None,
+        pace_bytes_per_second: 0,
+        repeats: true,
+        cores: Vec::new(),
         addresses: vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()],
         port: 0,
         shards,

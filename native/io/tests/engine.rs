@@ -14,6 +14,9 @@ use pyforward_io::engine::{Engine, EngineConfig, Fatal, Stopped};
 fn config(addresses: &[IpAddr], port: u16, shards: u8) -> EngineConfig {
     EngineConfig {
         source_address: None,
+        pace_bytes_per_second: 0,
+        repeats: true,
+        cores: Vec::new(),
         addresses: addresses.to_vec(),
         port,
         shards,

@@ -24,7 +24,8 @@ pub(crate) struct Engine {
 impl Engine {
     #[new]
     #[pyo3(signature = (addresses, port, shards, gso, padding, sendmmsg, frame_window_us,
-        keyframe_interval_ms, silence_ms, publisher_bitrate_bps, max_events, source_address))]
+        keyframe_interval_ms, silence_ms, publisher_bitrate_bps, max_events, source_address,
+        pace_bytes_per_second, repeats, cores))]
     #[allow(clippy::too_many_arguments, reason = "keyword arguments in Python")]
     fn new(
         py: Python<'_>,
@@ -40,6 +41,9 @@ impl Engine {
         publisher_bitrate_bps: u64,
         max_events: usize,
         source_address: Option<String>,
+        pace_bytes_per_second: u64,
+        repeats: bool,
+        cores: Vec<u16>,
     ) -> Result<Engine, Error> {
         let config = EngineConfig {
             addresses: addresses
@@ -56,6 +60,9 @@ impl Engine {
             silence: Duration::from_millis(silence_ms),
             publisher_bitrate_bps,
             max_events,
+            pace_bytes_per_second,
+            repeats,
+            cores,
             source_address: source_address.map(|text| ip(&text, "source_address:")).transpose()?,
         };
         let fatal = Arc::new(|reason: String| end_process(&reason));

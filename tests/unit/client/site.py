@@ -14,7 +14,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from pyforward.client import Signalling
-from pyforward.client.exchange import Trust
+from pyforward.client.exchange import Permit, Trust
 
 ANSWER = "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\n"
 OFFER = "v=0\r\nan offer\r\n"
@@ -96,6 +96,7 @@ async def client(
     time_limit_s: float = 20.0,
     leave_limit_s: float = 5.0,
     ssl: Trust = True,
+    permit: Permit | None = None,
 ) -> AsyncIterator[Signalling]:
     time = time or Time()
     async with (
@@ -108,6 +109,7 @@ async def client(
             patience_s=patience_s,
             time_limit_s=time_limit_s,
             leave_limit_s=leave_limit_s,
+            permit=permit,
             rng=random.Random(1),
             clock=time,
             sleep=time.sleep,

@@ -26,7 +26,8 @@ impl Shard {
         match command {
             Command::AddStream { stream } => {
                 self.newest_stream = self.newest_stream.max(stream);
-                self.streams.entry(stream).or_insert_with(|| Stream::new(stream));
+                let pace = self.config.pace_bytes_per_second;
+                self.streams.entry(stream).or_insert_with(|| Stream::new(stream, pace));
             }
             Command::RemoveStream { stream } => {
                 self.streams.remove(&stream);
@@ -211,6 +212,7 @@ impl Shard {
             tracks,
             cname,
             random,
+            repeats: self.config.repeats,
         };
         let position = stream.subscribers.insert(Subscriber::new(now, beginning));
         // One that it can start at needs no other; if it does not come to that, its duties ask.

@@ -59,6 +59,10 @@ pub struct ShardConfig {
     pub padding: bool,
     /// How long a video frame's packets wait for its last one; zero: they leave as they came.
     pub frame_window: std::time::Duration,
+    /// How fast a viewer's video leaves after a burst of [`crate::pacer::BURST_BYTES`]; 0: at once.
+    pub pace_bytes_per_second: u64,
+    /// On lossy ways what viewers ask for is sent twice, and the end of a burst once more.
+    pub repeats: bool,
     /// At most one keyframe request goes to a publisher in this time.
     pub keyframe_interval: std::time::Duration,
     /// A session without an authenticated check or packet for so long is closed.
@@ -101,6 +105,8 @@ pub struct Shard {
     sources_ready: Vec<usize>,
     /// Streams with batches or wishes.
     streams_ready: Vec<StreamId>,
+    /// Streams that hold video for its time.
+    streams_holding: Vec<StreamId>,
     repair_budget: Budget,
     random: Random,
     /// Links of sessions that are tried under loss and delay.
@@ -148,6 +154,7 @@ impl Shard {
             wake: Wake::default(),
             sources_ready: Vec::new(),
             streams_ready: Vec::new(),
+            streams_holding: Vec::new(),
             repair_budget: Budget::new(Time(0), REPAIR_BYTES_PER_SECOND, REPAIR_BURST_BYTES),
             random,
             links: Impaired::default(),
@@ -187,6 +194,7 @@ impl Shard {
         while let Some((at, session)) = self.wake.due(now) {
             self.do_duties(now, at, session);
         }
+        self.release_streams(now);
         while let Some((path, mut datagram)) = self.links.poll_inbound(now) {
             self.take_datagram(now, path, &mut datagram);
         }
@@ -195,7 +203,9 @@ impl Shard {
     /// When `handle_timeout` is due next; [`Time::NEVER`] if nothing waits.
     #[must_use]
     pub fn poll_timeout(&self) -> Time {
-        self.wake.next().min(self.links.due()).min(self.recorder.due())
+        let streams = self.streams_holding.iter().filter_map(|id| self.streams.get(id));
+        let held = streams.map(|stream| stream.next_release).fold(Time::NEVER, Time::min);
+        self.wake.next().min(held).min(self.links.due()).min(self.recorder.due())
     }
 
     /// Fans out what has arrived and sends everything that is ready.
@@ -210,10 +220,13 @@ impl Shard {
         for id in std::mem::take(&mut self.streams_ready) {
             let Some(stream) = self.streams.get_mut(&id) else { continue };
             stream.queued = false;
-            let round = stream.take_round();
+            let round = stream.take_round(now);
             // A wish alone is no reason to walk all subscribers.
             if !round.batches.is_empty() {
                 fan_out(now, round, &mut self.egress, transmit, &mut self.stats, &mut afterwards);
+            }
+            if stream.next_release != Time::NEVER && !self.streams_holding.contains(&id) {
+                self.streams_holding.push(id);
             }
         }
         self.egress.flush(transmit, &mut self.stats);
@@ -269,6 +282,19 @@ impl Shard {
             record_as: None,
             report_interval: None,
         }
+    }
+
+    /// Streams whose video has waited long enough are looked at in the next drain.
+    fn release_streams(&mut self, now: Time) {
+        let (streams, ready) = (&mut self.streams, &mut self.streams_ready);
+        self.streams_holding.retain(|id| match streams.get_mut(id) {
+            Some(stream) if stream.next_release > now => true,
+            Some(stream) => {
+                mark_ready(stream, ready);
+                false
+            }
+            None => false,
+        });
     }
 
     fn take_datagram(&mut self, now: Time, path: Path, datagram: &mut [u8]) {

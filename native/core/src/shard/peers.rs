@@ -58,7 +58,8 @@ impl Shard {
     /// the last added was removed.
     pub(super) fn told_stream(&mut self, id: StreamId) -> Option<&mut Stream> {
         if id > self.newest_stream {
-            self.streams.entry(id).or_insert_with(|| Stream::new(id));
+            let pace = self.config.pace_bytes_per_second;
+            self.streams.entry(id).or_insert_with(|| Stream::new(id, pace));
         }
         self.streams.get_mut(&id)
     }

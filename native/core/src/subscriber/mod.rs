@@ -94,12 +94,11 @@ pub struct Subscriber {
     /// Largest segment of a train that its route takes; to be asked anew for a new path.
     segment: usize,
     knows_route: bool,
-    /// Paces retransmissions; a pacing rate for media takes the same form.
+    /// Paces retransmissions; media is paced for all viewers of a stream together.
     repair_budget: Budget,
-    /// What the last mile may take a second; unlimited until a rate is set.
-    pacing: Budget,
     resent: Resent,
     tails: Tails,
+    repeats: bool,
     lossy_until: Time,
     round_trip: Option<Duration>,
     reference_time: Option<ReferenceTime>,
@@ -140,6 +139,8 @@ pub struct Beginning<'a> {
     pub cname: &'a str,
     /// Random: first sequence numbers and timestamps.
     pub random: [u64; 2],
+    /// On a lossy way what it asks for is sent twice, and the end of a burst once more.
+    pub repeats: bool,
 }
 
 impl Subscriber {
@@ -161,9 +162,9 @@ impl Subscriber {
             segment: MAX_SEGMENT,
             knows_route: false,
             repair_budget: repair::budget(now),
-            pacing: Budget::UNLIMITED,
             resent: Resent::default(),
             tails: Tails::default(),
+            repeats: beginning.repeats,
             lossy_until: Time(0),
             round_trip: None,
             reference_time: None,
@@ -245,7 +246,7 @@ impl Subscriber {
     ) -> bool {
         let (cap, Some(path)) = (self.segment_cap(now), self.path) else { return false };
         let Some(track) = self.tracks[batch.kind as usize].as_mut() else { return false };
-        if !track.opens_with(batch) || !self.pacing.take(now, batch.room) {
+        if !track.opens_with(batch) {
             return false;
         }
         let mut way = Way { egress, sealer: &self.sealer, path, owner: self.owner, cap };
@@ -276,15 +277,12 @@ impl Subscriber {
     ) -> bool {
         let (cap, Some(path)) = (self.segment_cap(now), self.path) else { return false };
         let Some(track) = self.tracks[Kind::Video as usize].as_mut() else { return false };
-        if track.template.format(start.codec).is_none()
-            || !self.pacing.take(now, start.room)
-            || !track.numbering.open(start.place)
-        {
+        if track.template.format(start.codec).is_none() || !track.numbering.open(start.place) {
             return false;
         }
         let mut way = Way { egress, sealer: &self.sealer, path, owner: self.owner, cap };
         let mut sent = Sent::default();
-        let entries: Vec<&Entry> = cache.range(start.place..cache.end()).collect();
+        let entries: Vec<&Entry> = cache.range(start.place..start.end).collect();
         let same_frame = |a: &&Entry, b: &&Entry| a.timestamp == b.timestamp && !a.packet.marker;
         for frame in entries.chunk_by(same_frame) {
             // What came just now is as late as the rest of the round; what waited tells nothing.

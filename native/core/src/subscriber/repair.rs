@@ -85,7 +85,7 @@ impl Subscriber {
     /// What a report tells of the way.
     pub(super) fn judge_way(&mut self, now: Time) {
         let loss = self.loss();
-        if LOSSY.contains(&loss) {
+        if self.repeats && LOSSY.contains(&loss) {
             self.lossy_until = now + LOSSY_FOR;
         } else if loss > *LOSSY.end() {
             self.lossy_until = now;

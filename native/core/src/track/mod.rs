@@ -56,6 +56,8 @@ pub struct Clock {
 pub struct Start {
     /// The first place that it gets.
     pub place: u64,
+    /// One beyond the last that it gets now.
+    pub end: u64,
     /// What the keyframe carries.
     pub codec: Codec,
     /// Bytes that everything from there on needs at most.
@@ -167,12 +169,16 @@ impl Track {
     /// Where a viewer may start now. While the keyframe is arriving, always: what is missing of it
     /// is on its way. Later only if nothing is missing since, and if that is recent and little
     /// enough to be sent at once; those who come later wait for the next one.
+    /// What lies from `held` on is not to be sent yet.
     #[must_use]
-    pub fn start(&self, now: Time) -> Option<Start> {
+    pub fn start(&self, now: Time, held: Option<u64>) -> Option<Start> {
         let shown = self.cache.get(self.keyframe?)?;
         // The places that were left free before a publisher's first packet are no part of its frame.
         let place = self.cache.frame_start(shown.sequence).max(self.timeline.lowest());
-        let end = self.cache.end();
+        let end = held.map_or(self.cache.end(), |held| held.min(self.cache.end()));
+        if end <= place {
+            return None;
+        }
         let arriving = self.cache.get(end.wrapping_sub(1))?.timestamp == shown.timestamp;
         if !arriving {
             let little = end - place <= START_PACKETS;
@@ -183,7 +189,7 @@ impl Track {
             }
         }
         let room = self.cache.range(place..end).map(room).sum();
-        Some(Start { place, codec: shown.packet.codec, room })
+        Some(Start { place, end, codec: shown.packet.codec, room })
     }
 
     fn see_keyframe(&mut self, sequence: u64, timestamp: u32) {

@@ -90,6 +90,8 @@ pub fn config(index: u8, shards: u8) -> ShardConfig {
         gso: true,
         padding: true,
         frame_window: Duration::from_millis(4),
+        pace_bytes_per_second: 0,
+        repeats: true,
         keyframe_interval: Duration::from_millis(500),
         silence: Duration::from_secs(15),
         publisher_bitrate_bps: 20_000_000,

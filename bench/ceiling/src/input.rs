@@ -1,0 +1,72 @@
+//! What the options name is read before anything is built, so that a mistake in it costs nothing.
+
+use std::fs::File;
+use std::io::Read;
+use std::net::SocketAddr;
+use std::path::Path;
+
+use crate::destinations;
+use crate::options::Options;
+use crate::trains::{self, Train};
+use crate::variant::{self, Plays, Variant};
+
+/// More than any of these files needs.
+const MAX_BYTES: u64 = 32 << 20;
+
+/// What a run is made of.
+pub struct Input {
+    /// Where the caller wants the load; none if the rig has its own viewers.
+    pub destinations: Option<Vec<SocketAddr>>,
+    /// The rows, each with the trains that it plays round and round.
+    pub rows: Vec<(Variant, Vec<Train>)>,
+    /// In words: whose packets these are.
+    pub media: String,
+}
+
+impl Input {
+    /// Reads the files and decides on the rows.
+    pub fn read(options: &Options) -> Result<Input, String> {
+        let trains = options.trains.as_deref().map(|path| read(path, trains::parse)).transpose()?;
+        let destinations =
+            options.to.as_deref().map(|path| read(path, destinations::parse)).transpose()?;
+        if let Some(destinations) = &destinations {
+            destinations::permit(destinations, options.may_load)?;
+        }
+        let payload = trains.as_deref().map_or(options.payload, trains::mean_payload);
+        let rows = variant::rows(options.variants.as_deref(), trains.is_some())?
+            .into_iter()
+            .map(|variant| {
+                let played = match (variant.plays, &trains) {
+                    (Plays::File, Some(trains)) => trains.clone(),
+                    (Plays::Equal(packets), _) => vec![Train::equal(packets, payload)],
+                    (Plays::File, None) => Vec::new(),
+                };
+                (variant, played)
+            })
+            .collect();
+        let media = match &trains {
+            Some(trains) => format!("{} trains of a file, {payload} B a packet", trains.len()),
+            None => format!("packets of {payload} B"),
+        };
+        Ok(Input { destinations, rows, media })
+    }
+
+    /// Bytes of the longest train, with what is added to each payload.
+    pub fn longest(&self, overhead: usize) -> usize {
+        let trains = self.rows.iter().flat_map(|(_, trains)| trains);
+        trains.map(|train| train.len(overhead)).max().unwrap_or_default()
+    }
+}
+
+/// The text of a file through its parser; errors name the file.
+fn read<T>(path: &Path, parse: impl Fn(&str) -> Result<T, String>) -> Result<T, String> {
+    let mut text = String::new();
+    File::open(path)
+        .and_then(|file| file.take(MAX_BYTES + 1).read_to_string(&mut text))
+        .map_err(|error| error.to_string())
+        .and_then(|read| match read as u64 {
+            0..=MAX_BYTES => parse(&text),
+            _ => Err(format!("more than {} MiB", MAX_BYTES >> 20)),
+        })
+        .map_err(|error| format!("{}: {error}", path.display()))
+}

@@ -1,0 +1,122 @@
+"""CPU per packet under other conditions: more viewers, more feedback, a busy application."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+
+from pyforward.commands import Trial
+from pyforward_bench.rig.measured import Measured, Window
+from pyforward_bench.rig.publisher import Feed
+from pyforward_bench.rig.rows.spec import Figure, Spec, joined
+from pyforward_bench.rig.server import total
+from pyforward_bench.rig.stand import SetUp, Stand
+
+COST = "µs per packet"
+
+_MOST_TIMES = 1.15
+_REFERENCE = 100
+_RATES = (1, 10, 20)
+_MOST_APART = 0.03
+
+# Half of what a ceiling sender reaches on a core of 2.4 GHz, where none was measured.
+_PRESUMED_HALF = 250_000.0
+_LEAST_RATE, _MOST_RATE = 0.01, 20.0
+"""A viewer of 20 times 2.5 Mbit/s is still under the pace at which the server spreads keyframes."""
+
+
+async def r11(stand: Stand, spec: Spec) -> Sequence[Figure]:
+    """The same packets a second for ever more viewers."""
+    half = stand.found.get("ceiling", 2 * _PRESUMED_HALF) / 2
+    figures: list[Figure] = []
+    medians: dict[int, float] = {}
+    for size in stand.scale.sizes:
+        probes = min(stand.scale.probes, size // 2)
+        rate = half / (size * Feed().packets_per_s)
+        feed = Feed(rate=round(min(max(rate, _LEAST_RATE), _MOST_RATE), 4))
+        await stand.set_up(SetUp(stand.crowd(size - probes, probes), feed))
+        measured = await stand.rounds(count=stand.scale.few)
+        load = statistics.median(window.load for window in measured.windows)
+        note = f"at {feed.rate:g} times the rate, {load:.2f} of a core"
+        figure = _cost(stand, spec, measured, f"{size} viewers", note)
+        medians[size] = figure.row.value or 0.0
+        figures.append(figure)
+    most = max(medians)
+    if most > _REFERENCE and medians.get(_REFERENCE):
+        times = medians[most] / medians[_REFERENCE]
+        figures.append(
+            spec.of(
+                [times],
+                part=f"{most} viewers to {_REFERENCE}",
+                unit="times",
+                target="≤ 1.15 from 100 to 10,000",
+                met=times <= _MOST_TIMES,
+            )
+        )
+    return figures
+
+
+async def r14(stand: Stand, spec: Spec) -> Sequence[Figure]:
+    """Receiver reports at three rates, of viewers alike in everything else."""
+    figures = []
+    for rate in _RATES:
+        trial = Trial(report_interval_ms=1_000 // rate)
+        await stand.set_up(SetUp(stand.crowd(trial=trial), Feed(rate=stand.scale.rate)))
+        measured = await stand.rounds(count=stand.scale.few)
+        came = statistics.median(
+            total(window.metrics, "pyforward_received_datagrams_total") / window.usage.wall_s
+            for window in measured.windows
+        )
+        note = f"the server received {came:,.0f} datagrams a second, media and checks among them"
+        figures.append(_cost(stand, spec, measured, f"{rate}/s from each viewer", note))
+    return figures
+
+
+async def r15(stand: Stand, spec: Spec) -> Sequence[Figure]:
+    """The shard's own CPU per packet, without and with Python that never rests beside it."""
+    found: list[list[float]] = []
+    wrong: list[str] = []
+    for busy in (False, True):
+        serving = stand.serving(("engine.shards", "1"), cores=stand.cores, busy_thread=busy)
+        await stand.set_up(SetUp(stand.crowd(), Feed(rate=stand.scale.rate), serving))
+        stand.server.keep_shards_alone(stand.server_core, stand.harness_core)
+        measured = await stand.rounds(count=stand.scale.few)
+        found.append([_shard_us(window) for window in measured.windows])
+        # The harness shares its core with the busy thread here: late is what it has to be.
+        wrong += [why for why in measured.wrong if not busy]
+    alone, beside = found
+    base = statistics.median(alone)
+    changes = [100 * (each / base - 1) for each in beside]
+    met = abs(statistics.median(changes)) <= 100 * _MOST_APART
+    told = f"{base:.3f} µs alone, {statistics.median(beside):.3f} µs beside it"
+    return [spec.of(changes, met=met, note=joined(told, stand.doubt(spec.row, wrong)))]
+
+
+ROWS = (
+    Spec("r11", "CPU per packet", COST, None, r11, counted=True),
+    Spec("r14", "CPU per packet with feedback", COST, None, r14, counted=True),
+    Spec(
+        "r15",
+        "shard's CPU per packet beside a busy Python thread, change",
+        "%",
+        "within 3 %",
+        r15,
+        counted=True,
+    ),
+)
+
+
+# Private -----------------------------------------------------------------------------------------
+
+
+def _cost(
+    stand: Stand, spec: Spec, measured: Measured, part: str, note: str | None = None
+) -> Figure:
+    values = [1e6 / window.packets_per_cpu_s for window in measured.windows if window.packets]
+    if not values:
+        return spec.could_not("no packet arrived", part)
+    return spec.of(values, part=part, note=joined(note, stand.doubt(spec.row, measured.wrong)))
+
+
+def _shard_us(window: Window) -> float:
+    return 1e6 * window.usage.shards_s / max(1, window.packets)

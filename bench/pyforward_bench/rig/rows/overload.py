@@ -1,0 +1,122 @@
+"""More than a core can forward: is it shared fairly, does anything grow, and when is it over?"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+
+from pyforward_bench.rig.measured import Window
+from pyforward_bench.rig.publisher import Feed
+from pyforward_bench.rig.rows.spec import Figure, Spec
+from pyforward_bench.rig.stand import SetUp, Stand
+
+OVERLOAD = 1.5
+NORMAL = 0.5
+
+_LEAST_FAIR = 0.95
+_MOST_GROWTH = 0.05
+_MOST_RECOVERY_S = 2.0
+
+# Where r05 was not run: what the usual ceiling serves.
+_PRESUMED_VIEWERS = 1_500.0
+_SLICE_S = 0.05
+_SILENCE_S = 1.0
+_RECOVERY_LIMIT_S = 20.0
+_NORMAL_US = 10_000.0
+
+
+async def r13(stand: Stand, spec: Spec) -> Sequence[Figure]:
+    """The overload comes from the publisher's rate. What each viewer got is counted by a dynamic
+    set outside, which costs the server a part of its core: it is overloaded anyway."""
+    capacity = stand.capacity or _PRESUMED_VIEWERS
+    crowd = stand.crowd()
+    normal = _share(NORMAL, capacity, crowd.viewers)
+    await stand.set_up(SetUp(crowd, normal))
+    await stand.warm_up()
+    before = await stand.window(tries=1)
+    too_much = _share(OVERLOAD, capacity, crowd.viewers)
+    await stand.set_up(SetUp(crowd, too_much))
+    counts, growth = await _overload(stand)
+    drained_s = await _drained(stand)
+    await stand.set_up(SetUp(crowd, normal))
+    await stand.warm_up()
+    after = await stand.window(tries=1)
+    note = f"{crowd.viewers} viewers at {too_much.rate:g} times the rate"
+    if stand.capacity is None:
+        note += f"; r05 has no figure, so that {capacity:g} viewers per core were presumed"
+    fair = jain(counts)
+    return [
+        spec.of([fair], part="Jain index", target="≥ 0.95", met=fair >= _LEAST_FAIR, note=note),
+        spec.of(
+            [100 * growth],
+            part="growth of memory",
+            unit="%",
+            target="nothing grows",
+            met=growth <= _MOST_GROWTH,
+            note=note,
+        ),
+        _recovery(spec, drained_s, before, after, note),
+    ]
+
+
+def jain(counts: Iterable[float]) -> float:
+    """Jain's index of fairness: 1 when all have the same, 1/n when one has everything."""
+    shares = list(counts)
+    squares = sum(share * share for share in shares)
+    return sum(shares) ** 2 / (len(shares) * squares) if squares else 0.0
+
+
+ROWS = (Spec("r13", "150 % of r05", "", "fair, nothing grows, over in < 2 s", r13, counted=True),)
+
+
+# Private -----------------------------------------------------------------------------------------
+
+
+def _share(share: float, capacity: float, viewers: int) -> Feed:
+    return Feed(paced=True, rate=round(share * capacity / viewers, 4))
+
+
+async def _overload(stand: Stand) -> tuple[list[float], float]:
+    """What each sink got while it lasted, and by what share the server's memory grew after the
+    first quarter of the time."""
+    assert stand.counter is not None, "the row is counted"
+    ports = stand.audience.ports
+    await asyncio.sleep(stand.scale.overload_s / 4)
+    memory = stand.server.memory_bytes()["total"]
+    await stand.counter.open(ports, by_viewer=True)
+    await asyncio.sleep(stand.scale.overload_s * 3 / 4)
+    by_viewer = await stand.counter.read_by_viewer()
+    grown = stand.server.memory_bytes()["total"] / memory - 1
+    await stand.counter.open(ports)
+    # Whoever got nothing is not in the set.
+    sinks = stand.audience.there.sinks
+    counts = [float(count.packets) for count in by_viewer.values()]
+    return counts + [0.0] * max(0, sinks - len(counts)), grown
+
+
+async def _drained(stand: Stand) -> float:
+    """Seconds from the end of the overload to the last packet that still came of it. A server that
+    is overloaded takes joins badly, so that nobody comes in the publisher's place before."""
+    loop = asyncio.get_running_loop()
+    tally = stand.audience.probes.tally
+    async with stand.publisher.paused():
+        begun_s = last_s = loop.time()
+        while loop.time() - last_s < _SILENCE_S and loop.time() - begun_s < _RECOVERY_LIMIT_S:
+            tally.clear()
+            await asyncio.sleep(_SLICE_S)
+            if tally.figures().packets:
+                last_s = loop.time()
+    return last_s - begun_s
+
+
+def _recovery(spec: Spec, drained_s: float, before: Window, after: Window, note: str) -> Figure:
+    """It is over when nothing of the overload comes any more and a usual feed is as it was."""
+    part = "until it is over"
+    usual_us, now_us = (w.probes.frame_latency_us.quantile(0.99) for w in (before, after))
+    if usual_us is None or now_us is None or after.probes.lost:
+        return spec.could_not(f"the feed after it lost {after.probes.lost} packets; {note}", part)
+    if now_us > max(2 * usual_us, _NORMAL_US):
+        told = f"p99 of the frame latency was {usual_us / 1e3:.1f} ms before and {now_us / 1e3:.1f}"
+        return spec.could_not(f"{told} ms after it; {note}", part)
+    met = drained_s < _MOST_RECOVERY_S
+    return spec.of([drained_s], part=part, unit="s", target="< 2 s", met=met, note=note)

@@ -1,0 +1,174 @@
+"""Packets per second of the server's CPU, each beside the ceiling sender in the same rounds."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+
+from pyforward_bench.rig.ceiling import Load, trains_of, trains_reached
+from pyforward_bench.rig.measured import Measured, Window
+from pyforward_bench.rig.publisher import Feed
+from pyforward_bench.rig.rows.spec import Figure, Spec, joined
+from pyforward_bench.rig.server import total, train_lengths
+from pyforward_bench.rig.stand import SetUp, Stand
+
+RATE = "packets per CPU-second"
+GBIT = "Gbit/s per core"
+
+CM = "SRTP_AES128_CM_SHA1_80"
+
+_LEAST_SHARE = 0.85
+_LEAST_OF_BURSTY = 0.7
+
+
+async def r01(stand: Stand, spec: Spec) -> Sequence[Figure]:
+    feed = Feed(rate=stand.scale.rate)
+    await stand.set_up(SetUp(stand.crowd(), feed))
+    measured = await stand.rounds(Load(trains_of(feed.trace)))
+    stand.kept[spec.row] = measured.windows
+    if measured.ceiling is not None and measured.ceiling.value is not None:
+        stand.found["ceiling"] = measured.ceiling.value
+    return [_beside_ceiling(stand, spec, measured, note=await _census(stand, measured))]
+
+
+async def r02(stand: Stand, spec: Spec) -> Sequence[Figure]:
+    """Against trains of the lengths that the server's own histogram shows in a first window; and
+    against r01, where that was measured in this run."""
+    feed = Feed(paced=True, rate=stand.scale.rate)
+    await stand.set_up(SetUp(stand.crowd(), feed))
+    await stand.warm_up()
+    reached = await stand.window(tries=1)
+    mean = total(reached.metrics, "pyforward_train_packets_sum") / max(
+        1.0, total(reached.metrics, "pyforward_train_packets_count")
+    )
+    trains = trains_reached(train_lengths(reached.metrics), mean, feed.payload_bytes)
+    measured = await stand.rounds(Load(trains) if trains else None)
+    value = statistics.median(window.packets_per_cpu_s for window in measured.windows)
+    bursty = stand.found.get("r01")
+    if bursty is None:
+        told = "not held against r01, which was not measured in this run"
+        return [_beside_ceiling(stand, spec, measured, note=f"mean train {mean:.1f}; {told}")]
+    share = value / bursty
+    note = f"mean train {mean:.1f}; {share:.2f} of r01"
+    return [_beside_ceiling(stand, spec, measured, note=note, and_met=share >= _LEAST_OF_BURSTY)]
+
+
+async def r03(stand: Stand, spec: Spec) -> Sequence[Figure]:
+    feed = Feed(rate=stand.scale.rate)
+    serving = stand.serving(("dtls.srtp_profiles", CM))
+    await stand.set_up(SetUp(stand.crowd(), feed, serving))
+    measured = await stand.rounds(Load(trains_of(feed.trace), suite="cm"))
+    return [_beside_ceiling(stand, spec, measured)]
+
+
+async def r04(stand: Stand, spec: Spec) -> Sequence[Figure]:
+    windows, doubt = stand.kept.get("r01"), None
+    if windows is None:
+        await stand.set_up(SetUp(stand.crowd(), Feed(rate=stand.scale.rate)))
+        measured = await stand.rounds()
+        windows, doubt = measured.windows, stand.doubt(spec.row, measured.wrong)
+    return [spec.of([_gbit_per_core(window) for window in windows], note=doubt)]
+
+
+async def r04u(stand: Stand, spec: Spec) -> Sequence[Figure]:
+    """What a NIC that segments would take off the CPU. The counter sees whole trains, so that only
+    bytes say how much it was."""
+    await stand.set_up(SetUp(stand.crowd(), Feed(rate=stand.scale.rate)))
+    stand.network.set_segmentation_offload(on=True)
+    try:
+        measured = await stand.rounds()
+        offloads = stand.network.offloads()
+    finally:
+        stand.network.set_segmentation_offload(on=False)
+    doubt = stand.doubt(spec.row, measured.wrong)
+    set_to = ", ".join(f"{name} {state}" for name, state in offloads.items() if "udp" in name)
+    values = [_gbit_per_core(window) for window in measured.windows]
+    return [spec.of(values, note=joined(f"counted by bytes, with {set_to}", doubt))]
+
+
+async def r16(stand: Stand, spec: Spec) -> Sequence[Figure]:
+    """The harness shares the second core; only the server's own CPU counts, as only the ceiling
+    senders' own does."""
+    feed = Feed(rate=2 * stand.scale.rate)
+    serving = stand.serving(("engine.shards", "2"), cores=stand.cores)
+    await stand.set_up(SetUp(stand.crowd(), feed, serving))
+    return [_beside_ceiling(stand, spec, await stand.rounds(Load(trains_of(feed.trace))))]
+
+
+ROWS = (
+    Spec(
+        "r01",
+        "forwarded packets per CPU-second, GCM, bursty",
+        RATE,
+        "≥ 0.85 of the ceiling",
+        r01,
+        ceiling=True,
+    ),
+    Spec("r04", "Gbit/s per core (r01 × size)", GBIT, None, r04),
+    Spec("r04u", "Gbit/s per core, unsegmented", GBIT, None, r04u, counted=True),
+    Spec(
+        "r02",
+        "forwarded packets per CPU-second, GCM, paced",
+        RATE,
+        "≥ 0.85 of the ceiling at the train lengths reached, ≥ 0.7 of r01",
+        r02,
+        ceiling=True,
+    ),
+    Spec(
+        "r03",
+        "forwarded packets per CPU-second, AES-CM + SHA1-80, bursty",
+        RATE,
+        "≥ 0.85 of its own ceiling",
+        r03,
+        ceiling=True,
+    ),
+)
+
+ON_TWO_CORES = (
+    Spec(
+        "r16",
+        "forwarded packets per CPU-second, two shards on two cores",
+        RATE,
+        "≥ 0.85 of two ceiling senders",
+        r16,
+        counted=True,
+        ceiling=True,
+    ),
+)
+
+
+# Private -----------------------------------------------------------------------------------------
+
+
+def _beside_ceiling(
+    stand: Stand,
+    spec: Spec,
+    measured: Measured,
+    *,
+    note: str | None = None,
+    and_met: bool = True,
+) -> Figure:
+    """The median over the rounds, as a share of the ceiling's."""
+    doubt = stand.doubt(spec.row, measured.wrong)
+    values = [window.packets_per_cpu_s for window in measured.windows]
+    value = stand.found[spec.row] = statistics.median(values)
+    ceiling = measured.ceiling.value if measured.ceiling is not None else None
+    met = None if ceiling is None else value >= _LEAST_SHARE * ceiling and and_met
+    notes = joined(note, doubt, stand.why_no_ceiling)
+    return spec.of(values, ceiling=ceiling, met=met, note=notes)
+
+
+async def _census(stand: Stand, measured: Measured) -> str | None:
+    """Whether each sink gets everything: an untimed round by viewer."""
+    if stand.counter is None:
+        return None
+    counts = await stand.census(stand.scale.seconds / 2)
+    if min(counts) == max(counts):
+        return f"in an untimed round each of {len(counts)} sinks got {counts[0]} packets"
+    told = f"sinks got {min(counts)} to {max(counts)} packets"
+    measured.wrong.append(f"In an untimed round {len(counts)} {told}.")
+    return None
+
+
+def _gbit_per_core(window: Window) -> float:
+    return 8e-9 * window.bytes / window.usage.process_s

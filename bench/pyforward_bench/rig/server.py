@@ -1,0 +1,214 @@
+"""The server that is measured: a process of its own, pinned, in its own namespace."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import secrets
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+
+from pyforward.config import settings
+from pyforward.errors import ConfigError, RunError
+from pyforward_bench.rig import clocks
+from pyforward_bench.rig.child import Child
+from pyforward_bench.rig.network import Network
+
+STREAM = "rig"
+"""What is published."""
+
+READY_LIMIT_S = 30.0
+_ASK_LIMIT_S = 30.0
+
+# Python that is busy all the time in the server's process, as careless application code would be.
+_WITH_BUSY_THREAD = """\
+import sys, threading
+def spin():
+    while True:
+        pass
+threading.Thread(target=spin, name="busy", daemon=True).start()
+from pyforward.cli import main
+main()
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """How the server is begun. ``settings`` by their names, as text."""
+
+    settings: tuple[tuple[str, str], ...] = ()
+    cores: tuple[int, ...] = (0,)
+    busy_thread: bool = False
+
+    def arguments(self) -> list[str]:
+        """The settings as flags. ConfigError for one that this pyforward does not have."""
+        known = {setting.name: setting for setting in settings()}
+        flags: list[str] = []
+        for name, text in self.settings:
+            if name not in known:
+                raise ConfigError(f"This pyforward has no setting {name}.")
+            flags.append(f"{known[name].flag}={text}")
+        return flags
+
+
+class Server:
+    """A server that answers. Made by :func:`begin`."""
+
+    def __init__(self, child: Child, url: str, token: str, serving: Serving) -> None:
+        self.url = url
+        self.serving = serving
+        self.child = child
+        self.clock = clocks.ServerClock(child.pid, serving.cores)
+        self._token = token
+
+    @property
+    def pid(self) -> int:
+        return self.child.pid
+
+    @property
+    def whip(self) -> str:
+        """Where the stream is published."""
+        return f"{self.url}/whip/{STREAM}"
+
+    @property
+    def whep(self) -> str:
+        """Where it is watched."""
+        return f"{self.url}/whep/{STREAM}"
+
+    async def metrics(self) -> dict[str, float]:
+        """Every sample by its name with labels, as ``/metrics`` writes it. It costs the server
+        milliseconds: not for timed intervals."""
+        text = await self._get("/metrics")
+        samples = re.findall(r"^([^#\s]+(?:\{.*\})?) (\S+)$", text, re.MULTILINE)
+        return {name: float(value) for name, value in samples}
+
+    async def viewer_ports(self, address: str) -> list[int]:
+        """The ports of this address at which viewers receive, as the server has them."""
+        ports, after = [], ""
+        while True:
+            page = json.loads(await self._get(f"/api/streams/{STREAM}/viewers?limit=1000{after}"))
+            for row in page["items"]:
+                host, _, port = str(row["address"]).rpartition(":")
+                if host.strip("[]") == address:
+                    ports.append(int(port))
+            if page["next"] is None:
+                return ports
+            after = f"&after={page['next']}"
+
+    def memory_bytes(self) -> dict[str, int]:
+        """Resident memory now, see :func:`.clocks.memory_bytes`."""
+        return clocks.memory_bytes(self.pid)
+
+    def keep_shards_alone(self, core: int, others: int) -> None:
+        """Pins the threads that forward to one core and every other thread to another."""
+        shards = set(clocks.shard_threads(self.pid))
+        for thread in clocks.threads(self.pid):
+            os.sched_setaffinity(thread, {core if thread in shards else others})
+
+    async def stop(self) -> None:
+        """Its end, however."""
+        await self.child.stop()
+
+    async def _get(self, path: str) -> str:
+        headers = {"Authorization": f"Bearer {self._token}"}
+        limit = aiohttp.ClientTimeout(total=_ASK_LIMIT_S)
+        try:
+            async with (
+                aiohttp.ClientSession(headers=headers, timeout=limit) as http,
+                http.get(f"{self.url}{path}", raise_for_status=True) as answer,
+            ):
+                return await answer.text()
+        except (aiohttp.ClientError, TimeoutError) as error:
+            if self.child.code is not None:
+                raise RunError(f"The server ended: {self.child.last_words}.") from None
+            why = str(error) or "nothing came in time"
+            raise RunError(f"The server does not answer {path}: {why}.") from None
+
+
+async def begin(network: Network, folder: Path, serving: Serving) -> Server:
+    """Returns when it is ready. Raises RunError with its last line when it does not start, and
+    ConfigError for a setting that does not exist."""
+    ready, token = folder / "ready", secrets.token_hex(16)
+    ready.unlink(missing_ok=True)  # of one that was killed
+    address = network.addresses.server
+    host = f"[{address}]" if ":" in address else address
+    child = Child.begin(
+        "server",
+        [
+            *(
+                [sys.executable, "-c", _WITH_BUSY_THREAD]
+                if serving.busy_thread
+                else [sys.executable, "-m", "pyforward"]
+            ),
+            "serve",
+            f"--http-bind={host}:0",
+            "--http-allow-open",
+            f"--media-bind={address}",
+            "--media-port=0",
+            f"--ready-file={ready}",
+            *serving.arguments(),
+        ],
+        folder,
+        netns=network.server_pid,
+        cores=serving.cores,
+        # A flag would show it in the list of processes.
+        environment={"PYFORWARD_AUTH__ADMIN_TOKEN": token},
+    )
+    try:
+        url = await _ready(child, ready)
+    except BaseException:
+        await child.stop()
+        raise
+    return Server(child, url, token, serving)
+
+
+async def _ready(child: Child, ready: Path) -> str:
+    until = asyncio.get_running_loop().time() + READY_LIMIT_S
+    while (told := _read(ready)) is None:
+        if child.code is not None:
+            raise RunError(f"The server does not start: {child.last_words}.")
+        if asyncio.get_running_loop().time() > until:
+            raise RunError(f"The server is not ready after {READY_LIMIT_S:g} s.")
+        await asyncio.sleep(0.02)
+    return str(json.loads(told)["http_url"])
+
+
+def _read(ready: Path) -> str | None:
+    return ready.read_text() if ready.exists() else None
+
+
+def change(before: Mapping[str, float], after: Mapping[str, float]) -> dict[str, float]:
+    """How metrics changed; those that appeared count from zero."""
+    return {name: value - before.get(name, 0.0) for name, value in after.items()}
+
+
+def total(metrics: Mapping[str, float], name: str, *labels: str) -> float:
+    """The sum of a metric's samples that have all of these labels (``direction="in"``)."""
+    return sum(
+        value
+        for sample, value in metrics.items()
+        if sample.partition("{")[0] == name and all(label in sample for label in labels)
+    )
+
+
+def train_lengths(metrics: Mapping[str, float]) -> dict[int, int]:
+    """Messages by how many packets they held, from the histogram ``pyforward_train_packets``: by
+    the upper bounds of its buckets."""
+    cumulative = sorted(
+        (float(found[1]), value)
+        for sample, value in metrics.items()
+        if (found := re.match(r'pyforward_train_packets_bucket\{le="([^"]+)"\}', sample))
+    )
+    lengths: dict[int, int] = {}
+    below = 0.0
+    for bound, value in cumulative:
+        if value > below and bound != float("inf"):
+            lengths[int(bound)] = round(value - below)
+        below = value
+    return lengths

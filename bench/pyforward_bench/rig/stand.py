@@ -1,0 +1,338 @@
+"""What a row measures with: a server, who publishes to it, who watches, a counter, the clocks, and
+the ceiling sender in turns with the server.
+
+A row says what it needs with :meth:`Stand.set_up`; what is there already and fits is kept, so that
+rows in a sensible order share a server and its viewers. Then it measures: :meth:`Stand.window` one
+interval, :meth:`Stand.rounds` several, interleaved with the ceiling. For example::
+
+    await stand.set_up(SetUp(Crowd(sinks=1000, probes=20), Feed()))
+    measured = await stand.rounds(Load(trains_of(Feed().trace)))
+    values = [window.packets_per_cpu_s for window in measured.windows]
+
+Whatever makes a figure doubtful is told in ``wrong``; a row hands that on with
+:meth:`Stand.doubt`, and the run is invalid.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from pyforward.commands import Trial
+from pyforward.config import Config
+from pyforward.errors import HostError, RunError
+from pyforward_bench.rig import ceiling, publisher, server
+from pyforward_bench.rig.audience import SILENCE_S, Audience, Crowd
+from pyforward_bench.rig.ceiling import Ceiling, Load, Sent
+from pyforward_bench.rig.clocks import usage_between
+from pyforward_bench.rig.counter import NO_PORTS, Count, Counter
+from pyforward_bench.rig.measured import Measured, Reading, Window, unlike
+from pyforward_bench.rig.network import Network
+from pyforward_bench.rig.publisher import Feed, Publisher
+from pyforward_bench.rig.scale import Scale
+from pyforward_bench.rig.server import Server, Serving
+
+TRIES = 3
+"""A window in which the two CPU clocks disagree is measured so often at most."""
+
+_QUIET_RATE = 0.1
+_READING_SHARE = 0.02
+_ARRIVE_S = 0.3
+"""By then everything that was on its way has arrived."""
+
+
+@dataclass(frozen=True, slots=True)
+class SetUp:
+    """What must be there: who watches, what is published (None: nobody does), and the server."""
+
+    crowd: Crowd
+    feed: Feed | None = field(default_factory=Feed)
+    serving: Serving = field(default_factory=Serving)
+
+
+class Stand:
+    """One of a run. ``program`` is the ceiling sender, or the sentence why there is none."""
+
+    def __init__(
+        self,
+        config: Config,
+        network: Network,
+        folder: Path,
+        scale: Scale,
+        *,
+        counter: Counter | None,
+        program: Path | str,
+        server_core: int = 0,
+        harness_core: int = 1,
+        say: Callable[[str], object] = lambda _: None,
+    ) -> None:
+        self.network = network
+        self.scale = scale
+        self.counter = counter
+        self.program = program
+        self.server_core = server_core
+        self.harness_core = harness_core
+        self.say = say
+        """Tells people how far it is."""
+        self.in_time: float | None = None
+        """Viewers per core, once r05 has found out."""
+        self.capacity: float | None = None
+        """The same before the server falls behind."""
+        self.found: dict[str, float] = {}
+        """Values of rows that others are held against."""
+        self.kept: dict[str, list[Window]] = {}
+        """Their windows, for rows that only look at them in another way."""
+        self.doubts: list[str] = []
+        """Why the run is invalid."""
+        self._config = config
+        self._folder = folder
+        self._server: Server | None = None
+        self._publisher: Publisher | None = None
+        self._audience: Audience | None = None
+        self._now: SetUp | None = None
+
+    # What is there -------------------------------------------------------------------------------
+
+    @property
+    def server(self) -> Server:
+        assert self._server is not None, "no server is set up"
+        return self._server
+
+    @property
+    def audience(self) -> Audience:
+        assert self._audience is not None, "no viewers are set up"
+        return self._audience
+
+    @property
+    def publisher(self) -> Publisher:
+        assert self._publisher is not None, "nobody publishes"
+        return self._publisher
+
+    def crowd(
+        self,
+        sinks: int | None = None,
+        probes: int | None = None,
+        *,
+        trial: Trial | None = None,
+        skew: bool = False,
+    ) -> Crowd:
+        """As many as the scale has, or these."""
+        return Crowd(
+            self.scale.sinks if sinks is None else sinks,
+            self.scale.probes if probes is None else probes,
+            trial,
+            skew,
+        )
+
+    @property
+    def cores(self) -> tuple[int, ...]:
+        """The server's and the harness's."""
+        return (self.server_core, self.harness_core)
+
+    @property
+    def why_no_ceiling(self) -> str | None:
+        """Why rounds have no ceiling here; None where they have."""
+        if isinstance(self.program, str):
+            return f"no ceiling: {self.program}"
+        return None if self.counter is not None else "no ceiling: nothing counts what it sends"
+
+    def serving(self, *settings: tuple[str, str], **more: object) -> Serving:
+        """A server with these settings beside the run's own, on the server's core unless ``cores``
+        says otherwise."""
+        options = {"cores": (self.server_core,), **more}
+        own = (("ice.silence_s", f"{SILENCE_S:g}"), *_engine_settings(self._config))
+        return Serving(settings=own + settings, **options)  # type: ignore[arg-type]
+
+    async def set_up(self, wanted: SetUp) -> None:
+        """Brings about what a row needs and keeps what fits; returns when everybody has joined and
+        the feed is playing. Raises RunError, HostError or ConfigError."""
+        if wanted.serving == Serving():
+            wanted = replace(wanted, serving=self.serving())
+        try:
+            await self._set_up(wanted)
+        except BaseException:
+            await self.close()
+            raise
+
+    async def close(self) -> None:
+        """Nothing is left of it; another :meth:`set_up` begins anew."""
+        audience, self._audience = self._audience, None
+        publishing, self._publisher = self._publisher, None
+        serving, self._server = self._server, None
+        try:
+            # A server that stops says farewell to everybody, which is quicker than a thousand
+            # requests to leave.
+            if publishing is not None:
+                self._judge(publishing.feed, await publishing.stop())
+            if serving is not None:
+                await serving.stop()
+        finally:
+            self._now = None
+            if audience is not None:
+                await audience.close()
+
+    # Measuring -----------------------------------------------------------------------------------
+
+    async def warm_up(self) -> None:
+        """Everything that is set up runs in."""
+        await asyncio.sleep(self.scale.warm_up_s)
+
+    async def window(self, seconds: float | None = None, *, tries: int = TRIES) -> Window:
+        """One interval. Where the server's CPU by its processes and by its core disagree it is
+        measured again; ``wrong`` has the figures of the last try when no try was better. Raises
+        RunError when a process has ended."""
+        length_s = self.scale.seconds if seconds is None else seconds
+        while True:
+            found = await self._window(length_s)
+            tries -= 1
+            if found.usage.disagreement is None or tries <= 0:
+                return found
+
+    async def rounds(
+        self, load: Load | None = None, *, count: int | None = None, seconds: float | None = None
+    ) -> Measured:
+        """Several windows after a warm-up; with a ``load``, the ceiling sender after each, while
+        nobody publishes. Where there is no ceiling sender, ``ceiling`` is None."""
+        measured = Measured()
+        if load is not None and isinstance(self.program, Path) and self.counter is not None:
+            measured.ceiling = Ceiling()
+        await self.warm_up()
+        for _ in range(self.scale.rounds if count is None else count):
+            window = await self.window(seconds)
+            measured.windows.append(window)
+            measured.wrong += window.wrong
+            if measured.ceiling is not None and load is not None:
+                measured.ceiling.rounds.append(await self.ceiling_round(load))
+        if measured.ceiling is not None:
+            measured.wrong += measured.ceiling.wrong
+        return measured
+
+    async def census(self, seconds: float) -> list[int]:
+        """What each sink got, by a dynamic set and so not for timing: the feed pauses before and
+        after, so that everybody should have the same. In no order; whoever got nothing has 0."""
+        assert self.counter is not None, "nothing counts"
+        async with self.publisher.paused():
+            await asyncio.sleep(_ARRIVE_S)
+            await self.counter.open(self.audience.ports, by_viewer=True)
+        await asyncio.sleep(seconds)
+        async with self.publisher.paused():
+            await asyncio.sleep(_ARRIVE_S)
+            found = await self.counter.read_by_viewer()
+            await self.counter.open(self.audience.ports)
+        counts = [count.packets for count in found.values()]
+        return counts + [0] * (self.audience.there.sinks - len(counts))
+
+    async def ceiling_round(self, load: Load) -> Sent:
+        """What the ceiling sender reaches, to the sinks that are there; a sender on each core that
+        the server has. Raises RunError, or HostError where there is none."""
+        if isinstance(self.program, str):
+            raise HostError(self.program)
+        ports = await self.server.viewer_ports(self.network.addresses.sinks)
+        async with self.publisher.paused():
+            await asyncio.sleep(_ARRIVE_S)
+            sent = await ceiling.run(
+                self.program,
+                self.network,
+                self._folder,
+                load,
+                ports,
+                seconds=self.scale.ceiling_s,
+                cores=self.server.serving.cores,
+            )
+        await asyncio.sleep(0.5)  # and the feed gets going again
+        return sent
+
+    def doubt(self, row: str, why: Sequence[str]) -> str | None:
+        """The run is invalid for these reasons, of which those that differ only in their figures
+        are told once; what is to be said of the row's own figure, if there are any."""
+        self.doubts += [f"{row}: {each}" for each in unlike(why)]
+        return "in doubt: see why the run is invalid" if why else None
+
+    # Private -------------------------------------------------------------------------------------
+
+    async def _set_up(self, wanted: SetUp) -> None:
+        if self._server is not None and self.server.serving != wanted.serving:
+            await self.close()
+        if self._audience is not None and not self.audience.can_become(wanted.crowd):
+            audience, self._audience = self._audience, None
+            await audience.close()
+        if self._server is None:
+            self._server = await server.begin(self.network, self._folder, wanted.serving)
+        if self._audience is None:
+            if self.counter is not None:
+                await self.counter.open(NO_PORTS)
+            self._audience = await Audience.open(
+                self._config, self.network, self.counter, self.server.whep, wanted.crowd
+            )
+        if wanted.crowd.viewers > self.audience.there.viewers:
+            # Who forwards at full rate, or receives at it, joins slowly; and there has to be
+            # something to join, with the same tracks.
+            await self._feed(replace(wanted.feed or Feed(), rate=_QUIET_RATE))
+        await self.audience.become(wanted.crowd)
+        await self._feed(wanted.feed)
+        self._now = wanted
+
+    async def _feed(self, feed: Feed | None) -> None:
+        if self._publisher is not None:
+            if self._publisher.feed == feed:
+                self._publisher.check()
+                return
+            ended, self._publisher = self._publisher, None
+            self._judge(ended.feed, await ended.stop())
+        if feed is not None:
+            self._publisher = await publisher.begin(
+                self.server, self._folder, feed, (self.harness_core,)
+            )
+
+    def _judge(self, feed: Feed, why: Sequence[str]) -> None:
+        """Whether a feed that has ended was the trace, where that was of consequence."""
+        beside = self._now is None or self._now.serving.busy_thread
+        if feed.rate > _QUIET_RATE and not beside:
+            self.doubts += [f"{feed.told}: {each}" for each in unlike(why)]
+
+    async def _window(self, length_s: float) -> Window:
+        before = await self.server.metrics()
+        await asyncio.sleep(0.1)  # the server has answered, and that is paid for
+        self.audience.mark()
+        first = await self._reading()
+        await asyncio.sleep(length_s)
+        last = await self._reading()
+        usage = usage_between(first.after, last.after)
+        probes = self.audience.probes.tally.figures()
+        wrong = self.audience.verdict()
+        if (disagreement := usage.disagreement) is not None:
+            wrong.append(f"The CPU clocks disagree: {disagreement}.")
+        # What is counted and what the clocks say belong together, but for the time between.
+        if abs(last.took_s - first.took_s) > _READING_SHARE * usage.wall_s:
+            wrong.append(f"The counter was read {max(last.took_s, first.took_s):.2f} s late.")
+        reached = last.sinks - first.sinks
+        metrics = server.change(before, await self.server.metrics())
+        if self._publisher is not None:
+            self._publisher.check()
+        return Window(self.audience.there, usage, reached, probes, metrics, tuple(wrong))
+
+    async def _reading(self) -> Reading:
+        try:
+            before = self.server.clock.now()
+            sinks = await self._reached()
+            return Reading(before, sinks, self.server.clock.now())
+        except ProcessLookupError:
+            raise RunError(f"The server ended: {self.server.child.last_words}") from None
+
+    async def _reached(self) -> Count:
+        if self.counter is not None:
+            return await self.counter.read()
+        return Count(*await self.audience.received())
+
+
+def _engine_settings(config: Config) -> tuple[tuple[str, str], ...]:
+    """The run's own settings of the engine, as far as they are not the usual ones: each technique
+    has a switch, so that a run can show what it is worth."""
+    usual = type(config.engine)()
+    return tuple(
+        (f"engine.{key}", str(value).lower())
+        for key, value in config.engine.model_dump().items()
+        if value != getattr(usual, key) and key not in ("shards", "cores")
+    )

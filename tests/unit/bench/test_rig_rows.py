@@ -1,0 +1,223 @@
+"""The table of rows, and how they judge what was measured."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from pyforward.errors import ConfigError
+from pyforward_bench import results
+from pyforward_bench.rig.audience import Crowd
+from pyforward_bench.rig.clocks import Usage
+from pyforward_bench.rig.counter import Count
+from pyforward_bench.rig.inside import line
+from pyforward_bench.rig.measured import Window, unlike
+from pyforward_bench.rig.report import Report
+from pyforward_bench.rig.rows import TABLE, Figure, Spec, chosen
+from pyforward_bench.rig.rows.capacity import Staircase, Step
+from pyforward_bench.rig.rows.overload import jain
+from pyforward_bench.rig.rows.spec import is_least, is_most, joined, quantile
+from pyforward_bench.rig.scale import FULL, QUICK
+from pyforward_bench.rig.stand import Stand
+from pyforward_bench.statistics import Figures, Tally
+
+
+async def _nothing(stand: Stand, spec: Spec) -> list[Figure]:
+    return []
+
+
+SPEC = Spec("r00", "a figure", "ms", "≤ 5 ms", _nothing)
+
+
+# The table ---------------------------------------------------------------------------------------
+
+
+def test_every_row_is_there_once() -> None:
+    names = [spec.row for spec in TABLE]
+    assert len(set(names)) == len(names)
+    assert {f"r{number:02}" for number in range(1, 17)} | {"r05a", "r04u"} == set(names)
+
+
+def test_rows_are_chosen_in_the_order_of_the_table() -> None:
+    assert chosen(()) == list(TABLE)
+    assert [spec.row for spec in chosen(("r04", "r01"))] == ["r01", "r04"]
+
+
+def test_a_row_that_does_not_exist_is_told() -> None:
+    with pytest.raises(ConfigError, match=r"no row r99; there are r01, "):
+        chosen(("r01", "r99"))
+
+
+def test_what_others_are_held_against_comes_first() -> None:
+    order = [spec.row for spec in TABLE]
+    for before, after in (("r01", "r02"), ("r01", "r11"), ("r05", "r06"), ("r05", "r13")):
+        assert order.index(before) < order.index(after)
+
+
+# Figures -----------------------------------------------------------------------------------------
+
+
+def test_a_figure_is_the_median_of_its_rounds() -> None:
+    row = SPEC.of([3.0, 9.0, 4.0], met=True).row
+    assert (row.value, row.low, row.high, row.rounds) == (4.0, 3.0, 9.0, 3)
+    assert (row.target, row.met) == ("≤ 5 ms", True)
+
+
+def test_a_part_has_its_own_name_unit_and_target() -> None:
+    row = SPEC.of([1.0], part="p99", unit="s", target="< 2 s").row
+    assert (row.name, row.unit, row.target) == ("a figure: p99", "s", "< 2 s")
+    assert SPEC.of([1.0], part="p50").row.target is None
+    assert SPEC.could_not("no packet came", "p99").row.name == "a figure: p99"
+
+
+def test_notes_are_joined() -> None:
+    assert joined("a", None, "", "b") == "a; b"
+    assert joined(None) is None
+
+
+def test_medians_are_judged() -> None:
+    assert is_most([1.0, 2.0, 90.0], 2.0)
+    assert not is_most([1.0, 3.0, 90.0], 2.0)
+    assert is_least([1.0, 2.0, 90.0], 2.0)
+    assert quantile([1.0, 2.0, 3.0, 4.0], 0.5) == 2.0
+    assert quantile([1.0, 2.0, 3.0, 4.0], 0.99) == 4.0
+
+
+@pytest.mark.parametrize(
+    ("counts", "index"),
+    [([5.0] * 8, 1.0), ([8.0, 0, 0, 0], 0.25), ([], 0.0), ([0.0, 0.0], 0.0), ([1.0, 3.0], 0.8)],
+)
+def test_jain(counts: list[float], index: float) -> None:
+    assert jain(counts) == pytest.approx(index)
+
+
+def test_reasons_that_differ_in_figures_are_told_once() -> None:
+    reasons = ["1.5 s of CPU, 7% apart", "it was late", "2 s of CPU, 90% apart"]
+    assert unlike(reasons) == ["1.5 s of CPU, 7% apart", "it was late"]
+
+
+def test_a_line_for_the_terminal() -> None:
+    assert re.fullmatch(r"r00 +a figure: 4\.00 ms, .*: met", line(SPEC.of([3, 4, 9], met=True)))
+    assert "could not be run: no nft" in line(SPEC.could_not("no nft"))
+
+
+# The staircase -----------------------------------------------------------------------------------
+
+
+def window(
+    sinks: int = 100_000,
+    metrics: Mapping[str, float] | None = None,
+    **probes: int,
+) -> Window:
+    """With two probes that received a thousand packets each."""
+    figures = Tally().figures()
+    found: Figures = type(figures)(
+        **{name: getattr(figures, name) for name in figures.__dataclass_fields__}
+        | {"packets": 2_000, "expected": 2_000}
+        | probes
+    )
+    usage = Usage(10.0, 1.0, 0.9, 1.0)
+    return Window(Crowd(100, 2), usage, Count(sinks, 1_000 * sinks), found, metrics or {}, ())
+
+
+def test_a_window_counts_everybody() -> None:
+    found = window()
+    assert found.packets == 102_000
+    assert found.packets_per_cpu_s == 102_000
+    assert found.load == pytest.approx(0.1)
+
+
+def test_nothing_lost() -> None:
+    assert Step(102, window()).lost is None
+    assert Step(102, window(sinks=99_000)).lost is None  # the ends fall into frames
+
+
+@pytest.mark.parametrize(
+    ("found", "words"),
+    [
+        (window(lost=3), "the probes missed 3"),
+        (window(missing=4), "the probes missed 4"),
+        (window(sinks=90_000), "900 packets a sink were counted, of 1000"),
+        (window(metrics={'pyforward_send_drops_total{reason="full"}': 7.0}), "did not send 7"),
+    ],
+)
+def test_what_was_lost_is_told(found: Window, words: str) -> None:
+    told = Step(102, found).lost
+    assert told is not None
+    assert words in told
+
+
+def test_frames_that_came_late() -> None:
+    frames = window().probes.frame_latency_us
+    frames.record(4_000, 99)
+    frames.record(90_000)
+    step = Step(1, window(frame_latency_us=frames))  # type: ignore[arg-type]
+    assert step.wrong(10.0) is None
+    frames.record(90_000)
+    assert step.wrong(10.0) == "p99 of the frame latency was 90.0 ms"
+    assert step.wrong(100.0) is None
+    assert Step(1, window()).wrong(10.0) == "no frame's latency was known"
+
+
+def test_the_staircase_ends_at_the_first_step_that_is_wrong() -> None:
+    frames = window().probes.frame_latency_us
+    frames.record(4_000)
+    found = {"frame_latency_us": frames}
+    steps = [
+        Step(viewers, window(lost=viewers // 300, **found))  # type: ignore[arg-type]
+        for viewers in (100, 200, 300, 250)
+    ]
+    assert Staircase(1_000.0, False, steps).last(10.0) == (200, steps[2])
+    assert Staircase(1_000.0, False, steps[:2]).last(10.0) == (200, None)
+    assert Staircase(1_000.0, False, steps).last(1.0) == (0.0, steps[0])
+
+
+# The run -----------------------------------------------------------------------------------------
+
+
+def test_own_rounds_change_a_scale() -> None:
+    assert FULL.with_options(None, None) == FULL
+    changed = QUICK.with_options(1, 1.0)
+    assert (changed.rounds, changed.seconds, changed.ceiling_s, changed.few) == (1, 1.0, 1.0, 1)
+    assert (FULL.few, QUICK.few) == (3, 2)
+
+
+def test_results_are_in_the_schema_after_each_row(tmp_path: Path) -> None:
+    path = tmp_path / "rig.json"
+    report = Report(path, ["rig", "--quick"])
+    report.offloads({"rig0 tx-udp-segmentation": "off"})
+    report.add([SPEC.of([4.0], note="few viewers")])
+    first = results.read(path)
+    assert first.valid
+    assert first.machine.offloads == {"rig0 tx-udp-segmentation": "off"}
+    assert "r00: few viewers" in first.notes
+    assert report.exit_code == 0
+    report.could_not_all([SPEC, *chosen(("r02",))], "the run was stopped before")
+    report.doubt(["r00: late", "r00: late"])
+    report.write()
+    last = results.read(path)
+    assert [row.row for row in last.rows] == ["r00", "r02"]
+    assert last.invalid_because == ["r00: late"]
+    assert report.exit_code == 4
+    assert str(path) in report.told()
+
+
+def test_a_note_says_what_it_is_about_and_stands_once(tmp_path: Path) -> None:
+    report = Report(tmp_path / "rig.json", ["rig"])
+    report.add(
+        [
+            SPEC.of([1.0], part="p50", note="all"),
+            SPEC.of([1.0], part="p99", note="all"),
+            SPEC.of([1.0], part="max", note="one"),
+        ]
+    )
+    assert report.results().notes[1:] == ["r00: all", "r00, a figure: max: one"]
+
+
+def test_a_run_of_nothing_fails(tmp_path: Path) -> None:
+    report = Report(tmp_path / "rig.json", ["rig"])
+    report.add([SPEC.could_not("no nft")])
+    assert report.exit_code == 1
