@@ -8,8 +8,16 @@ from pyforward.control.access import (
     Claims,
 )
 from pyforward.control.control import Control, ControlView
-from pyforward.control.figures import Page, PublisherFigures, StreamFigures, ViewerFigures
+from pyforward.control.figures import (
+    Figures,
+    Page,
+    PublisherFigures,
+    ServerFigures,
+    StreamFigures,
+    ViewerFigures,
+)
 from pyforward.control.joins import reason_of
+from pyforward.control.overview import Order
 from pyforward.control.publish import Accepted
 from pyforward.control.trickle import Patched
 
@@ -22,9 +30,12 @@ __all__ = [
     "Claims",
     "Control",
     "ControlView",
+    "Figures",
+    "Order",
     "Page",
     "Patched",
     "PublisherFigures",
+    "ServerFigures",
     "StreamFigures",
     "ViewerFigures",
     "reason_of",

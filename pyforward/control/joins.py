@@ -11,7 +11,7 @@ import asyncio
 import random
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Literal
 
@@ -23,11 +23,18 @@ JoinKey = tuple[Role, JoinResult, str]
 
 
 class Joins:
-    """The counters, and the limit of ``limits.concurrent_joins``."""
+    """The counters, and the limit of ``limits.concurrent_joins``. ``on_refused`` hears of every
+    join that is refused with a reason of ours."""
 
-    def __init__(self, limit: int, rng: random.Random) -> None:
+    def __init__(
+        self,
+        limit: int,
+        rng: random.Random,
+        on_refused: Callable[[Role, RequestError], None] = lambda _role, _error: None,
+    ) -> None:
         self._limit = limit
         self._rng = rng
+        self._on_refused = on_refused
         self._running = 0
         self._counts: Counter[JoinKey] = Counter()
 
@@ -43,14 +50,16 @@ class Joins:
     @contextmanager
     def slot(self, role: Role) -> Iterator[None]:
         """Holds one of the limited places while the block runs, and counts how it ended."""
-        if self._running >= self._limit:
-            self.count(role, "refused", "overloaded")
-            raise Overloaded(jittered(self._rng, 1.0))
         self._running += 1
         try:
+            if self._running > self._limit:
+                raise Overloaded(
+                    jittered(self._rng, 1.0), limit="limits.concurrent_joins", value=self._limit
+                )
             yield
         except RequestError as error:
             self.count(role, "refused", reason_of(error))
+            self._on_refused(role, error)
             raise
         except asyncio.CancelledError:
             self.count(role, "refused", "client_gone")

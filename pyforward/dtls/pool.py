@@ -353,7 +353,7 @@ class Pool:
             return
         error = job.exception()
         if error is not None:
-            _log.error("a handshake broke", exc_info=error)
+            _log.error("handshake_broke", exc_info=error)
             self._fail(association, "protocol")
             return
         if answered:

@@ -205,12 +205,13 @@ class Books:
         self._deadlines.cancel(("phase", session_id))
         return session
 
-    def flowing(self, session_id: SessionId) -> Session | None:
+    def flowing(self, session_id: SessionId, now: float) -> Session | None:
         """Media flows. None if the session is gone or closing."""
         session = self._sessions.get(session_id)
         if session is None or session.phase is Phase.CLOSING:
             return None
         self._enter(session, Phase.FLOWING)
+        session.flowed_at = now
         if session.role == "publish":
             session.stream.flowed = True
         return session

@@ -113,7 +113,7 @@ def arrive(book: Books, number: int) -> list[Command]:
     session = book.session(SessionId(number))
     assert session is not None
     ended = book.overtake(session)
-    book.flowing(SessionId(number))
+    book.flowing(SessionId(number), 0.0)
     return ended + book.overtake(session)
 
 
@@ -127,7 +127,7 @@ def test_the_present_publisher_is_replaced_when_media_of_the_next_one_flows() ->
     connect(book, 3)
     assert book.overtake(newcomer) == []
     assert (stream.publisher, stream.live) == (book.session(SessionId(1)), LIVE)
-    assert book.flowing(SessionId(3)) is newcomer
+    assert book.flowing(SessionId(3), 0.0) is newcomer
     assert book.overtake(newcomer) == [RemoveSession(SessionId(1), "replaced")]
     assert book.overtake(newcomer) == []
     assert book.closed(SessionId(1), "replaced", 1.0) == []
@@ -306,14 +306,14 @@ def test_phases_never_go_back() -> None:
     one = SessionId(1)
     assert book.claimed(one, 1, ("192.0.2.1", 9), 3.0) is not None
     assert book.keyed(one, "SRTP_AEAD_AES_128_GCM") is not None
-    assert book.flowing(one) is not None
+    assert book.flowing(one, 0.0) is not None
     assert book.claimed(one, 0, ("192.0.2.2", 9), 5.0) is None
     assert book.keyed(one, "SRTP_AEAD_AES_256_GCM") is None
     session = book.session(one)
     assert session is not None
     assert (session.phase, session.shard) == (Phase.FLOWING, 1)
     book.end_session(one, "deleted", 6.0)
-    assert book.flowing(one) is None
+    assert book.flowing(one, 0.0) is None
     assert session.phase is Phase.CLOSING
     assert book.half_open_count == 0
 
