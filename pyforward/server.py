@@ -31,7 +31,7 @@ from pyforward.dtls import Certificate
 from pyforward.engine import Engine
 from pyforward.errors import ConfigError, HostError, RunError
 from pyforward.media import Demo
-from pyforward.metrics import Exporter
+from pyforward.metrics import Exporter, Pulse, facts_of
 
 STOP_LIMIT_S = 1.9
 """From the first signal to the end of the process, whatever hangs."""
@@ -83,7 +83,11 @@ async def _run(
             _log.warning("engine_note", note=note)
         control = Control(config, engine, certificate)
         events = asyncio.create_task(control.run_events(), name="events")
-        exporter = Exporter(engine.stats, control.view)
+        pulse = Pulse(engine.busy_s)
+        pulse.start()
+        rooms.callback(pulse.stop)
+        facts = facts_of(config, certificate.certificate)
+        exporter = Exporter(engine, control, pulse, facts)
         app = api.make_app(control, config, api.TokenAuthoriser(config), exporter.text)
         runner = api.make_runner(app, config)
         await runner.setup()

@@ -318,6 +318,18 @@ class Log(Section):
     format: Literal["text", "json"] = setting("text", "One readable line, or one JSON object.")
 
 
+class Metrics(Section):
+    """What Prometheus is told."""
+
+    max_streams: int = setting(
+        100,
+        "Streams that metrics tell apart; those that come later are one, called other.",
+        unit="streams",
+        ge=0,
+        le=10_000,
+    )
+
+
 class Config(BaseModel):
     """The whole configuration."""
 
@@ -332,6 +344,7 @@ class Config(BaseModel):
     streams: Streams = Streams()
     engine: Engine = Engine()
     log: Log = Log()
+    metrics: Metrics = Metrics()
 
 
 def split_bind(bind: str) -> tuple[str, int]:

@@ -7,17 +7,21 @@ from pyforward.control.access import (
     ClaimLimits,
     Claims,
 )
-from pyforward.control.control import Control, ControlView
+from pyforward.control.control import Control
 from pyforward.control.figures import Page, PublisherFigures, StreamFigures, ViewerFigures
 from pyforward.control.joins import reason_of
 from pyforward.control.publish import Accepted
+from pyforward.control.tally import STAGE_BOUNDS_S, Buckets
 from pyforward.control.trickle import Patched
+from pyforward.control.view import ControlView, Queue, StreamView
 
 __all__ = [
+    "STAGE_BOUNDS_S",
     "Accepted",
     "AccessRequest",
     "AccessRole",
     "Authorise",
+    "Buckets",
     "ClaimLimits",
     "Claims",
     "Control",
@@ -25,7 +29,9 @@ __all__ = [
     "Page",
     "Patched",
     "PublisherFigures",
+    "Queue",
     "StreamFigures",
+    "StreamView",
     "ViewerFigures",
     "reason_of",
 ]

@@ -17,6 +17,7 @@ from pyforward.commands import Command, Event, IceCredentials, KeepFarewell, Rem
 from pyforward.config import Config
 from pyforward.control.access import Claims
 from pyforward.control.joins import Joins, jittered
+from pyforward.control.tally import Tally
 from pyforward.errors import Overloaded
 from pyforward.ids import SessionId, new_etag, new_secret, new_session_id
 from pyforward.reports import Reports
@@ -91,6 +92,7 @@ class Context:
     rng: random.Random
     books: Books
     joins: Joins
+    tally: Tally
     reports: Reports
     candidates: Sequence[ice.Candidate]
     on_deadlines_changed: Callable[[], None]

@@ -82,7 +82,7 @@ class Events:
 
     def _flowing(self, session_id: SessionId) -> None:
         context = self._context
-        session = context.books.flowing(session_id)
+        session = context.books.flowing(session_id, context.clock())
         if session is not None:
             _tell("session_flows", session)
             context.commit(context.books.overtake(session))
@@ -94,6 +94,7 @@ class Events:
             return
         if not session.is_keyed:
             context.joins.count(session.role, "failed", event.reason)
+        context.tally.count_closed(session, event.reason)
         _tell("session_closed", session, reason=event.reason)
         context.pool.drop(event.session)
         context.commit(context.books.closed(event.session, event.reason, context.clock()))
@@ -141,6 +142,7 @@ class Events:
             return
         # With keys it is an authenticated alert: the peer says that it goes.
         reason: CloseReason = "bye" if session.is_keyed else "handshake"
+        context.tally.count_handshake(session, failure)
         _tell("dtls_ended", session, failure=failure)
         context.commit(context.books.end_session(session_id, reason, context.clock()))
 
@@ -164,6 +166,7 @@ class Events:
             elif entry.phase is Phase.OFFERED:
                 context.commit(context.books.end_session(entry.id, "never_connected", now))
             else:
+                context.tally.count_handshake(entry, "timeout")
                 context.commit(context.books.end_session(entry.id, "handshake", now))
         context.on_deadlines_changed()
 

@@ -32,6 +32,11 @@ class Joins:
         self._counts: Counter[JoinKey] = Counter()
 
     @property
+    def running(self) -> int:
+        """Joins that are worked on now."""
+        return self._running
+
+    @property
     def counts(self) -> dict[JoinKey, int]:
         """(kind, result, reason) to how often; the reason is empty where there is none."""
         return dict(self._counts)

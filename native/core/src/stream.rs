@@ -8,6 +8,7 @@ use slab::Slab;
 
 use crate::cache::Cache;
 use crate::exchange::Departure;
+use crate::figures::Sums;
 use crate::ids::{SessionId, ShardIndex, StreamId};
 use crate::media::{Codec, Kind};
 use crate::subscriber::Subscriber;
@@ -38,6 +39,10 @@ pub struct Stream {
     pub keyframe_wanted: bool,
     /// It is on the shard's list of streams with something to do.
     pub queued: bool,
+    /// What was done for its subscribers so far.
+    pub sums: Sums,
+    /// How many of the subscribers waited for a keyframe after the last fan-out.
+    pub waiting: usize,
     /// Ascending; the last one holds the stream.
     publishers: Vec<Publisher>,
     tracks: [Track; 2],
@@ -55,6 +60,8 @@ impl Stream {
             subscribers: Slab::new(),
             keyframe_wanted: false,
             queued: false,
+            sums: Sums::default(),
+            waiting: 0,
             publishers: Vec::new(),
             tracks: Kind::ALL.map(Track::new),
             batches: Vec::new(),
@@ -124,6 +131,7 @@ impl Stream {
         if self.subscribers.is_empty() {
             self.subscribers = Slab::new();
             self.batches = Vec::new();
+            self.waiting = 0;
             self.tracks.iter_mut().for_each(Track::clear);
         }
         subscriber
@@ -163,7 +171,8 @@ impl Stream {
             self.turn = self.turn.wrapping_add(1);
         }
         let [_, video] = &self.tracks;
-        Round { batches, video, subscribers: &mut self.subscribers, turn: self.turn }
+        let (subscribers, waiting) = (&mut self.subscribers, &mut self.waiting);
+        Round { batches, video, subscribers, waiting, turn: self.turn }
     }
 
     /// A subscriber and the cache of one of the tracks.
@@ -181,6 +190,8 @@ pub struct Round<'a> {
     pub video: &'a Track,
     /// To whom.
     pub subscribers: &'a mut Slab<Subscriber>,
+    /// How many of them wait for a keyframe when all is sent.
+    pub waiting: &'a mut usize,
     /// Counts rounds.
     pub turn: usize,
 }
