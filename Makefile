@@ -3,6 +3,8 @@
 # make check          lint, types, contracts and units: a few minutes
 # make bench-ceiling  the bare sender: what any forwarder on this machine can reach at most
 # make soak           minutes of load: 200 viewers, 10,000 joins, a storm of requests
+# make dashboards     the boards and alerts below grafana/, anew from the catalog
+# make observe        server, Prometheus and, where it is here, Grafana with the boards
 # make wheel          the wheel, imported on each Python here, and audited
 # make demo-media     make pyforward/media/demo.rtp anew
 # make clean          remove what was made
@@ -13,6 +15,7 @@ PYTHON ?=
 VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
+RUNBOOK_URL ?=
 FUZZ_SECONDS ?= 10
 
 export CARGO_TARGET_DIR ?= $(CURDIR)/native/target
@@ -31,11 +34,11 @@ CYTHON_SOURCES := $(wildcard pyforward/media/packetizers/*.py)
 SH_FILES := .ci/run scripts/preflight scripts/timed scripts/test-tools scripts/wheel-check scripts/shell-check
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check lint types contracts units native-lint native-test bench-ceiling soak wheel \
+.PHONY: help run dashboards observe test check lint types contracts units native-lint native-test bench-ceiling soak wheel \
 	demo-media tools clean
 
 help:
-	@head -n 10 Makefile | cut -c3-
+	@head -n 12 Makefile | cut -c3-
 
 run: $(VENV)/package
 	@$(BIN)/pyforward demo $(ARGS)
@@ -117,6 +120,13 @@ soak: $(VENV)/dev
 	@$(TIMED) storm $(CARGO) test $(MANIFEST) --release --locked --quiet --package pyforward-core \
 		--test loss -- --nocapture --ignored
 	@$(TIMED) swarm $(BIN)/python -m pytest -q -s tests/soak
+
+dashboards: $(VENV)/dev
+	@PYTHONPATH=.:bench $(BIN)/python -m grafana.generate $(RUNBOOK_URL)
+	@$(BIN)/python -m pyforward.metrics docs/metrics.md
+
+observe: $(VENV)/package
+	@$(BIN)/python scripts/observe.py $(ARGS)
 
 wheel: $(VENV)/dev
 	@$(TIMED) wheel sh scripts/wheel-check $(BIN)/python

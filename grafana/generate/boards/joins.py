@@ -44,7 +44,6 @@ _JOINS = Row(
                         BOARD.rate(control.JOINS, where='result="accepted"'),
                     ),
                     "failed",
-                    idle="test_failures_show",
                 ),
             ),
             steps=(0.05, 0.2),
