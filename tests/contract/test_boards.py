@@ -227,5 +227,7 @@ def test_what_is_provisioned_is_there() -> None:
             assert (ROOT / "deploy" / build["context"] / build["dockerfile"]).exists()
     provider = GRAFANA / "provisioning" / "dashboards" / "pyforward.yml"
     (place,) = [one["options"]["path"] for one in yaml.safe_load(provider.read_text())["providers"]]
-    mounted = [v.split(":")[1] for v in compose["services"]["grafana"]["volumes"]]
-    assert place in mounted
+    service = compose["services"]["grafana"]
+    for name, value in service["environment"].items():
+        place = place.replace(f"${{{name}}}", str(value))
+    assert place in [volume.split(":")[1] for volume in service["volumes"]]

@@ -50,7 +50,8 @@ _BOTH = Row(
             "bitrate",
             "Bitrate sent and received",
             "bps",
-            "The same in bits, with retransmissions.",
+            "The same in bits, with retransmissions. A flat top is a card, a veth or "
+            "a buffer, and not the server.",
             (
                 Query(f"8 * {BOARD.rate(engine.BYTES, where=OUT)}", "sent"),
                 Query(f"8 * {BENCH.rate(bench.BYTES)}", "received"),
@@ -101,7 +102,7 @@ _SERVER = Row(
             "cpu-per-packet",
             "CPU per packet sent",
             "s",
-            "Of shards. The figure to compare between two builds.",
+            "Of shards. The figure to compare between two builds, at the same bitrate and viewers.",
             (
                 Query(
                     ratio(

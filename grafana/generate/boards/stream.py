@@ -141,7 +141,8 @@ _VIEWERS = Row(
             "egress",
             "Bitrate out",
             "bps",
-            "To all viewers together, first transmissions.",
+            "To all viewers together, first transmissions. Less than in × viewers: drops, or "
+            "viewers who wait for a keyframe.",
             (
                 Query(
                     f"8 * {STREAM.rate(streams.STREAM_BYTES, *_BY, where=OUT)}",
