@@ -10,9 +10,10 @@ from prometheus_client.exposition import choose_encoder
 
 from pyforward.metrics.collector import ControlPort, EnginePort, Facts, PulsePort, Snapshots
 
-REST = 4
-"""An answer is kept for so many times as long as it took to make: however many ask, the loop spends
-at most a fifth of its time on them."""
+SHARE = 0.25
+BURST_S = 2.0
+"""Answers are made anew as long as they take no more than this share of the time, and this much at
+once. However many ask beyond that get the last one again: joins are worth more than scrapes."""
 
 
 class Exporter:
@@ -33,17 +34,22 @@ class Exporter:
         self._registry.register(self._snapshots)
         ProcessCollector(registry=self._registry)
         self._clock = clock
-        self._kept: dict[str, tuple[float, bytes]] = {}
+        self._kept: dict[str, bytes] = {}
+        self._credit_s = BURST_S
+        self._credited_at = clock()
 
     def text(self, accept: str = "") -> tuple[bytes, str]:
         """Body and content type, as the Accept header asks for it."""
         encode, content_type = choose_encoder(accept)
         began_at = self._clock()
-        good_until, body = self._kept.get(content_type, (began_at, b""))
-        if began_at < good_until:
-            return body, content_type
-        body = encode(self._registry)
-        ended_at = self._clock()
-        self._snapshots.last_scrape_s = ended_at - began_at
-        self._kept[content_type] = (ended_at + REST * (ended_at - began_at), body)
+        gained_s = SHARE * (began_at - self._credited_at)
+        self._credit_s = min(BURST_S, self._credit_s + gained_s)
+        self._credited_at = began_at
+        kept = self._kept.get(content_type)
+        if kept is not None and self._credit_s <= 0:
+            return kept, content_type
+        body = self._kept[content_type] = encode(self._registry)
+        took_s = self._clock() - began_at
+        self._credit_s -= took_s
+        self._snapshots.last_scrape_s = took_s
         return body, content_type

@@ -14,6 +14,7 @@ from pyforward.engine import ShardStats
 from pyforward.metrics import CATALOG
 from pyforward.metrics.catalog import COUNTED
 from pyforward.metrics.catalog.render import markdown
+from pyforward.metrics.exporter import BURST_S, SHARE
 from tests.unit.metrics_world import World, named, of, samples, shard, stream, view
 
 CORE = Path(__file__).parents[2] / "native" / "core" / "src"
@@ -130,20 +131,33 @@ def test_every_counter_of_the_engine_is_exported_once() -> None:
     assert sorted(counters) == sorted(fed)
 
 
-def test_a_storm_of_scrapes_gets_a_fifth_of_the_loop() -> None:
+def test_a_storm_of_scrapes_gets_its_share_of_the_loop_and_no_more() -> None:
     world = World((shard(1),), cost_s=0.010)
     one = world.exporter()
-    for _ in range(1000):
+    while world.now < 60.0:
         one.text()
         world.now += 0.001
-    assert 0.15 < world.looks * world.cost_s / world.now < 0.21
+    taken = world.looks * world.cost_s
+    assert SHARE * world.now < taken < SHARE * world.now + BURST_S + 0.1
 
 
-def test_a_scrape_that_was_kept_is_of_the_same_format() -> None:
-    world = World((shard(1),), cost_s=1.0)
+def test_who_asks_now_and_then_is_told_how_things_stand_now() -> None:
+    world = World((shard(1),), cost_s=0.010)
+    one = world.exporter()
+    for count in range(100):
+        world.shards = (shard(count),)
+        world.now += 0.05
+        assert samples(one)[of("packets_total", direction="in", transmission="first")] == count
+
+
+def test_what_is_told_again_is_of_the_same_format() -> None:
+    world = World((shard(1),), cost_s=BURST_S)
     one = world.exporter()
     plain, _ = one.text()
     open_, _ = one.text(OPENMETRICS)
     assert open_.endswith(b"# EOF\n")
     assert not plain.endswith(b"# EOF\n")
-    assert one.text() == (plain, one.text()[1])
+    looks = world.looks
+    assert one.text()[0] == plain
+    assert one.text(OPENMETRICS)[0] == open_
+    assert world.looks == looks
