@@ -84,3 +84,11 @@ def test_a_thousand_streams_have_a_bounded_number_of_series() -> None:
     assert len(after) - len(before) == len(of_one_stream), "those of other"
     assert after[of("stream_viewers", stream=OTHER)] == 9000
     assert sum(key[0] == "pyforward_stream_viewers" for key in after) == 101
+
+
+def test_a_hostile_name_is_one_label_in_both_formats() -> None:
+    # The API lets no such name in; a label does not rely on that.
+    name = 'a"} 1\nup{b="\\'
+    world = World(seen=view(each_stream=(named(1, name, 3),)), rows=[stream(1)])
+    assert samples(world.exporter())[of("stream_viewers", stream=name)] == 3
+    assert ("up", frozenset({("b", "\\")})) not in samples(world.exporter())
