@@ -32,7 +32,7 @@ from pyforward.engine import Engine
 from pyforward.errors import ConfigError, HostError, RunError
 from pyforward.feed import Feed
 from pyforward.media import Demo
-from pyforward.metrics import Exporter
+from pyforward.metrics import Exporter, Pulse, facts_of
 from pyforward.webhooks import Webhooks
 
 STOP_LIMIT_S = 1.9
@@ -95,7 +95,11 @@ async def _run(
         webhooks = await rooms.enter_async_context(Webhooks.open(config.webhooks, feed))
         control = Control(config, engine, certificate, feed=feed)
         events = asyncio.create_task(control.run_events(), name="events")
-        exporter = Exporter(engine.stats, control.view)
+        pulse = Pulse(engine.busy_s)
+        pulse.start()
+        rooms.callback(pulse.stop)
+        facts = facts_of(config, certificate.certificate)
+        exporter = Exporter(engine, control, pulse, facts)
         app = api.make_app(control, config, api.TokenAuthoriser(config), exporter.text)
         runner = api.make_runner(app, config)
         await runner.setup()

@@ -400,6 +400,18 @@ class Log(Section):
     )
 
 
+class Metrics(Section):
+    """What Prometheus is told."""
+
+    max_streams: int = setting(
+        100,
+        "Streams that metrics tell apart; those that come later are one, called other.",
+        unit="streams",
+        ge=0,
+        le=10_000,
+    )
+
+
 class Config(BaseModel):
     """The whole configuration."""
 
@@ -416,6 +428,7 @@ class Config(BaseModel):
     webhooks: Webhooks = Webhooks()
     engine: Engine = Engine()
     log: Log = Log()
+    metrics: Metrics = Metrics()
 
 
 def split_bind(bind: str) -> tuple[str, int]:

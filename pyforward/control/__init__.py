@@ -7,7 +7,7 @@ from pyforward.control.access import (
     ClaimLimits,
     Claims,
 )
-from pyforward.control.control import Control, ControlView
+from pyforward.control.control import Control
 from pyforward.control.figures import (
     Figures,
     Page,
@@ -19,13 +19,17 @@ from pyforward.control.figures import (
 from pyforward.control.joins import reason_of
 from pyforward.control.overview import Order
 from pyforward.control.publish import Accepted
+from pyforward.control.tally import STAGE_BOUNDS_S, Buckets
 from pyforward.control.trickle import Patched
+from pyforward.control.view import ControlView, Queue, StreamView
 
 __all__ = [
+    "STAGE_BOUNDS_S",
     "Accepted",
     "AccessRequest",
     "AccessRole",
     "Authorise",
+    "Buckets",
     "ClaimLimits",
     "Claims",
     "Control",
@@ -35,8 +39,10 @@ __all__ = [
     "Page",
     "Patched",
     "PublisherFigures",
+    "Queue",
     "ServerFigures",
     "StreamFigures",
+    "StreamView",
     "ViewerFigures",
     "reason_of",
 ]

@@ -18,6 +18,7 @@ from pyforward.config import Config
 from pyforward.control.access import Claims
 from pyforward.control.chronicle import Chronicle
 from pyforward.control.joins import Joins, jittered
+from pyforward.control.tally import Tally
 from pyforward.errors import Overloaded
 from pyforward.feed import Feed
 from pyforward.ids import SessionId, new_etag, new_secret, new_session_id
@@ -101,6 +102,7 @@ class Context:
     rng: random.Random
     books: Books
     joins: Joins
+    tally: Tally
     feed: Feed
     chronicle: Chronicle
     reports: Reports

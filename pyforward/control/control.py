@@ -9,9 +9,8 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
 import structlog
@@ -20,16 +19,19 @@ from pyforward import dtls, ice
 from pyforward.commands import Stop
 from pyforward.config import Config
 from pyforward.config.models import Dtls
+from pyforward.control import view
 from pyforward.control.access import Claims
 from pyforward.control.chronicle import Chronicle
 from pyforward.control.context import Context, EnginePort, PoolPort
 from pyforward.control.events import Events
 from pyforward.control.figures import Page, ServerFigures, StreamFigures, ViewerFigures
-from pyforward.control.joins import JoinKey, Joins
+from pyforward.control.joins import Joins
 from pyforward.control.overview import Order, Overview, find_stream
 from pyforward.control.publish import Accepted, publish
 from pyforward.control.screens import Screens
+from pyforward.control.tally import Tally
 from pyforward.control.trickle import Patched, patch
+from pyforward.control.view import ControlView
 from pyforward.control.watch import watch
 from pyforward.errors import SessionNotFound
 from pyforward.feed import Crowd, Feed
@@ -57,20 +59,6 @@ class MakePool(Protocol):
         is_behind: Callable[[], bool],
     ) -> PoolPort:
         """A pool that calls back in the loop's thread, and never before this has returned."""
-
-
-@dataclass(frozen=True, slots=True)
-class ControlView:
-    """The books in numbers, for metrics."""
-
-    streams: int
-    streams_live: int
-    viewers: int
-    sessions: int
-    """Those that are closing too."""
-    joins: dict[JoinKey, int]
-    handshakes: dict[str, int]
-    """By what they do: waiting, handshaking, lingering."""
 
 
 class Control:
@@ -119,6 +107,7 @@ class Control:
             rng=rng,
             books=Books(timing, declared=config.streams.declared, now=clock()),
             joins=Joins(config.limits.concurrent_joins, rng, chronicle.refused),
+            tally=Tally(),
             feed=self.feed,
             chronicle=chronicle,
             reports=Reports(engine.submit, len(engine.stats().shards)),
@@ -136,7 +125,7 @@ class Control:
     def joining(self, role: Role) -> AbstractContextManager[None]:
         """Around a whole join, from the first look at the request: bounds how many there are, and
         counts how they end. Raises Overloaded."""
-        return self._context.joins.slot(role)
+        return self._timed(role) if role == "watch" else self._context.joins.slot(role)
 
     async def publish(self, name: str, offer: str, claims: Claims) -> Accepted:
         """An offer becomes the publisher of a stream."""
@@ -206,19 +195,7 @@ class Control:
 
     def view(self) -> ControlView:
         """The books in numbers."""
-        books, pool = self._context.books, self._context.pool.stats()
-        return ControlView(
-            streams=books.stream_count,
-            streams_live=books.live_count,
-            viewers=books.viewer_count,
-            sessions=books.session_count,
-            joins=self._context.joins.counts,
-            handshakes={
-                "waiting": pool.waiting,
-                "handshaking": pool.handshaking,
-                "lingering": pool.lingering,
-            },
-        )
+        return view.of(self._context)
 
     # Running -------------------------------------------------------------------------------------
 
@@ -260,6 +237,15 @@ class Control:
         context.chronicle.stopped()
 
     # Private -------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _timed(self, role: Role) -> Iterator[None]:
+        """The same; what is refused is not timed."""
+        context = self._context
+        began_at = context.clock()
+        with context.joins.slot(role):
+            yield
+        context.tally.answers.observe(context.clock() - began_at)
 
     def _find(self, role: Role, name: str, secret: str) -> Session:
         session = self._context.books.by_secret(secret)

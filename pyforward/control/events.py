@@ -95,6 +95,7 @@ class Events:
             return
         if not session.is_keyed:
             context.joins.count(session.role, "failed", event.reason)
+        context.tally.count_closed(session, event.reason)
         context.pool.drop(event.session)
         context.commit(context.books.closed(event.session, event.reason, context.clock()))
         context.chronicle.closed(session, event.reason)
@@ -142,6 +143,7 @@ class Events:
             return
         # With keys it is an authenticated alert: the peer says that it goes.
         reason: CloseReason = "bye" if session.is_keyed else "handshake"
+        context.tally.count_handshake(session, failure)
         _log.info("dtls_ended", **named(session), failure=failure)
         context.commit(context.books.end_session(session_id, reason, context.clock()))
 
@@ -165,6 +167,7 @@ class Events:
             elif entry.phase is Phase.OFFERED:
                 context.commit(context.books.end_session(entry.id, "never_connected", now))
             else:
+                context.tally.count_handshake(entry, "timeout")
                 context.commit(context.books.end_session(entry.id, "handshake", now))
         context.on_deadlines_changed()
 

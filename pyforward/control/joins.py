@@ -13,13 +13,29 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Literal
+from typing import Literal, get_args
 
+from pyforward.commands import CloseReason
 from pyforward.errors import Overloaded, RequestError
 from pyforward.state import Role
 
 JoinResult = Literal["accepted", "refused", "connected", "failed"]
 JoinKey = tuple[Role, JoinResult, str]
+
+
+_REASONS: dict[JoinResult, tuple[str, ...]] = {
+    "accepted": ("",),
+    "connected": ("",),
+    "refused": ("overloaded", "internal", "client_gone"),
+    "failed": get_args(CloseReason),
+}
+_FORESEEN: tuple[JoinKey, ...] = tuple(
+    (role, result, reason)
+    for role in get_args(Role)
+    for result, reasons in _REASONS.items()
+    for reason in reasons
+)
+"""What is told from the start, as zero; refusals of what clients do wrong come as they happen."""
 
 
 class Joins:
@@ -36,7 +52,13 @@ class Joins:
         self._rng = rng
         self._on_refused = on_refused
         self._running = 0
-        self._counts: Counter[JoinKey] = Counter()
+        # A counter that appears with its first event hides that event from a rate over it.
+        self._counts: Counter[JoinKey] = Counter(dict.fromkeys(_FORESEEN, 0))
+
+    @property
+    def running(self) -> int:
+        """Joins that are worked on now."""
+        return self._running
 
     @property
     def counts(self) -> dict[JoinKey, int]:

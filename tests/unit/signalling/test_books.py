@@ -361,3 +361,27 @@ def test_good_names(name: str) -> None:
 def test_bad_names(name: str) -> None:
     with pytest.raises(BadRequest, match="128 letters"):
         check_name(name)
+
+
+def test_a_publisher_that_comes_back_is_counted_with_the_time_it_was_away() -> None:
+    book = books()
+    book.publish("show", peer(1), (), LIVE, 0.0)
+    connect(book, 1)
+    book.flowing(SessionId(1), 10.0)
+    book.end_session(SessionId(1), "bye", 20.0)
+    book.publish("show", peer(2), (), LIVE, 21.0)
+    connect(book, 2)
+    assert (book.reconnects, book.gaps_s) == (0, 0.0), "nothing has come yet"
+    book.flowing(SessionId(2), 23.5)
+    assert (book.reconnects, book.gaps_s) == (1, 3.5)
+
+
+def test_sessions_with_keys_are_counted_by_profile_until_they_close() -> None:
+    book = books()
+    book.publish("show", peer(1), (), LIVE, 0.0)
+    connect(book, 1)
+    (profile,) = book.keyed_counts
+    assert book.keyed_counts == {profile: 1}
+    book.end_session(SessionId(1), "bye", 2.0)
+    book.closed(SessionId(1), "bye", 3.0)
+    assert book.keyed_counts == {profile: 0}
