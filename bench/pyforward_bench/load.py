@@ -31,6 +31,7 @@ from typing import Final
 from pyforward.client import Target
 from pyforward.config import Config
 from pyforward_bench import host
+from pyforward_bench.exposed import Bind
 from pyforward_bench.measuring import (
     LOOK_EVERY_S,
     QUANTILES,
@@ -60,13 +61,14 @@ _STAGE_QUANTILES: Final = {label: q for label, q in QUANTILES.items() if label !
 @dataclass(frozen=True, slots=True)
 class Options:
     """``ramp`` is in joins a second, None for as fast as they come; without ``duration_s`` it ends
-    by a signal, or when nobody is left."""
+    by a signal, or when nobody is left. At ``metrics`` it tells Prometheus."""
 
     viewers: int
     ramp: float | None = None
     duration_s: float | None = None
     probes: int | None = None
     allowed: bool = False
+    metrics: Bind | None = None
 
     @property
     def probes_asked(self) -> int:
@@ -78,7 +80,13 @@ class Options:
 def run(config: Config, target: Target, options: Options, output: Output) -> int:
     """The command; gives its exit code."""
     return conduct(
-        Load(options), config, target, output, viewers=options.viewers, allowed=options.allowed
+        Load(options),
+        config,
+        target,
+        output,
+        viewers=options.viewers,
+        allowed=options.allowed,
+        metrics=options.metrics,
     )
 
 
@@ -161,7 +169,7 @@ class Load:
         await bench.swarm.look()
         self._before = bench.swarm.figures()
         self._began_s = asyncio.get_running_loop().time()
-        bench.swarm.tally.clear()
+        bench.forget()
         bench.watch.mark()
 
     def _join_rate(self, bench: Bench) -> Row:

@@ -158,6 +158,7 @@ impl Subscriber {
             }
             let crossed = entry.late_at.is_some_and(|at| now.since(at) < quiet);
             if crossed || self.resent.lately(now, media, number, quiet) {
+                stats.add(Counter::NacksMerged, 1);
                 continue;
             }
             let bytes = entry.packet.bytes.len() + MAX_ADDED;
