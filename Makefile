@@ -4,6 +4,8 @@
 # make bench-ceiling  the bare sender: what any forwarder on this machine can reach at most
 # make bench-packets  how long a frame takes on each part of its way; ARGS=seal chooses
 # make soak           minutes of load: 200 viewers, 10,000 joins, a storm of requests
+# make dashboards     the boards and alerts below grafana/, anew from the catalog
+# make observe        server, Prometheus and, where it is here, Grafana with the boards
 # make wheel          the wheel, imported on each Python here, and audited
 # make demo-media     make pyforward/media/demo.rtp anew
 # make bench-traces   make the harness's packet traces anew
@@ -15,6 +17,7 @@ PYTHON ?=
 VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
+RUNBOOK_URL ?=
 FUZZ_SECONDS ?= 10
 
 export CARGO_TARGET_DIR ?= $(CURDIR)/native/target
@@ -33,11 +36,11 @@ CYTHON_SOURCES := $(wildcard pyforward/media/packetizers/*.py bench/pyforward_be
 SH_FILES := .ci/run scripts/preflight scripts/timed scripts/test-tools scripts/wheel-check scripts/shell-check
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check lint types contracts units native-lint native-test counts counts-baseline \
-	bench-ceiling bench-packets soak wheel demo-media bench-traces tools clean
+.PHONY: help run dashboards observe test check lint types contracts units native-lint native-test counts \
+	counts-baseline bench-ceiling bench-packets soak wheel demo-media bench-traces tools clean
 
 help:
-	@head -n 11 Makefile | cut -c3-
+	@head -n 13 Makefile | cut -c3-
 
 run: $(VENV)/package
 	@$(BIN)/pyforward demo $(ARGS)
@@ -131,6 +134,13 @@ soak: $(VENV)/dev
 	@$(TIMED) storm $(CARGO) test $(MANIFEST) --release --locked --quiet --package pyforward-core \
 		--test loss -- --nocapture --ignored
 	@$(TIMED) swarm $(BIN)/python -m pytest -q -s tests/soak
+
+dashboards: $(VENV)/dev
+	@PYTHONPATH=.:bench $(BIN)/python -m grafana.generate $(RUNBOOK_URL)
+	@$(BIN)/python -m pyforward.metrics docs/metrics.md
+
+observe: $(VENV)/package
+	@$(BIN)/python scripts/observe.py $(ARGS)
 
 wheel: $(VENV)/dev
 	@$(TIMED) wheel sh scripts/wheel-check $(BIN)/python

@@ -11,10 +11,17 @@ __all__ = [
     "COUNTERS",
     "DISCARDS",
     "EVENTS",
+    "FAN_OUT_BOUNDS_US",
+    "JITTER_BOUNDS_US",
     "LATENCY_BOUNDS_US",
+    "LOSS_BOUNDS_10000THS",
     "NAMES",
     "RECORDS",
+    "ROUND_TRIP_BOUNDS_US",
     "ROWS",
+    "STAGES",
+    "STAGE_BOUNDS_US",
+    "STREAM_FIGURES",
     "TRAIN_BOUNDS",
     "TURN_BOUNDS_US",
     "Engine",
@@ -50,6 +57,27 @@ LATENCY_BOUNDS_US: Final[list[int]]
 
 TURN_BOUNDS_US: Final[list[int]]
 """Upper bounds of the histogram of how long a shard's turns took, in microseconds."""
+
+FAN_OUT_BOUNDS_US: Final[list[int]]
+"""Upper bounds of the histogram of how long one round over all viewers took, in microseconds."""
+
+LOSS_BOUNDS_10000THS: Final[list[int]]
+"""Upper bounds of the histogram of the share that viewers' reports tell as lost, in 1/10,000."""
+
+JITTER_BOUNDS_US: Final[list[int]]
+"""Upper bounds of the histogram of the jitter that viewers' reports tell, in microseconds."""
+
+ROUND_TRIP_BOUNDS_US: Final[list[int]]
+"""Upper bounds of the histogram of the round trips that viewers' reports tell, in microseconds."""
+
+STAGES: Final[list[str]]
+"""The stages of a viewer's joining, in the order of their histograms."""
+
+STAGE_BOUNDS_US: Final[list[int]]
+"""Upper bounds of each of these histograms, in microseconds."""
+
+STREAM_FIGURES: Final[list[str]]
+"""What the words of :meth:`Engine.streams` are."""
 
 @final
 class Engine:
@@ -103,8 +131,21 @@ class Engine:
 
     def stats(self) -> list[list[int]]:
         """The words of each shard: :data:`COUNTERS`, :data:`DISCARDS`, then the histograms of
-        :data:`TRAIN_BOUNDS`, :data:`LATENCY_BOUNDS_US` and :data:`TURN_BOUNDS_US`, each as its
-        buckets, what is above them, and the sum."""
+        :data:`TRAIN_BOUNDS`, :data:`LATENCY_BOUNDS_US`, :data:`TURN_BOUNDS_US`,
+        :data:`FAN_OUT_BOUNDS_US`, :data:`LOSS_BOUNDS_10000THS`, :data:`JITTER_BOUNDS_US`,
+        :data:`ROUND_TRIP_BOUNDS_US` and for each of :data:`STAGES` of :data:`STAGE_BOUNDS_US`, each
+        as its buckets, what is above them, and the sum."""
+
+    def streams(self) -> list[list[int]]:
+        """Each stream on each shard in the words of :data:`STREAM_FIGURES`, as told within the
+        last half second."""
+
+    def exemplars(self) -> list[tuple[int, int, int, int]]:
+        """Viewers who fell into the buckets of the stages' histograms: the numbers of stage and
+        bucket, the session, and how long it took in microseconds."""
+
+    def queues(self) -> list[tuple[str, int, int | None]]:
+        """Queues by name: how much waits in the fullest of its kind, and how much may."""
 
     def addresses(self) -> list[tuple[str, int]]:
         """The bound addresses with their port; ``"::"`` stands for every address."""

@@ -12,6 +12,7 @@ import typer
 import pyforward
 from pyforward import options
 from pyforward.config import Loaded, to_toml
+from pyforward.errors import ConfigError
 from pyforward.options import AsJson, CaFile, Duration, Header, Insecure, Patience, Token, Url
 
 PROGRAM = "pyforward"
@@ -135,6 +136,32 @@ def _publish(
     )
 
 
+def _top(
+    _loaded: Loaded,
+    url: Annotated[str, typer.Argument(metavar="URL", help="The server, as https://host:8080.")],
+    stream: Annotated[
+        str | None, typer.Option("--stream", metavar="NAME", help="Show one stream closely.")
+    ] = None,
+    once: Annotated[bool, typer.Option("--once", help="Print the figures once and end.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="With --once: print JSON.")] = False,
+    token: Annotated[
+        str | None,
+        typer.Option(
+            "--token", metavar="TOKEN", envvar="PYFORWARD_TOKEN", help="The server's admin token."
+        ),
+    ] = None,
+    ca_file: CaFile = None,
+    insecure: Insecure = False,
+) -> int:
+    """Show the streams, viewers and events of a server on the terminal."""
+    from pyforward.top import Server, top
+
+    if as_json and not once:
+        raise ConfigError("--json goes with --once: one object, and not a screen.")
+    server = Server(url, token, ca_file, insecure)
+    return top(server, stream=stream, once=once, as_json=as_json, say=options.say)
+
+
 def _command(
     body: Callable[..., int], sections: Sequence[str] | None = None
 ) -> Callable[..., None]:
@@ -145,3 +172,4 @@ app.command("serve")(_command(_serve))
 app.command("demo")(_command(_demo))
 app.command("watch")(_command(_watch, sections=options.CLIENT_SECTIONS))
 app.command("publish")(_command(_publish, sections=options.CLIENT_SECTIONS))
+app.command("top")(_command(_top, sections=()))

@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from pyforward.config import SrtpProfile as SrtpProfile
 from pyforward.ids import SessionId, StreamId
+from pyforward.srtp import SrtpProfile as SrtpProfile
 
 Kind = Literal["audio", "video"]
 Codec = Literal["vp8", "h264", "vp9", "av1", "h265", "opus", "pcmu", "pcma"]

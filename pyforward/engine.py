@@ -21,6 +21,7 @@ from pyforward import commands
 from pyforward.commands import Command, Event
 from pyforward.config import MAX_SHARDS, Config, media_addresses
 from pyforward.errors import HostError
+from pyforward.ids import SessionId, StreamId
 
 EVENTS_PER_TURN = 128
 """After so many events in a row the loop's other work gets its turn."""
@@ -41,8 +42,9 @@ class Histogram:
 
 @dataclass(frozen=True, slots=True)
 class ShardStats:
-    """The figures of one shard since its start; ``forward_latency`` and ``turns``, how long each
-    turn of its loop was busy, are in seconds.
+    """The figures of one shard since its start. Times are in seconds: ``turns``, how long each turn
+    of its loop was busy; ``fan_out``, how long it took to send what had come to all viewers;
+    ``stages``, how long viewers took to join. ``viewer_*`` are by each report of each viewer.
 
     The names in ``counters`` and ``discards`` are those of ``native/core/src/stats.rs`` and
     ``discard.rs``.
@@ -53,6 +55,11 @@ class ShardStats:
     train_packets: Histogram
     forward_latency: Histogram
     turns: Histogram
+    fan_out: Histogram
+    viewer_loss: Histogram
+    viewer_jitter: Histogram
+    viewer_round_trip: Histogram
+    stages: Mapping[str, Histogram]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +67,53 @@ class EngineStats:
     """A snapshot of every shard, in their order."""
 
     shards: tuple[ShardStats, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StreamStats:
+    """One stream on one shard; ``native/core/src/figures.rs`` says what each word is. The fields
+    from ``publisher`` on are those of the shard where it lives, elsewhere zero."""
+
+    stream: StreamId
+    viewers: int
+    waiting: int
+    packets_out: int
+    bytes_out: int
+    nacks_in: int
+    packets_resent: int
+    send_drops: int
+    reports: int
+    reported_loss: int
+    round_trips: int
+    round_trips_us: int
+    cache_bytes: int
+    publisher: int
+    packets_in: int
+    bytes_in: int
+    packets_lost: int
+    nacks_out: int
+    packets_repaired: int
+    keyframes: int
+    keyframe_interval_us: int
+    keyframe_age_us: int
+    packet_age_us: int
+    publisher_round_trip_us: int
+    publisher_jitter_us: int
+
+
+NEVER_US = 2**64 - 1
+"""The age of what has not come yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exemplar:
+    """A viewer who took ``seconds`` over a stage of joining; ``bucket`` is the stage's histogram's,
+    counted from 0, one beyond the last bound for what is above."""
+
+    stage: str
+    bucket: int
+    session: SessionId
+    seconds: float
 
 
 # What the native module looks like from here -----------------------------------------------------
@@ -75,6 +129,12 @@ class NativeEngine(Protocol):
     def take_events(self, limit: int, /) -> list[tuple[str, tuple[Any, ...]]]: ...
 
     def stats(self) -> list[list[int]]: ...
+
+    def streams(self) -> list[list[int]]: ...
+
+    def exemplars(self) -> list[tuple[int, int, int, int]]: ...
+
+    def queues(self) -> list[tuple[str, int, int | None]]: ...
 
     def addresses(self) -> list[tuple[str, int]]: ...
 
@@ -106,6 +166,24 @@ class NativeModule(Protocol):
 
     @property
     def TURN_BOUNDS_US(self) -> Sequence[int]: ...  # noqa: N802
+
+    @property
+    def FAN_OUT_BOUNDS_US(self) -> Sequence[int]: ...  # noqa: N802
+
+    @property
+    def LOSS_BOUNDS_10000THS(self) -> Sequence[int]: ...  # noqa: N802
+
+    @property
+    def JITTER_BOUNDS_US(self) -> Sequence[int]: ...  # noqa: N802
+
+    @property
+    def ROUND_TRIP_BOUNDS_US(self) -> Sequence[int]: ...  # noqa: N802
+
+    @property
+    def STAGE_BOUNDS_US(self) -> Sequence[int]: ...  # noqa: N802
+
+    @property
+    def STAGES(self) -> Sequence[str]: ...  # noqa: N802
 
     @property
     def Engine(self) -> Callable[..., NativeEngine]: ...  # noqa: N802
@@ -181,6 +259,27 @@ class Engine:
         return EngineStats(
             tuple(_shard_stats(self._module, words) for words in self._native.stats())
         )
+
+    def busy_s(self) -> list[float]:
+        """How long each shard was not waiting, in seconds since its start."""
+        busy = self._module.COUNTERS.index("busy_micros")
+        return [words[busy] / 1e6 for words in self._native.stats()]
+
+    def streams(self) -> list[StreamStats]:
+        """Each stream on each shard, as told within the last half second."""
+        return [StreamStats(StreamId(number), *rest) for number, *rest in self._native.streams()]
+
+    def exemplars(self) -> list[Exemplar]:
+        """A viewer for each bucket of each stage of joining on each shard that has one."""
+        stages = self._module.STAGES
+        return [
+            Exemplar(stages[stage], bucket, SessionId(session), micros / 1e6)
+            for stage, bucket, session, micros in self._native.exemplars()
+        ]
+
+    def queues(self) -> list[tuple[str, int, int | None]]:
+        """What waits between here and the shards: name, how much, and how much may."""
+        return self._native.queues()
 
     async def close(self) -> None:
         """Ends the threads and :meth:`events`. To say farewell to peers, submit Stop before."""
@@ -312,4 +411,9 @@ def _shard_stats(module: NativeModule, words: Sequence[int]) -> ShardStats:
         train_packets=histogram(module.TRAIN_BOUNDS, 1),
         forward_latency=histogram(module.LATENCY_BOUNDS_US, 1e6),
         turns=histogram(module.TURN_BOUNDS_US, 1e6),
+        fan_out=histogram(module.FAN_OUT_BOUNDS_US, 1e6),
+        viewer_loss=histogram(module.LOSS_BOUNDS_10000THS, 1e4),
+        viewer_jitter=histogram(module.JITTER_BOUNDS_US, 1e6),
+        viewer_round_trip=histogram(module.ROUND_TRIP_BOUNDS_US, 1e6),
+        stages={stage: histogram(module.STAGE_BOUNDS_US, 1e6) for stage in module.STAGES},
     )

@@ -135,12 +135,26 @@ class SessionNotFound(RequestError):
 
 
 class Overloaded(RequestError):
-    """A limit is reached; asking again later may help."""
+    """A limit is reached; asking again later may help.
+
+    ``limit`` names the setting, or what else sets the limit, and ``value`` is how much it allows;
+    ``stream`` is set where it is the stream that is full.
+    """
 
     def __init__(
-        self, retry_after_s: float = 1.0, reason: str = "Too many joins at once; ask again later."
+        self,
+        retry_after_s: float = 1.0,
+        reason: str = "Too many joins at once; ask again later.",
+        *,
+        limit: str = "",
+        value: int = 0,
+        stream: str | None = None,
     ) -> None:
-        super().__init__(reason, retry_after_s=retry_after_s)
+        extra = {"limit": limit} if limit else {}
+        super().__init__(reason, retry_after_s=retry_after_s, **extra)
+        self.limit = limit
+        self.value = value
+        self.stream = stream
 
 
 class Unauthorised(RequestError):

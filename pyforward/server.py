@@ -30,11 +30,16 @@ from pyforward.control import Control
 from pyforward.dtls import Certificate
 from pyforward.engine import Engine
 from pyforward.errors import ConfigError, HostError, RunError
+from pyforward.feed import Feed
 from pyforward.media import Demo
-from pyforward.metrics import Exporter
+from pyforward.metrics import Exporter, Pulse, facts_of
+from pyforward.webhooks import Webhooks
 
 STOP_LIMIT_S = 1.9
 """From the first signal to the end of the process, whatever hangs."""
+
+WEBHOOK_LIMIT_S = STOP_LIMIT_S - 0.15
+"""Until then, from the first signal, the last events may still be delivered."""
 
 DEMO_STREAM = "demo"
 
@@ -56,12 +61,13 @@ def serve(
     end; ``on_ready`` is called with the URL at the same moment. Raises ConfigError, HostError or
     RunError.
     """
-    log.set_up(config)
+    bursts = log.set_up(config)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_run(config, ready_file, demo, on_ready))
     finally:
         faulthandler.cancel_dump_traceback_later()
+        bursts.flush()
     return 0
 
 
@@ -81,9 +87,19 @@ async def _run(
         rooms.push_async_callback(engine.close)
         for note in engine.notes:
             _log.warning("engine_note", note=note)
-        control = Control(config, engine, certificate)
+        feed = Feed(
+            kept=config.events.kept,
+            listeners=config.events.listeners,
+            queue=config.events.queue,
+        )
+        webhooks = await rooms.enter_async_context(Webhooks.open(config.webhooks, feed))
+        control = Control(config, engine, certificate, feed=feed)
         events = asyncio.create_task(control.run_events(), name="events")
-        exporter = Exporter(engine.stats, control.view)
+        pulse = Pulse(engine.busy_s)
+        pulse.start()
+        rooms.callback(pulse.stop)
+        facts = facts_of(config, certificate.certificate)
+        exporter = Exporter(engine, control, pulse, facts)
         app = api.make_app(control, config, api.TokenAuthoriser(config), exporter.text)
         runner = api.make_runner(app, config)
         await runner.setup()
@@ -101,6 +117,7 @@ async def _run(
             on_ready(http_url)
         await _until(stop, events)
         _log.info("stopping")
+        webhooks.end_by(asyncio.get_running_loop().time() + WEBHOOK_LIMIT_S)
 
 
 # The end -----------------------------------------------------------------------------------------

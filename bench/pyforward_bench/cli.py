@@ -19,7 +19,7 @@ import pyforward
 from pyforward import options
 from pyforward.client import Target
 from pyforward.config import Loaded
-from pyforward.config.models import MASK
+from pyforward.config.models import MASK, split_bind
 from pyforward.errors import HostError
 from pyforward.options import AsJson, CaFile, Duration, Header, Insecure, Patience, Token
 from pyforward_bench import guard, joins, load, loss, publish, traces
@@ -130,6 +130,15 @@ Allowed = Annotated[
     bool,
     typer.Option(guard.OPTION, help="The target is not this machine, and may be loaded."),
 ]
+Metrics = Annotated[
+    Any,
+    typer.Option(
+        "--metrics",
+        metavar="ADDRESS:PORT",
+        parser=split_bind,
+        help="Answer Prometheus there while it runs, for the board Load test.",
+    ),
+]
 ResultsFile = Annotated[
     Path | None,
     typer.Option(
@@ -159,6 +168,7 @@ def _load(
         ),
     ] = None,
     allowed: Allowed = False,
+    metrics: Metrics = None,
     output: ResultsFile = None,
     as_json: AsJson = False,
     token: Token = None,
@@ -169,7 +179,7 @@ def _load(
 ) -> int:
     """Load any WHEP server with viewers, and check what they receive."""
     target = Target(url, token, options.headers(header), ca_file, insecure, patience)
-    asked = load.Options(viewers, ramp, duration, probes, allowed)
+    asked = load.Options(viewers, ramp, duration, probes, allowed, metrics)
     return load.run(loaded.config, target, asked, _output(output, as_json))
 
 
@@ -191,6 +201,7 @@ def _joins(
         ),
     ] = joins.DEFAULT_PROBES,
     allowed: Allowed = False,
+    metrics: Metrics = None,
     output: ResultsFile = None,
     as_json: AsJson = False,
     token: Token = None,
@@ -201,7 +212,7 @@ def _joins(
 ) -> int:
     """A storm of joins at any WHEP server: how long each stage takes, and what others feel."""
     target = Target(url, token, options.headers(header), ca_file, insecure, patience)
-    asked = joins.Options(rate, count, hold, probes, allowed)
+    asked = joins.Options(rate, count, hold, probes, allowed, metrics)
     return joins.run(loaded.config, target, asked, _output(output, as_json))
 
 

@@ -29,6 +29,7 @@ from typing import Final
 
 from pyforward.client import Target
 from pyforward.config import Config
+from pyforward_bench.exposed import Bind
 from pyforward_bench.measuring import (
     Bench,
     Output,
@@ -60,13 +61,15 @@ STAGES: Final = ("answer", "ice", "dtls", "packet", "keyframe", "whole")
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """``rate`` in joins a second, ``hold_s`` from a viewer's keyframe to its leaving."""
+    """``rate`` in joins a second, ``hold_s`` from a viewer's keyframe to its leaving. At
+    ``metrics`` it tells Prometheus."""
 
     rate: float
     count: int
     hold_s: float = 0.0
     probes: int = DEFAULT_PROBES
     allowed: bool = False
+    metrics: Bind | None = None
 
     @property
     def most_at_a_time(self) -> int:
@@ -78,8 +81,15 @@ class Options:
 
 def run(config: Config, target: Target, options: Options, output: Output) -> int:
     """The command; gives its exit code."""
-    viewers = options.most_at_a_time
-    return conduct(Joins(options), config, target, output, viewers=viewers, allowed=options.allowed)
+    return conduct(
+        Joins(options),
+        config,
+        target,
+        output,
+        viewers=options.most_at_a_time,
+        allowed=options.allowed,
+        metrics=options.metrics,
+    )
 
 
 class Joins:
@@ -105,11 +115,11 @@ class Joins:
             return  # and so would everybody
         if options.probes:
             await asyncio.sleep(SETTLE_S)
-            swarm.tally.clear()
+            bench.forget()
             calm = asyncio.ensure_future(asyncio.sleep(BEFORE_S))
             await bench.look_until(calm, "before the storm")
             self._before = swarm.tally.figures()
-            swarm.tally.clear()
+            bench.forget()
         else:
             await swarm.leave()
         bench.watch.mark()

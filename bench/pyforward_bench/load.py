@@ -33,6 +33,7 @@ from pyforward.client import Target
 from pyforward.commands import Kind, TrackReport
 from pyforward.config import Config
 from pyforward_bench import host
+from pyforward_bench.exposed import Bind
 from pyforward_bench.measuring import (
     LOOK_EVERY_S,
     QUANTILES,
@@ -63,13 +64,14 @@ _STAGE_QUANTILES: Final = {label: q for label, q in QUANTILES.items() if label !
 @dataclass(frozen=True, slots=True)
 class Options:
     """``ramp`` is in joins a second, None for as fast as they come; without ``duration_s`` it ends
-    by a signal, or when nobody is left."""
+    by a signal, or when nobody is left. At ``metrics`` it tells Prometheus."""
 
     viewers: int
     ramp: float | None = None
     duration_s: float | None = None
     probes: int | None = None
     allowed: bool = False
+    metrics: Bind | None = None
 
     @property
     def probes_asked(self) -> int:
@@ -81,7 +83,13 @@ class Options:
 def run(config: Config, target: Target, options: Options, output: Output) -> int:
     """The command; gives its exit code."""
     return conduct(
-        Load(options), config, target, output, viewers=options.viewers, allowed=options.allowed
+        Load(options),
+        config,
+        target,
+        output,
+        viewers=options.viewers,
+        allowed=options.allowed,
+        metrics=options.metrics,
     )
 
 
@@ -157,7 +165,7 @@ class Load:
         await bench.swarm.look()
         self._before = bench.swarm.figures()
         self._began_s = asyncio.get_running_loop().time()
-        bench.swarm.tally.clear()
+        bench.forget()
         bench.watch.mark()
 
     def _join_rate(self, bench: Bench) -> Row:

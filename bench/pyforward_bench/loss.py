@@ -124,7 +124,7 @@ class Loss:
             return
         await asyncio.sleep(SETTLE_S)
         loop = asyncio.get_running_loop()
-        bench.swarm.tally.clear()
+        bench.forget()
         bench.watch.mark()
         self._before, self._began_s = _counted(bench), loop.time()
         until = loop.time() + self._options.duration_s

@@ -23,6 +23,7 @@ from pyforward.commands import Trial
 from pyforward.config import Config
 from pyforward.errors import PyforwardError
 from pyforward_bench import guard, host, results
+from pyforward_bench.exposed import Bind, Exposed
 from pyforward_bench.host import Usage, Watch
 from pyforward_bench.results import Results, Row, could_not, row_of
 from pyforward_bench.screen import Screen
@@ -67,13 +68,20 @@ class Bench:
     watch: Watch
     screen: Screen
     notes: list[str] = field(default_factory=list)
+    exposed: Exposed = field(default_factory=Exposed)
 
     async def look(self, doing: str = "") -> SwarmFigures:
         """The newest figures of everybody, shown."""
         await self.swarm.look()
         figures = self.swarm.figures()
         self.screen.show(figures, doing)
+        self.exposed.show(figures)
         return figures
+
+    def forget(self) -> None:
+        """What the probes' records said so far is not of the measurement."""
+        self.exposed.keep(self.swarm.figures())
+        self.swarm.tally.clear()
 
     async def look_until(self, work: asyncio.Future[Any], doing: str) -> None:
         """Looks again and again until the work is done, which is given up with us."""
@@ -114,14 +122,16 @@ def conduct(
     allowed: bool,
     trial: Trial | None = None,
     audio: bool = True,
+    metrics: Bind | None = None,
 ) -> int:
     """Runs it against the target with room for so many viewers, which ask for ``audio`` beside
-    video and are put to the ``trial``; gives the exit code. Raises ConfigError and HostError for
-    what keeps it from beginning."""
+    video and are put to the ``trial``; at ``metrics`` it tells Prometheus meanwhile. Gives the exit
+    code. Raises ConfigError and HostError for what keeps it from beginning."""
     guard.check(target.url, allowed)
     target = replace(target, permit=guard.gate(allowed))
     place = target.place
     output = output.checked(measurement.command)
+    exposed = Exposed()
     host.need_descriptors(viewers)
     host.need_memory(viewers)
 
@@ -131,7 +141,7 @@ def conduct(
         made = Swarm(config, target, trial=trial, audio=audio)
         async with made as swarm, Watch(swarm.engine) as watch:
             with Screen(place, quiet=output.as_json) as screen:
-                bench = Bench(swarm, watch, screen)
+                bench = Bench(swarm, watch, screen, exposed=exposed)
                 working = asyncio.ensure_future(measurement.run(bench))
                 try:
                     if await unless_stopped(working, stop):
@@ -160,7 +170,11 @@ def conduct(
             return EXIT_INVALID
         return error.exit_code if error is not None else int(bool(problems))
 
-    return run_command(config, run, stop_limit_s=STOP_LIMIT_S)
+    def say(what: str) -> None:
+        output.say(f"{PROGRAM}: {what}", err=True)
+
+    with exposed.served(metrics, say):
+        return run_command(config, run, stop_limit_s=STOP_LIMIT_S)
 
 
 def deliver(written: Results, problems: Iterable[str], output: Output) -> None:

@@ -1,54 +1,62 @@
-"""What operators ask: streams, viewers, metrics, health; and what they end.
+"""What operators ask: streams, viewers, events, metrics, health; and what they end.
 
-Lists are ``{"items": […], "next": cursor or null}``; ``?after=`` takes the cursor for the next page
-and ``?limit=`` the size of one.
+``operations`` declares all that is under ``/api``; here is what each of it does. Lists are
+``{"items": […], "next": cursor or null}``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from dataclasses import asdict
+import json
+from collections.abc import Callable
 from ipaddress import ip_address
 
 from aiohttp import web
+from pydantic import BaseModel
 
+from pyforward.api import events, openapi
 from pyforward.api.cors import Handler, add_resource
 from pyforward.api.house import House
-from pyforward.control import Page, StreamFigures, ViewerFigures
-from pyforward.errors import BadRequest, Forbidden, SessionNotFound
+from pyforward.api.operations import OPERATIONS, Ended, StreamsQuery, ViewersQuery, parsed
+from pyforward.errors import Forbidden, SessionNotFound
 from pyforward.ids import parse_session
-
-MAX_PAGE = 1000
-DEFAULT_PAGE = 100
 
 MetricsText = Callable[[str], tuple[bytes, str]]
 """An Accept header to the exposition and its content type."""
 
 
 class Admin:
-    """Handlers behind the admin role, and the two that need none."""
+    """Handlers behind the admin role, and those that need none."""
 
     def __init__(self, house: House, metrics_text: MetricsText) -> None:
         self._house = house
         self._metrics_text = metrics_text
+        self._document = json.dumps(openapi.document()).encode()
 
     def add_to(self, app: web.Application) -> None:
         """Routes everything of this file."""
-        guard = self._guarded
-        add_resource(app, "/api/streams", {"GET": guard(self._streams)})
-        add_resource(
-            app,
-            "/api/streams/{stream}",
-            {"GET": guard(self._stream), "DELETE": guard(self._end_stream)},
-        )
-        add_resource(app, "/api/streams/{stream}/viewers", {"GET": guard(self._viewers)})
-        add_resource(app, "/api/sessions/{session}", {"DELETE": guard(self._end_session)})
-        add_resource(app, "/metrics", {"GET": guard(self._metrics)})
+        handlers: dict[str, Handler] = {
+            "get_server": self._server,
+            "list_streams": self._streams,
+            "get_stream": self._stream,
+            "end_stream": self._end_stream,
+            "list_viewers": self._viewers,
+            "end_session": self._end_session,
+            "listen": self._listen,
+        }
+        routes: dict[str, dict[str, Handler]] = {}
+        for operation in OPERATIONS:
+            handler = self._guarded(handlers[operation.name])
+            routes.setdefault(operation.path, {})[operation.method] = handler
+        for path, methods in routes.items():
+            add_resource(app, path, methods)
+        # What the API looks like is no secret.
+        add_resource(app, openapi.PATH, {"GET": self._describe})
+        add_resource(app, "/metrics", {"GET": self._guarded(self._metrics)})
         add_resource(app, "/healthz", {"GET": self._alive})
         add_resource(app, "/readyz", {"GET": self._ready})
 
-    def _guarded(self, handler: Callable[[web.Request], Awaitable[web.Response]]) -> Handler:
-        async def guarded(request: web.Request) -> web.Response:
+    def _guarded(self, handler: Handler) -> Handler:
+        async def guarded(request: web.Request) -> web.StreamResponse:
             if not self._house.config.auth.admin_token.get_secret_value():
                 _refuse_foreign_pages(request)
             await self._house.admit(request, "admin", request.match_info.get("stream"))
@@ -56,30 +64,40 @@ class Admin:
 
         return guarded
 
+    async def _server(self, _request: web.Request) -> web.Response:
+        return _answer(self._house.control.server())
+
     async def _streams(self, request: web.Request) -> web.Response:
-        after, limit = _paging(request)
-        return _page(await self._house.control.streams(after, limit))
+        query = parsed(request, StreamsQuery)
+        return _answer(await self._house.control.streams(query.after, query.limit))
 
     async def _stream(self, request: web.Request) -> web.Response:
-        figures = await self._house.control.stream(request.match_info["stream"])
-        return web.json_response(asdict(figures))
+        return _answer(await self._house.control.stream(request.match_info["stream"]))
 
     async def _viewers(self, request: web.Request) -> web.Response:
-        after, limit = _paging(request)
+        query = parsed(request, ViewersQuery)
         name = request.match_info["stream"]
-        return _page(await self._house.control.viewers(name, after, limit))
+        return _answer(
+            await self._house.control.viewers(name, query.after, query.limit, query.order)
+        )
 
     async def _end_stream(self, request: web.Request) -> web.Response:
         name = request.match_info["stream"]
         await self._house.control.remove_stream(name)
-        return web.json_response({"ended": name})
+        return _answer(Ended(ended=name))
 
     async def _end_session(self, request: web.Request) -> web.Response:
         session = parse_session(request.match_info["session"])
         if session is None:
             raise SessionNotFound
         await self._house.control.remove_session(session)
-        return web.json_response({"ended": request.match_info["session"]})
+        return _answer(Ended(ended=request.match_info["session"]))
+
+    async def _listen(self, request: web.Request) -> web.StreamResponse:
+        return await events.listen(request, self._house.control)
+
+    async def _describe(self, _request: web.Request) -> web.Response:
+        return web.Response(body=self._document, content_type="application/json")
 
     async def _metrics(self, request: web.Request) -> web.Response:
         text, content_type = self._metrics_text(request.headers.get("Accept", ""))
@@ -129,13 +147,9 @@ def _is_address(host: str) -> bool:
     return True
 
 
-def _page(page: Page[StreamFigures] | Page[ViewerFigures]) -> web.Response:
-    return web.json_response({"items": [asdict(item) for item in page.items], "next": page.next})
-
-
-def _paging(request: web.Request) -> tuple[str | None, int]:
-    limit_untrusted = request.query.get("limit", str(DEFAULT_PAGE))
-    is_number = limit_untrusted.isascii() and limit_untrusted.isdigit()
-    if not is_number or len(limit_untrusted) > 4 or not 1 <= int(limit_untrusted) <= MAX_PAGE:
-        raise BadRequest(f"limit is a number from 1 to {MAX_PAGE}.")
-    return request.query.get("after"), int(limit_untrusted)
+def _answer(model: BaseModel) -> web.Response:
+    return web.Response(
+        body=model.model_dump_json().encode(),
+        content_type="application/json",
+        headers={"Cache-Control": "no-store"},
+    )

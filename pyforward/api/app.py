@@ -39,6 +39,12 @@ def make_app(
     add_whep(app, house)
     Admin(house, metrics_text).add_to(app)
     Pages().add_to(app)
+
+    async def say_goodbye(_app: web.Application) -> None:
+        # Answers that never end by themselves would cost a stop its patience.
+        control.feed.close()
+
+    app.on_shutdown.append(say_goodbye)
     return app
 
 

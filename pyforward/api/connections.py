@@ -8,6 +8,8 @@ bounded here as well. What a request that can be read asks for is never decided 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import socket
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 
@@ -24,6 +26,10 @@ KEEP_ALIVE_S = 75.0
 
 FIRST_REQUEST_S = 30.0
 """How long a connection may take over the head of its first request."""
+
+UNREAD_MS = 30_000
+"""A client that takes nothing of an answer for so long is cut off: by the kernel, which alone knows
+(TCP_USER_TIMEOUT, RFC 5482). Otherwise whoever asks for much and reads nothing is kept forever."""
 
 _log = structlog.get_logger("pyforward.http")
 
@@ -71,6 +77,10 @@ class _Connection(web.RequestHandler):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
+        connection = transport.get_extra_info("socket")
+        if connection is not None:
+            with contextlib.suppress(OSError):
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNREAD_MS)
         self._patience = self._loop.call_later(FIRST_REQUEST_S, self._close_if_silent)
 
     def connection_lost(self, exc: BaseException | None) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 
 EXPOSED_HEADERS = "Location, ETag, Link, Retry-After, Accept-Patch"
-ALLOWED_HEADERS = "Authorization, Content-Type, If-Match"
+ALLOWED_HEADERS = "Authorization, Content-Type, If-Match, Last-Event-ID"
 PREFLIGHT_MAX_AGE_S = 86_400
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]

@@ -20,6 +20,14 @@ CONTENT_SECURITY_POLICY = (
     "default-src 'self'; connect-src *; base-uri 'none'; object-src 'none'; form-action 'self'"
 )
 
+# Who holds the admin token gets nothing from any other place and sends nothing there; nor may
+# another page show the console in a frame and have its buttons pressed.
+CONSOLE_SECURITY_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+CONSOLE = "admin.html"
+
 PAGE_PACKAGE = "pyforward.api"
 PAGE_FOLDER = "page"
 
@@ -32,7 +40,8 @@ class _File:
 
 
 class Pages:
-    """``/`` is index.html, ``/watch/{stream}`` is watch.html, the rest lies under ``/static/``."""
+    """``/`` is index.html, ``/watch/{stream}`` is watch.html, ``/admin`` is admin.html, the rest
+    lies under ``/static/``."""
 
     def __init__(self, folder: Traversable | None = None) -> None:
         """``folder`` stands in for the package's own in tests."""
@@ -47,12 +56,16 @@ class Pages:
         async def watch(request: web.Request) -> web.Response:
             return self._serve(request, "watch.html")
 
+        async def console(request: web.Request) -> web.Response:
+            return self._serve(request, CONSOLE)
+
         async def static(request: web.Request) -> web.Response:
             return self._serve(request, request.match_info["file"])
 
         for path, handler in (
             ("/", index),
             ("/watch/{stream}", watch),
+            ("/admin", console),
             ("/static/{file}", static),
         ):
             add_resource(app, path, {"GET": handler})
@@ -65,11 +78,14 @@ class Pages:
             "ETag": f'"{file.etag}"',
             "Cache-Control": "no-cache",
             "X-Content-Type-Options": "nosniff",
+            "Referrer-Policy": "no-referrer",
         }
         if any(etag.value in (file.etag, "*") for etag in request.if_none_match or ()):
             return web.Response(status=304, headers=headers)
         headers["Content-Type"] = file.content_type
-        headers["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
+        headers["Content-Security-Policy"] = (
+            CONSOLE_SECURITY_POLICY if name == CONSOLE else CONTENT_SECURITY_POLICY
+        )
         return web.Response(body=file.body, headers=headers)
 
 

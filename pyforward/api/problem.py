@@ -9,6 +9,7 @@ from http import HTTPStatus
 
 import structlog
 from aiohttp import web
+from pydantic import BaseModel, ConfigDict, Field
 
 from pyforward import errors
 from pyforward.control import reason_of
@@ -38,6 +39,18 @@ _log = structlog.get_logger("pyforward.api")
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
+class Problem(BaseModel):
+    """Why a request was refused (RFC 9457)."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: str = Field(description="Always `about:blank`: the status says the kind.")
+    title: str = Field(description="The status in words.")
+    status: int = Field(description="The HTTP status.", ge=400, le=599)
+    detail: str = Field(description="What is wrong, in a sentence for people.")
+    code: str = Field(description="What is wrong, for programs.", pattern="^[a-z_]+$")
+
+
 @web.middleware
 async def problems(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Turns whatever a handler raises into a problem body."""
@@ -56,9 +69,14 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
         )
 
 
+def status_of(kind: type[errors.RequestError]) -> HTTPStatus:
+    """The status of an answer to requests that are refused so."""
+    return next(_STATUS[one] for one in kind.__mro__ if one in _STATUS)
+
+
 def of_error(error: errors.RequestError) -> web.Response:
     """The answer to a request that is refused."""
-    status = next(_STATUS[kind] for kind in type(error).__mro__ if kind in _STATUS)
+    status = status_of(type(error))
     headers: dict[str, str] = {}
     if error.retry_after_s is not None:
         headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_s)))

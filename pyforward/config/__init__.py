@@ -6,7 +6,6 @@ from pyforward.config.catalog import Setting, settings
 from pyforward.config.models import (
     MAX_SHARDS,
     Config,
-    SrtpProfile,
     contradictions,
     media_addresses,
 )
@@ -18,7 +17,6 @@ __all__ = [
     "Config",
     "Loaded",
     "Setting",
-    "SrtpProfile",
     "contradictions",
     "load",
     "media_addresses",

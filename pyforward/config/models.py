@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import (
     BaseModel,
@@ -20,10 +21,7 @@ from pydantic import (
     field_validator,
 )
 
-SrtpProfile = Literal["SRTP_AEAD_AES_128_GCM", "SRTP_AEAD_AES_256_GCM", "SRTP_AES128_CM_SHA1_80"]
-"""By their registered names (RFC 5764 §4.1.2, RFC 7714 §14.2), in our order: as the DTLS server it
-wins over the peer's. GCM-128 costs a quarter of CM with HMAC-SHA1, and is what every browser
-has."""
+from pyforward.srtp import SRTP_PROFILES, SrtpProfile
 
 MASK = "********"
 """What stands for a secret wherever a configuration is shown."""
@@ -67,10 +65,18 @@ def _token(value: object) -> object:
     return value
 
 
+def _url(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.fragment:
+        raise ValueError("an address looks like https://host/path; this one does not")
+    return value
+
+
 Addresses = Annotated[
     tuple[Annotated[str, BeforeValidator(_address)], ...], BeforeValidator(_split)
 ]
 Networks = Annotated[tuple[Annotated[str, BeforeValidator(_network)], ...], BeforeValidator(_split)]
+Urls = Annotated[tuple[Annotated[str, BeforeValidator(_url)], ...], BeforeValidator(_split)]
 OneAddress = Annotated[str, BeforeValidator(_address_if_any)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
 Cores = Annotated[tuple[Annotated[int, Field(ge=0, le=1023)], ...], BeforeValidator(_split)]
@@ -194,7 +200,7 @@ class Dtls(Section):
     )
     threads: int = setting(2, "Threads that compute handshakes.", unit="threads", ge=1, le=64)
     srtp_profiles: SrtpProfiles = setting(
-        get_args(SrtpProfile),
+        SRTP_PROFILES,
         "Protection profiles that are offered and taken, the best first.",
         unit="names",
         min_length=1,
@@ -281,6 +287,53 @@ class Streams(Section):
         return tuple(dict.fromkeys(value))
 
 
+class Events(Section):
+    """What operators are told as it happens, over `/api/events`."""
+
+    listeners: int = setting(
+        64, "Listeners at one time; more get 503.", unit="listeners", ge=1, le=100_000
+    )
+    queue: int = setting(
+        256,
+        "Events that may wait for one listener; one that falls further behind is dropped.",
+        unit="events",
+        ge=16,
+        le=65_536,
+    )
+    kept: int = setting(
+        1024, "Events that are kept for listeners that come back.", unit="events", ge=16, le=65_536
+    )
+    viewers_per_s: int = setting(
+        20,
+        "Viewers that join or leave are told one by one up to this rate, and summed beyond it.",
+        unit="events/s",
+        ge=0,
+        le=10_000,
+    )
+
+
+class Webhooks(Section):
+    """Where events are sent to, each signed, by POST."""
+
+    urls: Urls = setting((), "Addresses that get every event.", unit="URLs")
+    secret: Token = setting(
+        SecretStr(""), "Key of the signatures; `whsec_` and base64, or any text."
+    )
+    queue: int = setting(
+        1000,
+        "Events that may wait for one address; the oldest are dropped beyond that.",
+        unit="events",
+        ge=1,
+        le=100_000,
+    )
+    timeout_s: float = setting(
+        10.0, "An address that has not answered by then is asked again.", unit="s", ge=0.1, le=120
+    )
+    attempts: int = setting(
+        8, "So often an event is sent before it is given up.", unit="attempts", ge=1, le=100
+    )
+
+
 class Engine(Section):
     """Switches of the packet engine, mostly to show what each is worth."""
 
@@ -334,6 +387,26 @@ class Log(Section):
         "info", "The least severe level that is written."
     )
     format: Literal["text", "json"] = setting("text", "One readable line, or one JSON object.")
+    lines_per_s: int = setting(
+        50,
+        "Lines of one event and one reason in a second; more of them are summed in one. 0: no "
+        "limit.",
+        unit="lines/s",
+        ge=0,
+        le=1_000_000,
+    )
+
+
+class Metrics(Section):
+    """What Prometheus is told."""
+
+    max_streams: int = setting(
+        100,
+        "Streams that metrics tell apart; those that come later are one, called other.",
+        unit="streams",
+        ge=0,
+        le=10_000,
+    )
 
 
 class Config(BaseModel):
@@ -348,8 +421,11 @@ class Config(BaseModel):
     auth: Auth = Auth()
     limits: Limits = Limits()
     streams: Streams = Streams()
+    events: Events = Events()
+    webhooks: Webhooks = Webhooks()
     engine: Engine = Engine()
     log: Log = Log()
+    metrics: Metrics = Metrics()
 
 
 def split_bind(bind: str) -> tuple[str, int]:
@@ -397,6 +473,9 @@ def contradictions(config: Config) -> list[tuple[str, str]]:
             "only: set media.bind as well"
         )
         found.append(("media.advertise", why))
+    if config.webhooks.urls and not config.webhooks.secret.get_secret_value():
+        why = "events are signed: set webhooks.secret (PYFORWARD_WEBHOOKS__SECRET) as well"
+        found.append(("webhooks.urls", why))
     pairs = (
         ("http.tls_cert", http.tls_cert, "http.tls_key", http.tls_key),
         ("dtls.cert_file", dtls.cert_file, "dtls.key_file", dtls.key_file),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -16,18 +16,29 @@ from pyforward import dtls, ice, sdp
 from pyforward.commands import Command, Event, IceCredentials, KeepFarewell, RemoveSession
 from pyforward.config import Config
 from pyforward.control.access import Claims
+from pyforward.control.chronicle import Chronicle
 from pyforward.control.joins import Joins, jittered
+from pyforward.control.tally import Tally
 from pyforward.errors import Overloaded
+from pyforward.feed import Feed
 from pyforward.ids import SessionId, new_etag, new_secret, new_session_id
 from pyforward.reports import Reports
 from pyforward.state import Books, DtlsRole, Peer
+
+
+class ShardStatsPort(Protocol):
+    """The part of a shard's statistics that control reads."""
+
+    @property
+    def counters(self) -> Mapping[str, int]:
+        """By the names of ``native/core/src/stats.rs``."""
 
 
 class EngineStatsPort(Protocol):
     """The part of the engine's statistics that control reads."""
 
     @property
-    def shards(self) -> Sequence[object]:
+    def shards(self) -> Sequence[ShardStatsPort]:
         """One entry a shard."""
 
 
@@ -91,6 +102,9 @@ class Context:
     rng: random.Random
     books: Books
     joins: Joins
+    tally: Tally
+    feed: Feed
+    chronicle: Chronicle
     reports: Reports
     candidates: Sequence[ice.Candidate]
     on_deadlines_changed: Callable[[], None]
@@ -120,9 +134,13 @@ class Context:
         """Refuses a join while stopping, or while too many sessions are half-open."""
         if self.stopping:
             raise Overloaded(self.retry_after_s(2.0), "This server is stopping; ask again later.")
-        if self.books.half_open_count >= self.config.limits.sessions_half_open:
+        limit = self.config.limits.sessions_half_open
+        if self.books.half_open_count >= limit:
             raise Overloaded(
-                self.retry_after_s(), "Too many sessions are still connecting; ask again later."
+                self.retry_after_s(),
+                "Too many sessions are still connecting; ask again later.",
+                limit="limits.sessions_half_open",
+                value=limit,
             )
 
 

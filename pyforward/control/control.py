@@ -9,9 +9,8 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
 import structlog
@@ -20,16 +19,22 @@ from pyforward import dtls, ice
 from pyforward.commands import Stop
 from pyforward.config import Config
 from pyforward.config.models import Dtls
-from pyforward.control import figures
+from pyforward.control import view
 from pyforward.control.access import Claims
+from pyforward.control.chronicle import Chronicle
 from pyforward.control.context import Context, EnginePort, PoolPort
 from pyforward.control.events import Events
-from pyforward.control.figures import Page, StreamFigures, ViewerFigures
-from pyforward.control.joins import JoinKey, Joins
+from pyforward.control.figures import Page, ServerFigures, StreamFigures, ViewerFigures
+from pyforward.control.joins import Joins
+from pyforward.control.overview import Order, Overview, find_stream
 from pyforward.control.publish import Accepted, publish
+from pyforward.control.screens import Screens
+from pyforward.control.tally import Tally
 from pyforward.control.trickle import Patched, patch
+from pyforward.control.view import ControlView
 from pyforward.control.watch import watch
 from pyforward.errors import SessionNotFound
+from pyforward.feed import Crowd, Feed
 from pyforward.ids import SessionId
 from pyforward.reports import Reports
 from pyforward.state import Books, Role, Session, Timing
@@ -56,20 +61,6 @@ class MakePool(Protocol):
         """A pool that calls back in the loop's thread, and never before this has returned."""
 
 
-@dataclass(frozen=True, slots=True)
-class ControlView:
-    """The books in numbers, for metrics."""
-
-    streams: int
-    streams_live: int
-    viewers: int
-    sessions: int
-    """Those that are closing too."""
-    joins: dict[JoinKey, int]
-    handshakes: dict[str, int]
-    """By what they do: waiting, handshaking, lingering."""
-
-
 class Control:
     """See the top of the file. Made in the thread of a running loop; :meth:`run_events` must run
     beside it."""
@@ -83,6 +74,7 @@ class Control:
         make_pool: MakePool = dtls.Pool,
         clock: Callable[[], float] = time.monotonic,
         rng: random.Random | None = None,
+        feed: Feed | None = None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
@@ -102,6 +94,10 @@ class Control:
             on_farewell=lambda session, record: self._events.on_farewell(session, record),
             is_behind=lambda: engine.is_behind,
         )
+        self.feed = feed or Feed()
+        """What operators are told as it happens."""
+        crowd = Crowd(self.feed.tell, config.events.viewers_per_s, self._loop.call_later)
+        chronicle = Chronicle(self.feed, crowd, clock)
         self._context = Context(
             config=config,
             engine=engine,
@@ -110,12 +106,18 @@ class Control:
             clock=clock,
             rng=rng,
             books=Books(timing, declared=config.streams.declared, now=clock()),
-            joins=Joins(config.limits.concurrent_joins, rng),
+            joins=Joins(config.limits.concurrent_joins, rng, chronicle.refused),
+            tally=Tally(),
+            feed=self.feed,
+            chronicle=chronicle,
             reports=Reports(engine.submit, len(engine.stats().shards)),
             candidates=ice.host_candidates(engine.addresses, config.media.advertise),
             on_deadlines_changed=self._arm,
         )
         self._events = Events(self._context)
+        self._overview = Overview(self._context)
+        self.screens = Screens(self._overview)
+        """Figures once a second, for whoever looks."""
         self._context.commit(self._context.books.opening())
 
     # Joining -------------------------------------------------------------------------------------
@@ -123,7 +125,7 @@ class Control:
     def joining(self, role: Role) -> AbstractContextManager[None]:
         """Around a whole join, from the first look at the request: bounds how many there are, and
         counts how they end. Raises Overloaded."""
-        return self._context.joins.slot(role)
+        return self._timed(role) if role == "watch" else self._context.joins.slot(role)
 
     async def publish(self, name: str, offer: str, claims: Claims) -> Accepted:
         """An offer becomes the publisher of a stream."""
@@ -156,22 +158,31 @@ class Control:
 
     async def streams(self, after: str | None = None, limit: int = 100) -> Page[StreamFigures]:
         """Streams by name, those after the cursor."""
-        return await figures.streams(self._context, after, limit)
+        return await self._overview.streams(after, limit)
 
     async def stream(self, name: str) -> StreamFigures:
         """One stream."""
-        return await figures.stream(self._context, name)
+        return await self._overview.stream(name)
 
     async def viewers(
-        self, name: str, after: str | None = None, limit: int = 100
+        self,
+        name: str,
+        after: str | None = None,
+        limit: int = 100,
+        order: Order = "joined",
     ) -> Page[ViewerFigures]:
-        """A stream's viewers in the order of their joining, those after the cursor."""
-        return await figures.viewers(self._context, name, after, limit)
+        """A stream's viewers that come after the cursor: as they joined, or the worst first."""
+        return await self._overview.viewers(name, after, limit, order)
+
+    def server(self) -> ServerFigures:
+        """The server at this moment."""
+        return self._overview.server()
 
     async def remove_stream(self, name: str) -> None:
         """Ends a stream with its publisher and its viewers; a declared one stays, waiting."""
         context = self._context
-        stream = figures.find_stream(context, name)
+        stream = find_stream(context, name)
+        context.chronicle.stream_ended(stream, "deleted")
         context.commit(context.books.end_stream(stream, "deleted", context.clock()))
 
     async def remove_session(self, session: SessionId) -> None:
@@ -184,19 +195,7 @@ class Control:
 
     def view(self) -> ControlView:
         """The books in numbers."""
-        books, pool = self._context.books, self._context.pool.stats()
-        return ControlView(
-            streams=books.stream_count,
-            streams_live=books.live_count,
-            viewers=books.viewer_count,
-            sessions=books.session_count,
-            joins=self._context.joins.counts,
-            handshakes={
-                "waiting": pool.waiting,
-                "handshaking": pool.handshaking,
-                "lingering": pool.lingering,
-            },
-        )
+        return view.of(self._context)
 
     # Running -------------------------------------------------------------------------------------
 
@@ -226,6 +225,7 @@ class Control:
             return
         context.stopping = True
         self._disarm()
+        context.chronicle.stopping()
         # First, because connections that still linger have a farewell to hand over.
         await context.pool.close()
         context.engine.submit(Stop())
@@ -234,8 +234,18 @@ class Control:
                 await context.all_stopped.wait()
         except TimeoutError:
             _log.warning("shards_did_not_stop", stopped=sorted(context.stopped_shards))
+        context.chronicle.stopped()
 
     # Private -------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _timed(self, role: Role) -> Iterator[None]:
+        """The same; what is refused is not timed."""
+        context = self._context
+        began_at = context.clock()
+        with context.joins.slot(role):
+            yield
+        context.tally.answers.observe(context.clock() - began_at)
 
     def _find(self, role: Role, name: str, secret: str) -> Session:
         session = self._context.books.by_secret(secret)

@@ -27,9 +27,10 @@ from pyforward.commands import (
     SendDtls,
     Stopped,
 )
+from pyforward.control.chronicle import named
 from pyforward.control.context import Context
-from pyforward.ids import SessionId, format_session
-from pyforward.state import Phase, Session, Stream
+from pyforward.ids import SessionId
+from pyforward.state import Phase, Stream
 
 _log = structlog.get_logger("pyforward.control")
 
@@ -82,9 +83,9 @@ class Events:
 
     def _flowing(self, session_id: SessionId) -> None:
         context = self._context
-        session = context.books.flowing(session_id)
+        session = context.books.flowing(session_id, context.clock())
         if session is not None:
-            _tell("session_flows", session)
+            context.chronicle.flows(session)
             context.commit(context.books.overtake(session))
 
     def _closed(self, event: Closed) -> None:
@@ -94,9 +95,10 @@ class Events:
             return
         if not session.is_keyed:
             context.joins.count(session.role, "failed", event.reason)
-        _tell("session_closed", session, reason=event.reason)
+        context.tally.count_closed(session, event.reason)
         context.pool.drop(event.session)
         context.commit(context.books.closed(event.session, event.reason, context.clock()))
+        context.chronicle.closed(session, event.reason)
 
     def _stopped(self, shard: int) -> None:
         context = self._context
@@ -118,7 +120,7 @@ class Events:
         if session is None:
             return
         context.joins.count(session.role, "connected")
-        _tell("session_connected", session, profile=keys.profile)
+        context.chronicle.connected(session)
         context.commit(
             [
                 InstallKeys(
@@ -141,7 +143,8 @@ class Events:
             return
         # With keys it is an authenticated alert: the peer says that it goes.
         reason: CloseReason = "bye" if session.is_keyed else "handshake"
-        _tell("dtls_ended", session, failure=failure)
+        context.tally.count_handshake(session, failure)
+        _log.info("dtls_ended", **named(session), failure=failure)
         context.commit(context.books.end_session(session_id, reason, context.clock()))
 
     def on_farewell(self, session_id: SessionId, close_notify: bytes) -> None:
@@ -157,13 +160,14 @@ class Events:
         now = context.clock()
         for (what, _), entry in context.books.take_due(now):
             if isinstance(entry, Stream):
-                _log.info("stream_ended", stream=entry.name, reason="no publisher came back")
+                context.chronicle.stream_ended(entry, "no_publisher")
                 context.commit(context.books.end_stream(entry, "stream_ended", now))
             elif what == "expiry":
                 context.commit(context.books.end_session(entry.id, "deleted", now))
             elif entry.phase is Phase.OFFERED:
                 context.commit(context.books.end_session(entry.id, "never_connected", now))
             else:
+                context.tally.count_handshake(entry, "timeout")
                 context.commit(context.books.end_session(entry.id, "handshake", now))
         context.on_deadlines_changed()
 
@@ -172,13 +176,3 @@ class Events:
     def _is_open(self, session_id: SessionId) -> bool:
         session = self._context.books.session(session_id)
         return session is not None and session.phase is not Phase.CLOSING
-
-
-def _tell(event: str, session: Session, **more: str) -> None:
-    _log.info(
-        event,
-        role=session.role,
-        stream=session.stream.name,
-        session=format_session(session.id),
-        **more,
-    )

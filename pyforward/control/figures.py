@@ -1,175 +1,192 @@
-"""Streams and viewers as the API shows them: what the books know, with the figures of the engine.
+"""Streams, viewers and the server as the API shows them. Every field says what it is.
 
-Field names are the API's. A figure that no shard told in time is zero or null.
+Only shapes are here; ``overview`` fills them. A figure that no shard told in time is zero or null.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Generic, Literal, TypeVar
+from typing import Annotated, Generic, Literal, TypeVar
 
-from pyforward.commands import Codec, SessionReport
-from pyforward.control.context import Context
-from pyforward.errors import BadRequest, StreamNotFound
-from pyforward.ids import SessionId, format_session
-from pyforward.state import Phase, Session, Stream
+from pydantic import BaseModel, ConfigDict, Field
+
+from pyforward.commands import Codec, Kind
 
 ItemT = TypeVar("ItemT")
 
 SessionState = Literal["connecting", "starting", "live"]
+Health = Literal["good", "fair", "poor", "waiting"]
+
+SessionName = Annotated[
+    str,
+    Field(
+        description="The session's id, 16 hexadecimal digits. It grants nothing.",
+        pattern="^[0-9a-f]{16}$",
+    ),
+]
+Loss = Annotated[
+    float,
+    Field(description="Share of packets lost by the last reports, the worse track.", ge=0, le=1),
+]
+RoundTrip = Annotated[
+    float | None,
+    Field(description="Round trip in milliseconds; null before the first report.", ge=0),
+]
+Bitrate = Annotated[int, Field(description="Bits a second over the last whole second.", ge=0)]
+SrtpProfile = Annotated[
+    str | None, Field(description="The negotiated protection profile; null before the keys.")
+]
 
 
-@dataclass(frozen=True, slots=True)
-class Page(Generic[ItemT]):
-    """A part of a list, and the cursor of the next part; None after the last."""
+class Shape(BaseModel):
+    """What all shapes of the API have in common: they are complete, and never change."""
 
-    items: tuple[ItemT, ...]
-    next: str | None
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-@dataclass(frozen=True, slots=True)
-class PublisherFigures:
+class Page(Shape, Generic[ItemT]):
+    """A part of a list, and the way to the rest of it."""
+
+    items: tuple[ItemT, ...] = Field(description="The part.")
+    next: str | None = Field(
+        description="The cursor of the next part, to be given as `after`; null after the last."
+    )
+
+
+class Spread(Shape):
+    """How a figure is spread over viewers."""
+
+    p50: float = Field(description="Half of them have at most this.")
+    p90: float = Field(description="Nine of ten have at most this.")
+    p99: float = Field(description="All but one in a hundred have at most this.")
+    max: float = Field(description="The highest.")
+
+
+class TrackFigures(Shape):
+    """What came of one track of a publisher."""
+
+    kind: Kind = Field(description="Audio or video.")
+    codec: Codec = Field(description="What it carries.")
+    packets_received: int = Field(description="Packets that are here, each counted once.", ge=0)
+    packets_repaired: int = Field(description="Those of them that were asked for again.", ge=0)
+    packets_lost: int = Field(description="Packets that are given up.", ge=0)
+    jitter_ms: float | None = Field(
+        description="Interarrival jitter in milliseconds (RFC 3550 §6.4.1); null before a packet.",
+        ge=0,
+    )
+    frames: int = Field(description="Pictures, or packets of audio.", ge=0)
+    keyframes: int = Field(description="Keyframes among them.", ge=0)
+
+
+class PublisherFigures(Shape):
     """Who publishes a stream, and what."""
 
-    session: str
-    codecs: tuple[Codec, ...]
-    bitrate_bps: int
-    srtp_profile: str | None
-    keyframe_interval_ms: float | None
+    session: SessionName
+    address: str | None = Field(description="Address and port of its media; null before a check.")
+    codecs: tuple[Codec, ...] = Field(description="What it sends, by track.")
+    connected_s: float = Field(description="Seconds since its offer.", ge=0)
+    bitrate_bps: Bitrate
+    loss: Loss
+    rtt_ms: RoundTrip
+    srtp_profile: SrtpProfile
+    keyframe_interval_ms: float | None = Field(
+        description="Milliseconds between the last two keyframes; null before two.", ge=0
+    )
+    tracks: tuple[TrackFigures, ...] = Field(description="What came, by track.")
 
 
-@dataclass(frozen=True, slots=True)
-class StreamFigures:
-    """One stream. ``viewers`` counts them."""
+class Quality(Shape):
+    """How the viewers of a stream fare, over those who were measured: all of them where one stream
+    is asked for, a sample of many where several are."""
 
-    name: str
-    state: Literal["live", "waiting"]
-    age_s: float
-    publisher: PublisherFigures | None
-    viewers: int
+    measured: int = Field(description="Viewers that these figures are of.", ge=0)
+    connecting: int = Field(description="Of these: without keys so far.", ge=0)
+    starting: int = Field(description="Of these: waiting for media or a keyframe.", ge=0)
+    live: int = Field(description="Of these: media flows.", ge=0)
+    loss: Spread | None = Field(description="Share of packets lost, 0 to 1; null without viewers.")
+    rtt_ms: Spread | None = Field(
+        description="Round trip in milliseconds; null before the first report of a viewer."
+    )
+    bitrate_bps: Spread | None = Field(
+        description="Bits a second to a viewer; null without live viewers."
+    )
+    repaired: int = Field(description="Packets that retransmission brought to them.", ge=0)
+    drops: int = Field(description="Packets that could not be sent to them.", ge=0)
 
 
-@dataclass(frozen=True, slots=True)
-class ViewerFigures:
+class StreamFigures(Shape):
+    """One stream."""
+
+    name: str = Field(description="Its name.")
+    state: Literal["live", "waiting"] = Field(description="Whether it has a publisher.")
+    health: Health = Field(
+        description="Whether its viewers are well; `waiting` while no media comes."
+    )
+    health_reason: str = Field(description="Why not, in a sentence; empty where they are.")
+    age_s: float = Field(description="Seconds since it exists.", ge=0)
+    publisher: PublisherFigures | None = Field(description="Its publisher; null while it waits.")
+    viewers: int = Field(description="How many watch it.", ge=0)
+    quality: Quality = Field(description="How these fare.")
+
+
+class ViewerFigures(Shape):
     """One viewer."""
 
-    session: str
-    state: SessionState
-    shard: int | None
-    address: str | None
-    srtp_profile: str | None
-    packets: int
-    bytes: int
-    nacks: int
-    repaired: int
-    drops: int
-    loss: float
-    rtt_ms: float | None
-
-
-async def streams(context: Context, after: str | None, limit: int) -> Page[StreamFigures]:
-    """Streams by name, those that come after the cursor."""
-    found = [stream for stream in context.books.streams() if after is None or stream.name > after]
-    page = found[:limit]
-    items = await _figures(context, page)
-    return Page(items, page[-1].name if len(found) > limit else None)
-
-
-async def stream(context: Context, name: str) -> StreamFigures:
-    """One stream by its name."""
-    (figures,) = await _figures(context, [find_stream(context, name)])
-    return figures
-
-
-async def viewers(
-    context: Context, name: str, after: str | None, limit: int
-) -> Page[ViewerFigures]:
-    """A stream's viewers in the order in which they joined, those that come after the cursor."""
-    first = _cursor_number(after)
-    present = find_stream(context, name).viewers.values()
-    found = [session for session in present if session.number > first]
-    page = found[:limit]
-    reports = await context.reports.ask(session.id for session in page)
-    items = tuple(_viewer(session, reports.get(session.id)) for session in page)
-    return Page(items, str(page[-1].number) if len(found) > limit else None)
-
-
-def find_stream(context: Context, name: str) -> Stream:
-    """The stream, or :class:`StreamNotFound`."""
-    found = context.books.stream(name)
-    if found is None:
-        raise StreamNotFound(name)
-    return found
-
-
-async def _figures(context: Context, page: list[Stream]) -> tuple[StreamFigures, ...]:
-    # What the books say is taken before the engine is asked: they may change while it answers.
-    now = context.clock()
-    taken = [
-        (stream.name, stream.state, now - stream.created_at, stream.publisher, len(stream.viewers))
-        for stream in page
-    ]
-    publishers = [publisher.id for *_, publisher, _ in taken if publisher is not None]
-    reports = await context.reports.ask(publishers)
-    return tuple(
-        StreamFigures(
-            name=name,
-            state=state,
-            age_s=round(age_s, 3),
-            publisher=_publisher(publisher, reports) if publisher is not None else None,
-            viewers=count,
-        )
-        for name, state, age_s, publisher, count in taken
+    session: SessionName
+    state: SessionState = Field(
+        description="`connecting`: no keys so far; `starting`: waits for media or a keyframe."
     )
+    shard: int | None = Field(description="The thread that serves it; null before a check.", ge=0)
+    address: str | None = Field(description="Address and port of its media; null before a check.")
+    srtp_profile: SrtpProfile
+    connected_s: float = Field(description="Seconds since its offer.", ge=0)
+    packets: int = Field(description="Media packets sent to it for the first time.", ge=0)
+    bytes: int = Field(description="Bytes of UDP payload of these.", ge=0)
+    nacks: int = Field(description="Packets that it asked for again.", ge=0)
+    repaired: int = Field(description="Packets that retransmission brought.", ge=0)
+    drops: int = Field(description="Packets that could not be sent to it.", ge=0)
+    loss: Loss
+    rtt_ms: RoundTrip
+    bitrate_bps: Bitrate
 
 
-def _publisher(session: Session, reports: dict[SessionId, SessionReport]) -> PublisherFigures:
-    report = reports.get(session.id)
-    return PublisherFigures(
-        session=format_session(session.id),
-        codecs=session.codecs,
-        bitrate_bps=report.bitrate_bps if report is not None else 0,
-        srtp_profile=session.srtp_profile or None,
-        keyframe_interval_ms=report.keyframe_interval_ms if report is not None else None,
+class SinkFigures(Shape):
+    """One webhook."""
+
+    target: str = Field(description="Scheme, host and port of its address.")
+    waiting: int = Field(description="Events that wait for it.", ge=0)
+    delivered: int = Field(description="Events that it took.", ge=0)
+    failed: int = Field(description="Attempts that failed.", ge=0)
+    dropped: int = Field(description="Events that it will never get.", ge=0)
+
+
+class ServerFigures(Shape):
+    """The server."""
+
+    version: str = Field(description="The running version.")
+    state: Literal["ready", "stopping"] = Field(description="Whether anybody may join.")
+    uptime_s: float = Field(description="Seconds since its start.", ge=0)
+    streams: int = Field(description="Streams that exist.", ge=0)
+    streams_live: int = Field(description="Those of them that have a publisher.", ge=0)
+    viewers: int = Field(description="Viewers of all streams.", ge=0)
+    sessions: int = Field(description="Sessions of publishers and viewers.", ge=0)
+    bitrate_in_bps: int = Field(description="Media from publishers, bits a second.", ge=0)
+    bitrate_out_bps: int = Field(description="Media to viewers, bits a second.", ge=0)
+    listeners: int = Field(description="Who listens to `/api/events`.", ge=0)
+    listeners_dropped: int = Field(description="Listeners that did not read.", ge=0)
+    listeners_refused: int = Field(description="Listeners beyond `events.listeners`.", ge=0)
+    webhooks: tuple[SinkFigures, ...] = Field(description="Where events are posted to.")
+
+
+class Figures(Shape):
+    """All that an operator's screen shows, once a second while somebody looks."""
+
+    kind: Literal["figures"] = Field(default="figures", description="The event's name.")
+    time: str = Field(description="When they were taken: UTC, RFC 3339.")
+    server: ServerFigures = Field(description="The server.")
+    streams: tuple[StreamFigures, ...] = Field(
+        description="The streams with the most viewers; where one stream is asked for, that one."
     )
-
-
-def _viewer(session: Session, report: SessionReport | None) -> ViewerFigures:
-    address = (report.address if report is not None else None) or session.address
-    return ViewerFigures(
-        session=format_session(session.id),
-        state=report.state if report is not None else _state(session),
-        shard=report.shard if report is not None else session.shard,
-        address=_format_address(address) if address is not None else None,
-        srtp_profile=session.srtp_profile or None,
-        packets=report.packets if report is not None else 0,
-        bytes=report.bytes if report is not None else 0,
-        nacks=report.nacks if report is not None else 0,
-        repaired=report.repaired if report is not None else 0,
-        drops=report.drops if report is not None else 0,
-        loss=report.loss if report is not None else 0.0,
-        rtt_ms=report.rtt_ms if report is not None else None,
+    left_out: int = Field(description="Streams that are not among them.", ge=0)
+    worst: tuple[ViewerFigures, ...] = Field(
+        description="The viewers that fare worst, where one stream is asked for."
     )
-
-
-def _state(session: Session) -> SessionState:
-    match session.phase:
-        case Phase.KEYED:
-            return "starting"
-        case Phase.FLOWING:
-            return "live"
-        case _:
-            return "connecting"
-
-
-def _format_address(address: tuple[str, int]) -> str:
-    host, port = address
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def _cursor_number(after: str | None) -> int:
-    if after is None:
-        return 0
-    if not (after.isascii() and after.isdigit()) or len(after) > 18:
-        raise BadRequest("after is a cursor that an earlier page gave as next.")
-    return int(after)

@@ -11,10 +11,11 @@ import asyncio
 import random
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Literal
+from typing import Literal, get_args
 
+from pyforward.commands import CloseReason
 from pyforward.errors import Overloaded, RequestError
 from pyforward.state import Role
 
@@ -22,14 +23,42 @@ JoinResult = Literal["accepted", "refused", "connected", "failed"]
 JoinKey = tuple[Role, JoinResult, str]
 
 
-class Joins:
-    """The counters, and the limit of ``limits.concurrent_joins``."""
+_REASONS: dict[JoinResult, tuple[str, ...]] = {
+    "accepted": ("",),
+    "connected": ("",),
+    "refused": ("overloaded", "internal", "client_gone"),
+    "failed": get_args(CloseReason),
+}
+_FORESEEN: tuple[JoinKey, ...] = tuple(
+    (role, result, reason)
+    for role in get_args(Role)
+    for result, reasons in _REASONS.items()
+    for reason in reasons
+)
+"""What is told from the start, as zero; refusals of what clients do wrong come as they happen."""
 
-    def __init__(self, limit: int, rng: random.Random) -> None:
+
+class Joins:
+    """The counters, and the limit of ``limits.concurrent_joins``. ``on_refused`` hears of every
+    join that is refused with a reason of ours."""
+
+    def __init__(
+        self,
+        limit: int,
+        rng: random.Random,
+        on_refused: Callable[[Role, RequestError], None] = lambda _role, _error: None,
+    ) -> None:
         self._limit = limit
         self._rng = rng
+        self._on_refused = on_refused
         self._running = 0
-        self._counts: Counter[JoinKey] = Counter()
+        # A counter that appears with its first event hides that event from a rate over it.
+        self._counts: Counter[JoinKey] = Counter(dict.fromkeys(_FORESEEN, 0))
+
+    @property
+    def running(self) -> int:
+        """Joins that are worked on now."""
+        return self._running
 
     @property
     def counts(self) -> dict[JoinKey, int]:
@@ -43,14 +72,16 @@ class Joins:
     @contextmanager
     def slot(self, role: Role) -> Iterator[None]:
         """Holds one of the limited places while the block runs, and counts how it ended."""
-        if self._running >= self._limit:
-            self.count(role, "refused", "overloaded")
-            raise Overloaded(jittered(self._rng, 1.0))
         self._running += 1
         try:
+            if self._running > self._limit:
+                raise Overloaded(
+                    jittered(self._rng, 1.0), limit="limits.concurrent_joins", value=self._limit
+                )
             yield
         except RequestError as error:
             self.count(role, "refused", reason_of(error))
+            self._on_refused(role, error)
             raise
         except asyncio.CancelledError:
             self.count(role, "refused", "client_gone")

@@ -49,9 +49,13 @@ def _require_place(context: Context, name: str) -> None:
     """The stream can have this publisher."""
     stream = context.books.stream(name)
     if stream is None:
-        if context.books.stream_count >= context.config.limits.streams:
+        limit = context.config.limits.streams
+        if context.books.stream_count >= limit:
             raise Overloaded(
-                context.retry_after_s(2.0), "This server has all the streams that it may have."
+                context.retry_after_s(2.0),
+                "This server has all the streams that it may have.",
+                limit="limits.streams",
+                value=limit,
             )
     elif stream.publisher is not None and context.config.streams.conflict == "reject":
         raise StreamInUse(name)

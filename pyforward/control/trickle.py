@@ -10,9 +10,10 @@ import structlog
 
 from pyforward import ice
 from pyforward.commands import IceCredentials
+from pyforward.control.chronicle import named
 from pyforward.control.context import Context, new_credentials
 from pyforward.errors import PreconditionFailed, PreconditionRequired, Unprocessable
-from pyforward.ids import format_session, new_etag
+from pyforward.ids import new_etag
 from pyforward.state import Session
 
 _log = structlog.get_logger("pyforward.control")
@@ -48,12 +49,7 @@ def patch(
     etag = new_etag()
     credentials = IceCredentials(ufrag, pwd, fragment.ufrag, fragment.pwd)
     context.commit(context.books.restart_ice(session.id, credentials, etag))
-    _log.info(
-        "ice_restarts",
-        role=session.role,
-        stream=session.stream.name,
-        session=format_session(session.id),
-    )
+    _log.info("ice_restarts", **named(session))
     return Patched(etag, ice.answer_fragment(fragment, ufrag, pwd, context.candidates))
 
 

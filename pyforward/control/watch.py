@@ -39,10 +39,17 @@ def _require_place(context: Context, stream: Stream, claims: Claims) -> None:
     limit = context.config.limits.viewers
     if limit and context.books.viewer_count >= limit:
         raise Overloaded(
-            context.retry_after_s(2.0), "This server has all the viewers that it may have."
+            context.retry_after_s(2.0),
+            "This server has all the viewers that it may have.",
+            limit="limits.viewers",
+            value=limit,
         )
     granted = claims.limits.viewers
     if granted is not None and len(stream.viewers) >= granted:
         raise Overloaded(
-            context.retry_after_s(2.0), "This stream has all the viewers that it may have."
+            context.retry_after_s(2.0),
+            "This stream has all the viewers that it may have.",
+            limit="claims.viewers",
+            value=granted,
+            stream=stream.name,
         )

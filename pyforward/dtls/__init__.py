@@ -2,6 +2,15 @@
 
 from pyforward.dtls.certificate import Certificate
 from pyforward.dtls.handshake import Handshake, Keys, Role
-from pyforward.dtls.pool import Pool, PoolFailure, PoolStats
+from pyforward.dtls.pool import POOL_FAILURES, Pool, PoolFailure, PoolStats
 
-__all__ = ["Certificate", "Handshake", "Keys", "Pool", "PoolFailure", "PoolStats", "Role"]
+__all__ = [
+    "POOL_FAILURES",
+    "Certificate",
+    "Handshake",
+    "Keys",
+    "Pool",
+    "PoolFailure",
+    "PoolStats",
+    "Role",
+]

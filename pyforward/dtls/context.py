@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import get_args
 
 from OpenSSL import SSL, crypto
 
-from pyforward.config import SrtpProfile
 from pyforward.dtls.certificate import Certificate
-
-SRTP_PROFILES: tuple[str, ...] = get_args(SrtpProfile)
-"""All that there are, in our order."""
+from pyforward.srtp import SRTP_PROFILES
 
 # 1.3 waits until a connection can be freed early there as well: its close_notify and the peer's
 # post-handshake messages need other care.

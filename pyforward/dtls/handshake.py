@@ -20,7 +20,8 @@ from OpenSSL import SSL, crypto
 from pyforward.commands import SrtpProfile
 from pyforward.dtls import records
 from pyforward.dtls.certificate import Certificate
-from pyforward.dtls.context import SRTP_PROFILES, make_context
+from pyforward.dtls.context import make_context
+from pyforward.srtp import SRTP_PROFILES
 
 Role = Literal["server", "client"]
 Failure = Literal["fingerprint", "closed", "no_srtp_profile", "protocol"]

@@ -25,7 +25,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import Final, Literal, Protocol
+from typing import Final, Literal, Protocol, get_args
 
 from OpenSSL import SSL
 
@@ -35,7 +35,11 @@ from pyforward.dtls.certificate import Certificate
 from pyforward.dtls.handshake import Failure, Handshake, Keys, Role, new_context
 from pyforward.ids import SessionId
 
-PoolFailure = Failure | Literal["timeout", "overload"]
+_OwnFailure = Literal["timeout", "overload"]
+
+PoolFailure = Failure | _OwnFailure
+
+POOL_FAILURES: tuple[PoolFailure, ...] = (*get_args(Failure), *get_args(_OwnFailure))
 
 LINGER_S: Final = 5.0
 """How long a peer that is silent in SRTP may ask for our last flight again."""
@@ -353,7 +357,7 @@ class Pool:
             return
         error = job.exception()
         if error is not None:
-            _log.error("a handshake broke", exc_info=error)
+            _log.error("handshake_broke", exc_info=error)
             self._fail(association, "protocol")
             return
         if answered:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from pyforward.metrics.catalog import markdown
+from pyforward.metrics.catalog.render import markdown
 
 if len(sys.argv) > 1:
     Path(sys.argv[1]).write_text(markdown(), encoding="utf-8")

@@ -1,124 +1,207 @@
-"""One collector over snapshots: nothing is counted in Python, and a scrape costs two reads."""
+"""One collector over snapshots: a scrape reads what others have counted, and walks no session."""
 
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Protocol
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
 
-from prometheus_client import CollectorRegistry, ProcessCollector
-from prometheus_client.exposition import choose_encoder
-from prometheus_client.metrics_core import (
-    CounterMetricFamily,
-    GaugeMetricFamily,
-    HistogramMetricFamily,
-    InfoMetricFamily,
-)
-from prometheus_client.metrics_core import Metric as Family
+from prometheus_client.metrics_core import Metric as AnyFamily
 from prometheus_client.registry import Collector
+from prometheus_client.samples import Exemplar as Sampled
 
 import pyforward
-from pyforward.engine import EngineStats, Histogram
-from pyforward.metrics import catalog
-from pyforward.metrics.catalog import Feed, Metric
+from pyforward.control import ControlView, Queue
+from pyforward.engine import EngineStats, Exemplar, Histogram, StreamStats
+from pyforward.feed import FeedStats
+from pyforward.ids import format_session
+from pyforward.metrics.catalog import (
+    CATALOG,
+    Feed,
+    Metric,
+    control,
+    engine,
+    events,
+    process,
+    streams,
+)
+from pyforward.metrics.families import Family, Labelled, added, counter, gauge, histogram, info
+from pyforward.metrics.pulse import limited_shares
+from pyforward.metrics.series import Series, StreamSeries
 
 
-class ControlView(Protocol):
-    """What control knows at one moment."""
+class EnginePort(Protocol):
+    """The part of :class:`pyforward.engine.Engine` that metrics read."""
 
-    @property
-    def streams(self) -> int: ...
+    def stats(self) -> EngineStats:
+        """Every shard's figures."""
 
-    @property
-    def streams_live(self) -> int: ...
+    def streams(self) -> list[StreamStats]:
+        """Every stream on every shard."""
 
-    @property
-    def viewers(self) -> int: ...
+    def exemplars(self) -> list[Exemplar]:
+        """Viewers by stage and bucket."""
 
-    @property
-    def sessions(self) -> int: ...
-
-    @property
-    def joins(self) -> Mapping[Any, int]:
-        """How often, by (kind, result, reason); the values of each are a bounded set."""
-
-    @property
-    def handshakes(self) -> Mapping[str, int]:
-        """DTLS handshakes by their state."""
+    def queues(self) -> list[tuple[str, int, int | None]]:
+        """What waits on the way to the shards and back."""
 
 
-class Exporter:
-    """The text of ``/metrics``."""
+class ControlPort(Protocol):
+    """The part of :class:`pyforward.control.Control` that metrics read."""
+
+    def view(self) -> ControlView:
+        """Control in numbers."""
+
+
+class PulsePort(Protocol):
+    """The part of :class:`pyforward.metrics.pulse.Pulse` that metrics read."""
+
+    def shares(self) -> dict[str, float]:
+        """Of each resource that is the process's own, 0 to 1."""
+
+    def lateness(self) -> Histogram:
+        """Of the control loop."""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What does not change while the process runs. Limits of 0 are none."""
+
+    config_hash: str
+    max_streams: int
+    limits: Mapping[str, int]
+    """Of viewers and streams."""
+    certificate_ends: Mapping[str, float]
+    """Unix time by certificate."""
+
+
+class Snapshots(Collector):
+    """See the top of the file."""
 
     def __init__(
-        self,
-        engine_stats: Callable[[], EngineStats],
-        control_view: Callable[[], ControlView],
+        self, source: EnginePort, control_port: ControlPort, pulse: PulsePort, facts: Facts
     ) -> None:
-        # A registry of our own: what libraries register globally is not ours to publish.
-        self._registry = CollectorRegistry()
-        self._registry.register(_Snapshots(engine_stats, control_view))
-        ProcessCollector(registry=self._registry)
+        self._engine = source
+        self._control = control_port
+        self._pulse = pulse
+        self._facts = facts
+        self._series = StreamSeries(facts.max_streams)
+        self.last_scrape_s = 0.0
 
-    def text(self, accept: str = "") -> tuple[bytes, str]:
-        """Body and content type, as the Accept header asks for it."""
-        encode, content_type = choose_encoder(accept)
-        return encode(self._registry), content_type
-
-
-class _Snapshots(Collector):
-    def __init__(
-        self,
-        engine_stats: Callable[[], EngineStats],
-        control_view: Callable[[], ControlView],
-    ) -> None:
-        self._engine_stats = engine_stats
-        self._control_view = control_view
-
-    def describe(self) -> Iterable[Family]:
+    def describe(self) -> Iterable[AnyFamily]:
         # Registering must not read the engine, which may not have started.
-        return [Family(_family_name(metric), metric.help, "untyped") for metric in catalog.CATALOG]
+        return [AnyFamily(metric.family, metric.help, "untyped") for metric in CATALOG]
 
-    def collect(self) -> Iterable[Family]:
-        yield from _control(self._control_view())
-        yield from _engine(self._engine_stats())
-        build = InfoMetricFamily(_family_name(catalog.BUILD_INFO), catalog.BUILD_INFO.help)
-        build.add_metric(
-            [], {"version": pyforward.__version__, "python": platform.python_version()}
-        )
-        yield build
+    def collect(self) -> Iterable[AnyFamily]:
+        view, stats = self._control.view(), self._engine.stats()
+        rows = self._engine.streams()
+        yield from _control(view)
+        yield self._join_stages(view, stats)
+        queues = (*view.queues, *(Queue(*queue) for queue in self._engine.queues()))
+        yield from _queues(queues)
+        yield from _engine(stats)
+        cached = sum(row.cache_bytes for row in rows)
+        yield gauge(engine.CACHE_BYTES, [((), cached)])
+        yield from self._process(view)
+        yield from _events(view.feed)
+        yield from _streams(self._series.look(view.each_stream, rows))
+
+    def _join_stages(self, view: ControlView, stats: EngineStats) -> Family:
+        parts: list[tuple[tuple[str, ...], Histogram]] = [(("answer",), view.answers)]
+        for stage in stats.shards[0].stages if stats.shards else ():
+            parts.append(((stage,), added([shard.stages[stage] for shard in stats.shards])))
+        exemplars: dict[tuple[tuple[str, ...], int], Sampled] = {
+            ((one.stage,), one.bucket): Sampled(
+                {"session": format_session(one.session)}, one.seconds
+            )
+            for one in self._engine.exemplars()
+        }
+        return histogram(control.JOIN_STAGES, parts, exemplars)
+
+    def _process(self, view: ControlView) -> Iterable[Family]:
+        facts = self._facts
+        used = {"viewers": view.viewers, "streams": view.streams}
+        limited = {name: (used[name], most) for name, most in facts.limits.items()}
+        shares = self._pulse.shares() | limited_shares(limited)
+        yield gauge(process.CAPACITY_USED, [((), max(shares.values(), default=0.0))])
+        yield gauge(process.RESOURCE_USED, _by_one(shares))
+        yield counter(process.CONTROL_CPU, [((), time.thread_time())])
+        yield histogram(process.LOOP_LAG, [((), self._pulse.lateness())])
+        yield gauge(process.SCRAPE, [((), self.last_scrape_s)])
+        yield gauge(process.CERTIFICATE_EXPIRY, _by_one(facts.certificate_ends))
+        build = {"version": pyforward.__version__, "python": platform.python_version()}
+        yield info(process.BUILD_INFO, build)
+        yield info(process.CONFIG_INFO, {"hash": facts.config_hash})
 
 
 def _control(view: ControlView) -> Iterable[Family]:
     for metric, value in (
-        (catalog.STREAMS, view.streams),
-        (catalog.STREAMS_LIVE, view.streams_live),
-        (catalog.VIEWERS, view.viewers),
-        (catalog.SESSIONS, view.sessions),
+        (control.STREAMS, view.streams),
+        (control.STREAMS_LIVE, view.streams_live),
+        (control.PUBLISHERS, view.publishers),
+        (control.VIEWERS, view.viewers),
+        (control.SESSIONS, view.sessions),
     ):
-        yield GaugeMetricFamily(metric.name, metric.help, value=value)
-    yield _counter(catalog.JOINS, sorted(view.joins.items()))
-    handshakes = GaugeMetricFamily(
-        catalog.HANDSHAKES.name, catalog.HANDSHAKES.help, labels=catalog.HANDSHAKES.labels
-    )
-    for state, count in view.handshakes.items():
-        handshakes.add_metric([state], count)
-    yield handshakes
+        yield gauge(metric, [((), value)])
+    yield gauge(control.SRTP_SESSIONS, _by_one(view.srtp_sessions))
+    yield gauge(control.HANDSHAKES, _by_one(view.handshakes))
+    yield counter(control.JOINS, sorted(view.joins.items()))
+    yield counter(control.CLOSED, sorted(view.closed.items()))
+    yield counter(control.ICE_FAILURES, _by_one(view.ice_failures))
+    yield counter(control.DTLS_FAILURES, _by_one(view.dtls_failures))
+    yield counter(control.CONSENT_EXPIRIES, _by_one(view.consent_expiries))
+    yield counter(control.RECONNECTS, [((), view.reconnects)])
+    yield counter(control.GAPS, [((), view.gaps_s)])
+
+
+def _queues(queues: Iterable[Queue]) -> Iterable[Family]:
+    known = tuple(queues)
+    yield gauge(control.QUEUE_DEPTH, [((queue.name,), queue.depth) for queue in known])
+    limits = [((queue.name,), queue.limit) for queue in known if queue.limit is not None]
+    yield gauge(control.QUEUE_LIMIT, limits)
+
+
+def _events(feed: FeedStats) -> Iterable[Family]:
+    yield counter(events.EVENTS, [((), feed.told)])
+    yield gauge(events.LISTENERS, [((), feed.listeners)])
+    yield counter(events.LISTENERS_DROPPED, [((), feed.dropped)])
+    yield counter(events.LISTENERS_REFUSED, [((), feed.refused)])
+
+    def by_target(name: str) -> Labelled:
+        # Paths may be secret, so that webhooks of one origin look alike.
+        sums: Counter[str] = Counter()
+        for sink in feed.sinks:
+            sums[sink.target] += getattr(sink, name)
+        return _by_one(sums)
+
+    yield gauge(events.WEBHOOK_WAITING, by_target("waiting"))
+    yield counter(events.WEBHOOK_DELIVERED, by_target("delivered"))
+    yield counter(events.WEBHOOK_FAILED, by_target("failed"))
+    yield counter(events.WEBHOOK_DROPPED, by_target("dropped"))
 
 
 def _engine(stats: EngineStats) -> Iterable[Family]:
     shards = stats.shards
-    yield GaugeMetricFamily(catalog.SHARDS.name, catalog.SHARDS.help, value=len(shards))
-    for metric in catalog.COUNTED:
-        yield _counter(metric, _fed(metric, stats))
+    yield gauge(engine.SHARDS, [((), len(shards))])
+    for metric in engine.COUNTED:
+        yield counter(metric, _fed(metric, stats))
     reasons = shards[0].discards if shards else {}
-    yield _counter(
-        catalog.DISCARDS,
-        [((reason,), sum(shard.discards[reason] for shard in shards)) for reason in reasons],
-    )
-    yield _histogram(catalog.TRAIN_PACKETS, [shard.train_packets for shard in shards])
-    yield _histogram(catalog.FORWARD_LATENCY, [shard.forward_latency for shard in shards])
-    yield _histogram(catalog.TURN, [shard.turns for shard in shards])
+    discards = [((reason,), sum(shard.discards[reason] for shard in shards)) for reason in reasons]
+    yield counter(engine.DISCARDS, discards)
+    for metric, name in (
+        (engine.TRAIN_PACKETS, "train_packets"),
+        (engine.FORWARD_LATENCY, "forward_latency"),
+        (engine.VIEWER_LOSS, "viewer_loss"),
+        (engine.VIEWER_JITTER, "viewer_jitter"),
+        (engine.VIEWER_ROUND_TRIP, "viewer_round_trip"),
+    ):
+        yield histogram(metric, [((), added([getattr(shard, name) for shard in shards]))])
+    for metric, name in ((engine.FAN_OUT, "fan_out"), (engine.TURN, "turns")):
+        each = [((str(index),), getattr(shard, name)) for index, shard in enumerate(shards)]
+        yield histogram(metric, each)
 
 
 def _fed(metric: Metric, stats: EngineStats) -> Iterable[tuple[tuple[str, ...], float]]:
@@ -136,31 +219,43 @@ def _value(feed: Feed, counters: Mapping[str, int]) -> float:
     return value if feed.scale == 1 else value * feed.scale
 
 
-def _counter(
-    metric: Metric, samples: Iterable[tuple[tuple[str, ...], float]]
-) -> CounterMetricFamily:
-    family = CounterMetricFamily(_family_name(metric), metric.help, labels=metric.labels)
-    for labels, value in samples:
-        family.add_metric(labels, value)
-    return family
+def _streams(series: Mapping[str, Series]) -> Iterable[Family]:
+    def each(name: str, scale: float = 1) -> Labelled:
+        """A state, where it is known."""
+        for label, one in series.items():
+            value = getattr(one, name)
+            if value is not None:
+                yield (label,), value * scale
+
+    def total(name: str, scale: float = 1) -> Labelled:
+        return [((label,), one.sums[name] * scale) for label, one in series.items()]
+
+    def both(inward: str, outward: str) -> Labelled:
+        for label, one in series.items():
+            yield (label, "in"), one.sums[inward]
+            yield (label, "out"), one.sums[outward]
+
+    yield gauge(streams.STREAM_VIEWERS, each("viewers"))
+    yield gauge(streams.STREAM_PUBLISHERS, each("publishers"))
+    yield gauge(streams.STREAM_FROZEN, each("frozen"))
+    yield counter(streams.STREAM_PACKETS, both("packets_in", "packets_out"))
+    yield counter(streams.STREAM_BYTES, both("bytes_in", "bytes_out"))
+    yield counter(streams.STREAM_NACKED, both("nacks_in", "nacks_out"))
+    yield counter(streams.STREAM_REPAIRED, both("packets_repaired", "packets_resent"))
+    yield counter(streams.STREAM_LOST, total("packets_lost"))
+    yield counter(streams.STREAM_SEND_DROPS, total("send_drops"))
+    yield counter(streams.STREAM_REPORTS, total("reports"))
+    yield counter(streams.STREAM_REPORTED_LOSS, total("reported_loss", 1 / 256))
+    yield counter(streams.STREAM_ROUND_TRIPS, total("round_trips"))
+    yield counter(streams.STREAM_ROUND_TRIP, total("round_trips_us", 1e-6))
+    yield counter(streams.STREAM_KEYFRAMES, total("keyframes"))
+    yield gauge(streams.STREAM_KEYFRAME_INTERVAL, each("keyframe_interval_us", 1e-6))
+    yield gauge(streams.STREAM_KEYFRAME_AGE, each("keyframe_age_us", 1e-6))
+    yield gauge(streams.STREAM_PACKET_AGE, each("packet_age_us", 1e-6))
+    yield gauge(streams.STREAM_PUBLISHER_ROUND_TRIP, each("round_trip_us", 1e-6))
+    yield gauge(streams.STREAM_PUBLISHER_JITTER, each("jitter_us", 1e-6))
 
 
-def _histogram(metric: Metric, parts: list[Histogram]) -> HistogramMetricFamily:
-    """The shards' histograms added up, with cumulative buckets as the format wants them."""
-    family = HistogramMetricFamily(metric.name, metric.help)
-    bounds = parts[0].bounds if parts else ()
-    buckets: list[tuple[str, float]] = []
-    count = 0
-    for index, bound in enumerate(bounds):
-        count += sum(part.buckets[index] for part in parts)
-        buckets.append((str(float(bound)), count))
-    count += sum(part.above for part in parts)
-    buckets.append(("+Inf", count))
-    family.add_metric([], buckets, sum_value=sum(part.sum for part in parts))
-    return family
-
-
-def _family_name(metric: Metric) -> str:
-    """The name without the suffix that the text format puts on itself."""
-    suffix = {"counter": "_total", "info": "_info"}.get(metric.kind, "")
-    return metric.name.removesuffix(suffix)
+def _by_one(values: Mapping[str, float]) -> Labelled:
+    """Values under the one label of their metric."""
+    return [((label,), value) for label, value in values.items()]

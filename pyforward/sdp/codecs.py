@@ -10,6 +10,8 @@ import base64
 import binascii
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from types import MappingProxyType
 from typing import Final
 
 from pyforward.commands import Codec, Kind
@@ -46,19 +48,35 @@ class OfferedFormat:
         return parse_fmtp(self.fmtp)
 
 
-def formats(media: Media) -> list[OfferedFormat]:
+def formats(media: Media) -> tuple[OfferedFormat, ...]:
     """The forwardable formats in the order of the m-line, which is the peer's preference. One that
     is listed again is the same one: reading it a hundred times would stop the loop for seconds."""
-    maps = _rtpmaps(media)
-    fmtps = _by_payload_type(media, "fmtp")
+    values = (
+        tuple(attribute.value or "" for attribute in media.attributes.every(name))
+        for name in ("rtpmap", "fmtp", "rtcp-fb")
+    )
+    return _formats(media.kind, media.formats, *values)
+
+
+@lru_cache(maxsize=64)
+def _formats(
+    kind: str,
+    listed: tuple[str, ...],
+    rtpmaps: tuple[str, ...],
+    fmtp_lines: tuple[str, ...],
+    feedback_lines: tuple[str, ...],
+) -> tuple[OfferedFormat, ...]:
+    """Browsers of one version offer the same formats, so that a crowd's are read once."""
+    maps = _rtpmaps(rtpmaps)
+    fmtps = _by_payload_type(fmtp_lines)
     rtx = _rtx(maps, fmtps)
-    feedback = _feedback(media)
+    feedback = _feedback(feedback_lines)
     found = []
-    for payload_type in dict.fromkeys(map(_payload_type, media.formats)):
+    for payload_type in dict.fromkeys(map(_payload_type, listed)):
         encoding = maps.get(payload_type) if payload_type is not None else None
         if payload_type is None or encoding is None:
             continue
-        recognised = _recognise(media.kind, encoding)
+        recognised = _recognise(kind, encoding)
         if recognised is None:
             continue
         codec, clock_rate = recognised
@@ -76,13 +94,15 @@ def formats(media: Media) -> list[OfferedFormat]:
                 rtx.get(payload_type),
             )
         )
-    return found
+    return tuple(found)
 
 
-def parse_fmtp(fmtp: str) -> dict[str, str]:
+@lru_cache(maxsize=256)
+def parse_fmtp(fmtp: str) -> Mapping[str, str]:
     """``a=1; b=2`` as a mapping with names in lower case; malformed parts are left out."""
     pairs = (part.strip().partition("=") for part in fmtp.split(";"))
-    return {name.strip().lower(): value.strip() for name, equals, value in pairs if equals}
+    found = {name.strip().lower(): value.strip() for name, equals, value in pairs if equals}
+    return MappingProxyType(found)
 
 
 def best_match(
@@ -199,11 +219,11 @@ def _payload_type(text: str) -> int | None:
     return None if value is None or 64 <= value <= 95 else value
 
 
-def _rtpmaps(media: Media) -> dict[int, str]:
+def _rtpmaps(lines: Iterable[str]) -> dict[int, str]:
     maps = dict(_STATIC)
     seen: set[int] = set()
-    for attribute in media.attributes.every("rtpmap"):
-        text, _, encoding = (attribute.value or "").partition(" ")
+    for line in lines:
+        text, _, encoding = line.partition(" ")
         payload_type = _payload_type(text)
         if payload_type is not None and payload_type not in seen:
             seen.add(payload_type)
@@ -211,10 +231,10 @@ def _rtpmaps(media: Media) -> dict[int, str]:
     return maps
 
 
-def _by_payload_type(media: Media, name: str) -> dict[int, str]:
+def _by_payload_type(lines: Iterable[str]) -> dict[int, str]:
     values: dict[int, str] = {}
-    for attribute in media.attributes.every(name):
-        text, _, value = (attribute.value or "").partition(" ")
+    for line in lines:
+        text, _, value = line.partition(" ")
         payload_type = _payload_type(text)
         if payload_type is not None:
             values.setdefault(payload_type, value.strip())
@@ -247,11 +267,11 @@ def _rtx(maps: Mapping[int, str], fmtps: Mapping[int, str]) -> dict[int, int]:
     return found
 
 
-def _feedback(media: Media) -> dict[int, frozenset[str]]:
+def _feedback(lines: Iterable[str]) -> dict[int, frozenset[str]]:
     """The rtcp-fb values of each payload type; those of ``*`` under :data:`_EVERY`."""
     found: dict[int, set[str]] = {}
-    for attribute in media.attributes.every("rtcp-fb"):
-        target, _, value = (attribute.value or "").partition(" ")
+    for line in lines:
+        target, _, value = line.partition(" ")
         payload_type = _EVERY if target == "*" else _payload_type(target)
         if payload_type is not None:
             found.setdefault(payload_type, set()).add(" ".join(value.split()).lower())

@@ -169,6 +169,7 @@ def number(text: str, largest: int) -> int | None:
 
 _DIGITS = re.compile(r"[0-9]{1,10}")
 _TOKEN = re.compile(r"[!#$%&'*+\-.0-9A-Z^_`a-z{|}~]{1,64}")  # RFC 8866 §9 token
+_USUAL_NAMES = frozenset(("rtpmap", "fmtp", "rtcp-fb", "extmap", "candidate", "ssrc"))
 _PROTOCOL = re.compile(r"[!#$%&'*+\-.0-9A-Z^_`a-z{|}~/]{1,64}")
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _SESSION_LETTERS = frozenset("vosiuepcbtrzk")
@@ -222,9 +223,11 @@ def _lines(text: str) -> Iterator[tuple[int, str]]:
         raise BadOffer(f"more than {MAX_LINES} lines", MAX_LINES + 1)
     if lines.pop():
         raise BadOffer("the last line has no end; the text seems cut off", len(lines) + 1)
+    # One look at the whole instead of one at each line, of which a browser sends two hundred.
+    is_suspicious = _CONTROL.search(text) is not None
     for number_, line in enumerate(lines, 1):
         line = line.removesuffix("\r")
-        if "\r" in line or _CONTROL.search(line):
+        if "\r" in line or (is_suspicious and _CONTROL.search(line)):
             raise BadOffer("a control character stands in the line", number_)
         yield number_, line
 
@@ -238,7 +241,8 @@ def _split(number_: int, line: str) -> tuple[str, str]:
 def _attribute(number_: int, value: str) -> Attribute:
     name, colon, rest = value.partition(":")
     # "a=msid-semantic: WMS *" of older browsers: RFC 8866 allows no blank, everybody reads it.
-    _matching(_TOKEN, name, "attribute name", number_)
+    if name not in _USUAL_NAMES:
+        _matching(_TOKEN, name, "attribute name", number_)
     return Attribute(name, rest if colon else None, number_)
 
 

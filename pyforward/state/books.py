@@ -12,6 +12,7 @@ Two rules hold everything together:
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -69,6 +70,11 @@ class Books:
         self._sessions_counted = 0
         self._half_open = 0
         self._viewers = 0
+        self._keyed: Counter[str] = Counter()
+        self.reconnects = 0
+        """Times that media came back to a stream whose publisher had gone."""
+        self.gaps_s = 0.0
+        """How long it had been away, added up."""
         for name in declared:
             self._new_stream(name, declared=True, now=now)
 
@@ -85,6 +91,10 @@ class Books:
     def streams(self) -> list[Stream]:
         """Those that have a name, sorted by it."""
         return sorted(self._by_name.values(), key=lambda stream: stream.name)
+
+    def streams_in_order(self) -> list[Stream]:
+        """Those that have a name, in the order in which they were made."""
+        return [stream for stream in self._streams.values() if not stream.ended]
 
     def session(self, session: SessionId) -> Session | None:
         """The entry, closing ones too."""
@@ -122,6 +132,17 @@ class Books:
     def session_count(self) -> int:
         """Entries, closing ones too."""
         return len(self._sessions)
+
+    @property
+    def publisher_count(self) -> int:
+        """Publishers that are not closing, newcomers included."""
+        streams = self._by_name.values()
+        return sum((s.publisher is not None) + len(s.newcomers) for s in streams)
+
+    @property
+    def keyed_counts(self) -> dict[str, int]:
+        """Sessions with keys that are not closing, by SRTP profile."""
+        return dict(self._keyed)
 
     # Joining -------------------------------------------------------------------------------------
 
@@ -201,18 +222,25 @@ class Books:
         if session is None or session.phase not in HALF_OPEN:
             return None
         session.srtp_profile = srtp_profile
+        self._keyed[srtp_profile] += 1
         self._enter(session, Phase.KEYED)
         self._deadlines.cancel(("phase", session_id))
         return session
 
-    def flowing(self, session_id: SessionId) -> Session | None:
+    def flowing(self, session_id: SessionId, now: float) -> Session | None:
         """Media flows. None if the session is gone or closing."""
         session = self._sessions.get(session_id)
         if session is None or session.phase is Phase.CLOSING:
             return None
         self._enter(session, Phase.FLOWING)
+        session.flowed_at = now
         if session.role == "publish":
-            session.stream.flowed = True
+            stream = session.stream
+            stream.flowed = True
+            if stream.silent_since is not None:
+                self.reconnects += 1
+                self.gaps_s += now - stream.silent_since
+                stream.silent_since = None
         return session
 
     def overtake(self, session: Session) -> list[Command]:
@@ -338,6 +366,8 @@ class Books:
         self._detach(session)
         if not was_publisher:
             return []
+        if stream.flowed and stream.silent_since is None:
+            stream.silent_since = now
         if stream.newcomers:
             furthest = max(stream.newcomers.values(), key=Session.rank)
             self._give(stream, stream.newcomers.pop(furthest.id))
@@ -354,6 +384,8 @@ class Books:
         """Takes the session out of every index but the one that ``Closed`` empties."""
         stream = session.stream
         self._enter(session, Phase.CLOSING)
+        if session.srtp_profile:
+            self._keyed[session.srtp_profile] -= 1
         self._by_secret.pop(session.peer.secret, None)
         for ice in (session.peer.ice, session.replaced_ice):
             if ice is not None:

@@ -77,6 +77,8 @@ class Session:
     address: tuple[str, int] | None = None
     replaced_ice: IceCredentials | None = None
     """Those before the last restart: fragments that still name them come late."""
+    flowed_at: float | None = None
+    """When its first media came or went; None before."""
     srtp_profile: str = ""
     """Empty before the keys; it stays when the session closes."""
 

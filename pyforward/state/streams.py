@@ -30,6 +30,8 @@ class Stream:
     one of them flows."""
     waiting_since: float | None = None
     """When the last publisher went; None while there is one."""
+    silent_since: float | None = None
+    """When the publisher went whose media had come; None once media comes again."""
     flowed: bool = False
     """Media has come under this name before."""
     viewers: dict[SessionId, Session] = field(default_factory=dict)

@@ -6,7 +6,7 @@ import tomllib
 
 import pyforward
 from pyforward.config.render import settings_markdown
-from pyforward.metrics.catalog import markdown as metrics_markdown
+from pyforward.metrics.catalog.render import markdown as metrics_markdown
 from tests.contract.house import NATIVE, ROOT
 
 DOCS = ROOT / "docs"

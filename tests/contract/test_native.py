@@ -8,6 +8,7 @@ import select
 import subprocess
 import sys
 import textwrap
+import time
 from dataclasses import replace
 from typing import Any
 
@@ -133,9 +134,30 @@ def engine() -> Any:
     engine.stop()
 
 
+def test_a_stream_is_told_in_the_words_that_are_announced(engine: Any) -> None:
+    engine.submit([AddStream(StreamId(7))])
+    until = time.monotonic() + 10
+    while not (told := engine.streams()):
+        assert time.monotonic() < until
+        time.sleep(0.02)
+    assert [len(words) for words in told] == [len(native.STREAM_FIGURES)] * len(told)
+    assert {words[native.STREAM_FIGURES.index("stream")] for words in told} == {7}
+    assert [name for name, _, _ in engine.queues()] == ["events", "commands", "exchanges"]
+    assert engine.exemplars() == []
+
+
 def test_the_words_are_those_that_are_announced(engine: Any) -> None:
     announced = len(native.COUNTERS) + len(native.DISCARDS)
-    for bounds in (native.TRAIN_BOUNDS, native.LATENCY_BOUNDS_US, native.TURN_BOUNDS_US):
+    for bounds in (
+        native.TRAIN_BOUNDS,
+        native.LATENCY_BOUNDS_US,
+        native.TURN_BOUNDS_US,
+        native.FAN_OUT_BOUNDS_US,
+        native.LOSS_BOUNDS_10000THS,
+        native.JITTER_BOUNDS_US,
+        native.ROUND_TRIP_BOUNDS_US,
+        *[native.STAGE_BOUNDS_US] * len(native.STAGES),
+    ):
         announced += len(bounds) + 2
     assert [len(words) for words in engine.stats()] == [announced] * 2
 

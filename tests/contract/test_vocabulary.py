@@ -11,6 +11,8 @@ from typing import get_args
 import pytest
 
 from pyforward import _native, commands
+from pyforward.control import STAGE_BOUNDS_S
+from pyforward.engine import StreamStats
 from pyforward.metrics.catalog import CATALOG, COUNTED
 from pyforward_bench import records
 from tests.contract.house import NATIVE, ROOT, name_of
@@ -137,6 +139,14 @@ def test_metrics_are_fed_by_counters_that_exist() -> None:
 def test_every_counter_is_told() -> None:
     fed = {feed.counter for metric in COUNTED for feed in metric.feeds}
     assert set(_native.COUNTERS) - fed == set()
+
+
+def test_figures_of_a_stream_are_the_same_in_both_languages() -> None:
+    assert [field.name for field in dataclasses.fields(StreamStats)] == _native.STREAM_FIGURES
+
+
+def test_all_stages_of_a_join_have_the_same_bounds() -> None:
+    assert [round(bound * 1e6) for bound in STAGE_BOUNDS_S] == _native.STAGE_BOUNDS_US
 
 
 def test_metric_names_follow_the_conventions() -> None:

@@ -8,8 +8,8 @@ from functools import cache
 from OpenSSL import SSL
 
 from pyforward.dtls import Certificate, Handshake
-from pyforward.dtls.context import SRTP_PROFILES
 from pyforward.dtls.handshake import new_context
+from pyforward.srtp import SRTP_PROFILES
 
 Carry = Callable[[bytes], list[bytes]]
 

@@ -18,7 +18,7 @@ def vocabulary(union: object) -> dict[str, list[str]]:
 class FakeNativeEngine:
     """Answers Stop with Stopped as the true engine does; ``tell`` queues any other event."""
 
-    def __init__(self, arguments: dict[str, Any], words: int = 15) -> None:
+    def __init__(self, arguments: dict[str, Any], words: int = 34) -> None:
         self.arguments = arguments
         self.submitted: list[object] = []
         self.stopped = False
@@ -47,6 +47,15 @@ class FakeNativeEngine:
     def stats(self) -> list[list[int]]:
         return self.words
 
+    def streams(self) -> list[list[int]]:
+        return [[7, *range(1, 25)]]
+
+    def exemplars(self) -> list[tuple[int, int, int, int]]:
+        return [(1, 0, 9, 500)]
+
+    def queues(self) -> list[tuple[str, int, int | None]]:
+        return [("commands", 3, None)]
+
     def addresses(self) -> list[tuple[str, int]]:
         port = self.arguments["port"] or 40000
         return [(address, port) for address in self.arguments["addresses"] or ["::"]]
@@ -69,6 +78,12 @@ class FakeNativeModule:
         self.TRAIN_BOUNDS = [1, 2]
         self.LATENCY_BOUNDS_US = [50, 1000]
         self.TURN_BOUNDS_US = [100]
+        self.FAN_OUT_BOUNDS_US = [100]
+        self.LOSS_BOUNDS_10000THS = [0, 500]
+        self.JITTER_BOUNDS_US = [1000]
+        self.ROUND_TRIP_BOUNDS_US = [1000]
+        self.STAGE_BOUNDS_US = [1000]
+        self.STAGES = ["ice", "whole"]
         self.engines: list[FakeNativeEngine] = []
         self.refuses = refuses
 

@@ -16,9 +16,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from OpenSSL import SSL
 
 from pyforward.dtls import Certificate, Handshake
-from pyforward.dtls.context import SRTP_PROFILES
 from pyforward.dtls.records import records
 from pyforward.errors import ConfigError
+from pyforward.srtp import SRTP_PROFILES
 from tests.unit.dtls_peers import (
     client_certificate,
     client_context,

@@ -206,12 +206,33 @@ class TestStart:
 
 
 class TestStats:
+    async def test_streams_viewers_and_queues_have_names_too(
+        self, pair: tuple[Engine, FakeNativeEngine]
+    ) -> None:
+        started, _ = pair
+        (stream,) = started.streams()
+        assert (stream.stream, stream.viewers, stream.publisher_jitter_us) == (7, 1, 24)
+        assert started.exemplars() == [engine.Exemplar("whole", 0, SessionId(9), 500e-6)]
+        assert started.queues() == [("commands", 3, None)]
+
     async def test_words_become_names(self, pair: tuple[Engine, FakeNativeEngine]) -> None:
         started, native = pair
-        native.words = [[5, 1_500_000, 1, 2, 10, 20, 30, 40, 3, 4, 5, 6_000_000, 7, 8, 9]]
+        native.words = [
+            [
+                *(5, 1_500_000, 1, 2, 10, 20, 30, 40, 3, 4, 5, 6_000_000, 7, 8, 9),
+                *range(1, 20),
+            ]
+        ]
         (shard,) = started.stats().shards
         assert shard.counters == {"packets_in": 5, "busy_micros": 1_500_000}
         assert shard.discards == {"srtp_auth": 1, "rtp_short": 2}
         assert shard.train_packets == engine.Histogram((1, 2), (10, 20), 30, 40)
         assert shard.forward_latency == engine.Histogram((50e-6, 1e-3), (3, 4), 5, 6.0)
         assert shard.turns == engine.Histogram((1e-4,), (7,), 8, 9e-6)
+        assert shard.fan_out == engine.Histogram((1e-4,), (1,), 2, 3e-6)
+        assert shard.viewer_loss == engine.Histogram((0.0, 0.05), (4, 5), 6, 7e-4)
+        assert shard.viewer_jitter == engine.Histogram((1e-3,), (8,), 9, 10e-6)
+        assert shard.viewer_round_trip == engine.Histogram((1e-3,), (11,), 12, 13e-6)
+        assert list(shard.stages) == ["ice", "whole"]
+        assert shard.stages["whole"] == engine.Histogram((1e-3,), (17,), 18, 19e-6)
+        assert started.busy_s() == [1.5]

@@ -33,9 +33,12 @@ class Lag:
             yield burst
             now = self._clock()
             late_s = now - burst.due_s - zero_s if zero_s is not None else 0.0
-            if zero_s is None or late_s > MOST_LATE_S:
-                self.halts += zero_s is not None
+            if zero_s is None:
                 zero_s = now - burst.due_s
+            elif late_s > MOST_LATE_S:
+                self.halts += 1
+                zero_s = now - burst.due_s
+                continue  # a halt is told as one, and is no lateness of a publisher that runs
             self.late_us.record(max(0, round(late_s * 1e6)))
 
     def verdict(self) -> list[str]:

@@ -25,7 +25,7 @@ from pyforward.config import Config
 from pyforward.errors import HostError, RunError
 from pyforward_bench.rig import ceiling, publisher, server
 from pyforward_bench.rig.audience import SILENCE_S, Audience, Crowd
-from pyforward_bench.rig.ceiling import Ceiling, Load, Sent
+from pyforward_bench.rig.ceiling import TRAINS, Ceiling, Load, Sent, trains_of
 from pyforward_bench.rig.clocks import usage_between
 from pyforward_bench.rig.counter import NO_PORTS, Count, Counter
 from pyforward_bench.rig.measured import Measured, Reading, Window, unlike
@@ -36,6 +36,13 @@ from pyforward_bench.rig.server import Server, Serving
 
 TRIES = 3
 """A window in which the two CPU clocks disagree is measured so often at most."""
+
+PRESUMED_CEILING = 500_000.0
+"""Packets per CPU-second of a ceiling sender on a core of 2.4 GHz, where none was measured."""
+
+_LEAST_SINKS, _MOST_SINKS = 100, 4_000
+_LEAST_RATE, _MOST_RATE = 0.01, 20.0
+"""A viewer of 20 times 2.5 Mbit/s is still under the pace at which the server spreads keyframes."""
 
 _QUIET_RATE = 0.1
 _READING_SHARE = 0.02
@@ -224,6 +231,26 @@ class Stand:
         counts = [count.packets for count in found.values()]
         return counts + [0] * (self.audience.there.sinks - len(counts))
 
+    async def half_loaded(
+        self, feed: Feed, serving: Serving | None = None, *, suite: str = "gcm"
+    ) -> SetUp:
+        """What loads the server by about half of what a ceiling sender reaches on one core: with
+        more viewers, or in a quick run with a faster trace.
+
+        With much less, what is done once a second or at each wake-up, and caches that have gone
+        cold meanwhile, would count as the price of a packet; the ceiling sender never rests. With
+        much more a noisy minute would have it fall behind.
+        """
+        packets_per_s = await self._ceiling_of(suite, feed, serving) / 2
+        if self.scale.quick:
+            rate = packets_per_s / (self.scale.sinks * feed.packets_per_s)
+            feed = replace(feed, rate=round(min(max(rate, _LEAST_RATE), _MOST_RATE), 4))
+            crowd = self.crowd()
+        else:
+            viewers = round(packets_per_s / feed.packets_per_s, -2)
+            crowd = self.crowd(int(min(max(viewers, _LEAST_SINKS), _MOST_SINKS)))
+        return SetUp(crowd, feed, Serving() if serving is None else serving)
+
     async def ceiling_round(self, load: Load) -> Sent:
         """What the ceiling sender reaches, to the sinks that are there; a sender on each core that
         the server has. Raises RunError, or HostError where there is none."""
@@ -251,6 +278,17 @@ class Stand:
         return "in doubt: see why the run is invalid" if why else None
 
     # Private -------------------------------------------------------------------------------------
+
+    async def _ceiling_of(self, suite: str, feed: Feed, serving: Serving | None) -> float:
+        """Packets per CPU-second of a ceiling sender with this suite, measured once in a run."""
+        if isinstance(self.program, str) or self.counter is None:
+            return PRESUMED_CEILING
+        known = f"ceiling {suite}"
+        if known not in self.found:
+            await self.set_up(SetUp(self.crowd(), feed, Serving() if serving is None else serving))
+            sent = await self.ceiling_round(Load(trains_of(feed.trace), suite))
+            self.found[known] = sent.rates[TRAINS]
+        return self.found[known]
 
     async def _set_up(self, wanted: SetUp) -> None:
         if self._server is not None and self.server.serving != wanted.serving:

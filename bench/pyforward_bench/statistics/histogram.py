@@ -121,6 +121,10 @@ class Histogram:
                 return min(max(_middle(i), float(self.least)), float(self.most))
         return float(self.most)
 
+    def up_to(self, value: int) -> int:
+        """How many values are at most this one, or share its cell."""
+        return sum(self._cells[: _cell(min(value, MOST)) + 1])
+
     @property
     def mean(self) -> float | None:
         """The mean of the values themselves, not of their cells; None when empty."""

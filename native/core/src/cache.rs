@@ -86,6 +86,12 @@ impl Cache {
         (begin..places.end.min(self.end)).filter_map(|sequence| self.get(sequence))
     }
 
+    /// Bytes of the packets that it holds.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// One beyond the newest place.
     #[must_use]
     pub fn end(&self) -> u64 {

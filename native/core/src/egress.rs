@@ -100,6 +100,15 @@ pub struct Trouble {
     pub media: Option<Kind>,
 }
 
+impl Trouble {
+    /// How many packets of media its owner will never get.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        let lost = matches!(self.outcome, Outcome::Refused | Outcome::Full);
+        if lost && self.media.is_some() { u64::from(self.datagrams) } else { 0 }
+    }
+}
+
 /// What a message is, for the counters and for who owns it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Content {

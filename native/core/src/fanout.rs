@@ -30,7 +30,8 @@ pub fn fan_out(
     stats: &mut Stats,
     afterwards: &mut Afterwards,
 ) {
-    let Round { batches, video, held, subscribers, turn } = round;
+    let Round { batches, video, held, subscribers, waiting, turn } = round;
+    *waiting = 0;
     let start = LazyCell::new(|| video.start(now, held));
     let slots = subscribers.capacity().max(1);
     let first = turn.wrapping_mul(ROTATION) % slots;
@@ -46,13 +47,14 @@ pub fn fan_out(
         }
         // Behind the batches: what of them went before the start was not for it, and everything
         // from the start on is in the cache, so that nothing is sent to it twice.
-        if subscriber.waits_for_keyframe()
-            && let Some(start) = *start
-        {
-            if egress.is_full(start.room) {
-                egress.flush(transmit, stats);
+        if subscriber.waits_for_keyframe() {
+            if let Some(start) = *start {
+                if egress.is_full(start.room) {
+                    egress.flush(transmit, stats);
+                }
+                first_packet |= subscriber.start(now, start, video.cache(), egress, stats);
             }
-            first_packet |= subscriber.start(now, start, video.cache(), egress, stats);
+            *waiting += usize::from(subscriber.waits_for_keyframe());
         }
         if first_packet {
             afterwards.flowing.push(subscriber.session);

@@ -2,6 +2,7 @@
 //! `pyforward-io` publishes copies of them for control to read without a lock.
 
 use crate::discard::Discard;
+use crate::stages::Stages;
 
 macro_rules! counters {
     ($($(#[$doc:meta])* $variant:ident = $name:literal,)*) => {
@@ -36,10 +37,14 @@ counters! {
     PacketsInRetransmission = "packets_in_retransmission",
     /// Their bytes of UDP payload.
     BytesInRetransmission = "bytes_in_retransmission",
-    /// Padding and probe packets received from publishers.
+    /// Packets of padding received from publishers, in the order of the media.
     PacketsInPadding = "packets_in_padding",
     /// Their bytes of UDP payload.
     BytesInPadding = "bytes_in_padding",
+    /// Packets by which publishers probed the path: retransmissions of nothing.
+    PacketsInProbe = "packets_in_probe",
+    /// Their bytes of UDP payload.
+    BytesInProbe = "bytes_in_probe",
     /// Media packets sent to viewers for the first time.
     PacketsOut = "packets_out",
     /// Their bytes of UDP payload.
@@ -64,12 +69,24 @@ counters! {
     NacksMissed = "nacks_missed",
     /// Those beyond a budget.
     NacksRefused = "nacks_refused",
+    /// Those that were sent less than a round trip ago, so that the answer is on its way.
+    NacksMerged = "nacks_merged",
     /// Packets asked of publishers by NACK.
     NacksOut = "nacks_out",
     /// Keyframe requests from viewers (PLI and FIR).
     KeyframeRequestsIn = "keyframe_requests_in",
     /// Keyframe requests sent to publishers.
     KeyframeRequestsOut = "keyframe_requests_out",
+    /// Wishes for a keyframe that another request stands for.
+    KeyframeRequestsMerged = "keyframe_requests_merged",
+    /// Picture loss indications of viewers (RFC 4585 §6.3.1).
+    PlisIn = "plis_in",
+    /// Those that were sent to publishers.
+    PlisOut = "plis_out",
+    /// Full intra requests of viewers (RFC 5104 §4.3.1).
+    FirsIn = "firs_in",
+    /// Those that were sent to publishers.
+    FirsOut = "firs_out",
     /// Keyframes received.
     Keyframes = "keyframes",
     /// STUN binding requests answered.
@@ -92,6 +109,8 @@ counters! {
     EventsDropped = "events_dropped",
     /// Microseconds in which the shard was not waiting.
     BusyMicros = "busy_micros",
+    /// Microseconds of CPU that its thread used; told some times a second.
+    CpuMicros = "cpu_micros",
 }
 
 /// Upper bounds of `pyforward_train_packets`, in packets; one more bucket counts what is above.
@@ -104,6 +123,28 @@ pub const LATENCY_BOUNDS: [u64; 12] =
 /// Upper bounds of `pyforward_shard_turn_seconds`, in microseconds from waking to waiting.
 pub const TURN_BOUNDS: [u64; 10] =
     [100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000];
+
+/// Upper bounds of `pyforward_fan_out_seconds`, in microseconds of one round over all viewers.
+pub const FAN_OUT_BOUNDS: [u64; 10] =
+    [50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000];
+
+/// Upper bounds of `pyforward_viewer_loss_ratio`, in 1/10,000 of what a report spans.
+pub const LOSS_BOUNDS: [u64; 9] = [0, 50, 100, 200, 500, 1_000, 2_000, 3_500, 5_000];
+
+/// Upper bounds of `pyforward_viewer_jitter_seconds`, in microseconds.
+pub const JITTER_BOUNDS: [u64; 9] =
+    [1_000, 2_500, 5_000, 10_000, 20_000, 30_000, 50_000, 100_000, 250_000];
+
+/// Upper bounds of `pyforward_viewer_round_trip_seconds`, in microseconds.
+pub const ROUND_TRIP_BOUNDS: [u64; 10] =
+    [1_000, 5_000, 10_000, 25_000, 50_000, 100_000, 200_000, 400_000, 800_000, 2_000_000];
+
+/// The number of the first bucket that holds a value: as many as there are bounds for what is above
+/// all of them.
+#[must_use]
+pub fn bucket_of<const N: usize>(bounds: &[u64; N], value: u64) -> usize {
+    bounds.iter().position(|bound| value <= *bound).unwrap_or(N)
+}
 
 /// A histogram of fixed buckets. The last bucket counts what is above every bound.
 #[derive(Clone, Debug)]
@@ -125,11 +166,16 @@ impl<const N: usize> Default for Histogram<N> {
 impl<const N: usize> Histogram<N> {
     /// Counts `times` observations of `value` under the bucket whose bound is the first to hold it.
     pub fn observe(&mut self, bounds: &[u64; N], value: u64, times: u64) {
-        self.sum += value * times;
-        match bounds.iter().position(|bound| value <= *bound) {
-            Some(bucket) => self.buckets[bucket] += times,
+        self.sum = self.sum.wrapping_add(value.wrapping_mul(times));
+        match self.buckets.get_mut(bucket_of(bounds, value)) {
+            Some(count) => *count += times,
             None => self.above += times,
         }
+    }
+
+    /// Its buckets, what is above them, and the sum.
+    pub fn words(&self) -> impl Iterator<Item = u64> + '_ {
+        self.buckets.iter().copied().chain([self.above, self.sum])
     }
 }
 
@@ -144,6 +190,16 @@ pub struct Stats {
     pub forward_latency: Histogram<{ LATENCY_BOUNDS.len() }>,
     /// How long each turn took, in microseconds: what waits meanwhile is so late.
     pub turns: Histogram<{ TURN_BOUNDS.len() }>,
+    /// How long it took to send what had come to all viewers, in microseconds.
+    pub fan_out: Histogram<{ FAN_OUT_BOUNDS.len() }>,
+    /// Share lost by each report of each viewer, in 1/10,000.
+    pub viewer_loss: Histogram<{ LOSS_BOUNDS.len() }>,
+    /// Interarrival jitter by each report of each viewer, in microseconds.
+    pub viewer_jitter: Histogram<{ JITTER_BOUNDS.len() }>,
+    /// Round trip by each report of each viewer, in microseconds.
+    pub viewer_round_trip: Histogram<{ ROUND_TRIP_BOUNDS.len() }>,
+    /// How long viewers took over each stage of their joining.
+    pub stages: Stages,
 }
 
 impl Default for Stats {
@@ -154,6 +210,11 @@ impl Default for Stats {
             train_packets: Histogram::default(),
             forward_latency: Histogram::default(),
             turns: Histogram::default(),
+            fan_out: Histogram::default(),
+            viewer_loss: Histogram::default(),
+            viewer_jitter: Histogram::default(),
+            viewer_round_trip: Histogram::default(),
+            stages: Stages::default(),
         }
     }
 }
@@ -165,7 +226,12 @@ impl Stats {
         + TRAIN_BOUNDS.len()
         + LATENCY_BOUNDS.len()
         + TURN_BOUNDS.len()
-        + 3 * 2;
+        + FAN_OUT_BOUNDS.len()
+        + LOSS_BOUNDS.len()
+        + JITTER_BOUNDS.len()
+        + ROUND_TRIP_BOUNDS.len()
+        + 7 * 2
+        + Stages::WORDS;
 
     /// Adds to a counter.
     pub fn add(&mut self, counter: Counter, amount: u64) {
@@ -192,16 +258,18 @@ impl Stats {
     /// Everything as words in a fixed order: counters, discards, then each histogram as buckets,
     /// above, sum.
     pub fn words(&self) -> impl Iterator<Item = u64> + '_ {
-        fn flat<const N: usize>(h: &Histogram<N>) -> impl Iterator<Item = u64> + '_ {
-            h.buckets.iter().copied().chain([h.above, h.sum])
-        }
         self.counters
             .iter()
             .chain(self.discards.iter())
             .copied()
-            .chain(flat(&self.train_packets))
-            .chain(flat(&self.forward_latency))
-            .chain(flat(&self.turns))
+            .chain(self.train_packets.words())
+            .chain(self.forward_latency.words())
+            .chain(self.turns.words())
+            .chain(self.fan_out.words())
+            .chain(self.viewer_loss.words())
+            .chain(self.viewer_jitter.words())
+            .chain(self.viewer_round_trip.words())
+            .chain(self.stages.words())
     }
 }
 

@@ -8,6 +8,7 @@ use slab::Slab;
 
 use crate::cache::Cache;
 use crate::exchange::Departure;
+use crate::figures::Sums;
 use crate::ids::{SessionId, ShardIndex, StreamId};
 use crate::media::{Codec, Kind};
 use crate::pacer::Pacer;
@@ -41,6 +42,10 @@ pub struct Stream {
     pub queued: bool,
     /// When video that is held for its time may leave; never if none is.
     pub next_release: Time,
+    /// What was done for its subscribers so far.
+    pub sums: Sums,
+    /// How many of the subscribers waited for a keyframe after the last fan-out.
+    pub waiting: usize,
     /// Ascending; the last one holds the stream.
     publishers: Vec<Publisher>,
     tracks: [Track; 2],
@@ -61,6 +66,8 @@ impl Stream {
             subscribers: Slab::new(),
             keyframe_wanted: false,
             queued: false,
+            sums: Sums::default(),
+            waiting: 0,
             publishers: Vec::new(),
             tracks: Kind::ALL.map(Track::new),
             batches: Vec::new(),
@@ -133,6 +140,7 @@ impl Stream {
             self.subscribers = Slab::new();
             self.batches = Vec::new();
             self.pacer.clear();
+            self.waiting = 0;
             self.tracks.iter_mut().for_each(Track::clear);
         }
         subscriber
@@ -174,7 +182,8 @@ impl Stream {
         }
         let [_, video] = &self.tracks;
         let held = self.pacer.first_held();
-        Round { batches, video, held, subscribers: &mut self.subscribers, turn: self.turn }
+        let (subscribers, waiting) = (&mut self.subscribers, &mut self.waiting);
+        Round { batches, video, held, subscribers, waiting, turn: self.turn }
     }
 
     /// A subscriber and the cache of one of the tracks.
@@ -194,6 +203,8 @@ pub struct Round<'a> {
     pub held: Option<u64>,
     /// To whom.
     pub subscribers: &'a mut Slab<Subscriber>,
+    /// How many of them wait for a keyframe when all is sent.
+    pub waiting: &'a mut usize,
     /// Counts rounds.
     pub turn: usize,
 }

@@ -2,7 +2,7 @@
 #![allow(unsafe_code)]
 
 use std::io;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use pyforward_core::time::{MachineClock, Ntp, Time, WallClock};
 
@@ -42,6 +42,15 @@ pub fn machine(clock: &Clock) -> MachineClock {
     MachineClock { id: boot_id(), micros_at_zero: micros.saturating_sub(passed) }
 }
 
+/// CPU time that the calling thread has used.
+#[must_use]
+pub fn thread_cpu() -> Duration {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the structure lives across the call, and every thread has this clock.
+    unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };
+    Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec.unsigned_abs() as u32)
+}
+
 /// A number for this start of the machine (random(4), boot_id).
 fn boot_id() -> u32 {
     let id = std::fs::read("/proc/sys/kernel/random/boot_id").unwrap_or_default();
@@ -70,8 +79,6 @@ fn ntp(wall: SystemTime) -> Ntp {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use std::time::Duration;
-
     use super::*;
 
     #[test]

@@ -14,21 +14,23 @@ use std::time::Duration;
 
 use pyforward_core::command::Command;
 use pyforward_core::event::Event;
+use pyforward_core::figures::StreamFigures;
 use pyforward_core::ids::ShardIndex;
 use pyforward_core::shard::{Shard, ShardConfig};
+use pyforward_core::stages::Exemplar;
 use pyforward_core::time::WallClock;
 
 pub use crate::bind::StartError;
 use crate::bind::{bind, failed};
 use crate::clock::{self, Clock, seed};
-use crate::exchange::neighbours;
+use crate::exchange::{RING, neighbours};
 use crate::gso::{self, Sender};
 use crate::lock::PortLock;
 use crate::mailbox::{Slot, mailbox};
 use crate::outbox::Outbox;
 use crate::pin;
 use crate::poll::Doorbell;
-use crate::published::Published;
+use crate::published::{EVERY, Published, Telling};
 use crate::send::Kernel;
 use crate::udp::{BUFFER_BYTES, Buffers, Reach, UdpSocket};
 use crate::worker::{Worker, guarded, poller};
@@ -84,6 +86,7 @@ pub struct Engine {
     notes: Vec<String>,
     outbox: Arc<Outbox>,
     published: Vec<Arc<Published>>,
+    clock: Clock,
     stopping: Arc<AtomicBool>,
     /// The shards' mailboxes. Locked so that commands reach every shard in the same order.
     slots: Mutex<Vec<Slot>>,
@@ -118,6 +121,7 @@ impl Engine {
             notes,
             outbox: Outbox::new(config.max_events).map_err(failed("making an eventfd"))?,
             published: Vec::new(),
+            clock,
             stopping: Arc::default(),
             slots: Mutex::default(),
             running: Mutex::new(Some(Running { threads: Vec::new(), lock })),
@@ -141,6 +145,7 @@ impl Engine {
                 outbox: Arc::clone(&engine.outbox),
                 published: Arc::default(),
                 stopping: Arc::clone(&engine.stopping),
+                telling: Telling::default(),
             };
             let core = config.cores.iter().cycle().nth(index.into()).copied();
             engine.launch(index, core, worker, slot, Arc::clone(&fatal))?;
@@ -197,6 +202,40 @@ impl Engine {
     #[must_use]
     pub fn stats(&self) -> Vec<Vec<u64>> {
         self.published.iter().map(|published| published.read()).collect()
+    }
+
+    /// What each shard told last of each of its streams. Ages are of this moment, less the time that a
+    /// shard may be silent about what it does: in that time something may have come.
+    #[must_use]
+    pub fn streams(&self) -> Vec<StreamFigures> {
+        let now = self.clock.now();
+        let told = self.published.iter().map(|published| published.told());
+        told.flat_map(|told| {
+            let late = now.since(told.at).saturating_sub(EVERY).as_micros() as u64;
+            told.streams.iter().map(|stream| stream.aged(late)).collect::<Vec<_>>()
+        })
+        .collect()
+    }
+
+    /// One viewer of each shard for each bucket of each stage of joining: the two numbers, and who.
+    #[must_use]
+    pub fn exemplars(&self) -> Vec<(usize, usize, Exemplar)> {
+        self.published.iter().flat_map(|published| published.told().exemplars.clone()).collect()
+    }
+
+    /// What waits between control and the shards, by queue: how much in the fullest of its kind, and
+    /// how much may; none where that has no bound.
+    #[must_use]
+    pub fn queues(&self) -> [(&'static str, usize, Option<usize>); 3] {
+        let (events, may_wait) = self.outbox.depth();
+        let slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        let commands = slots.iter().map(Slot::waiting).max().unwrap_or(0);
+        let exchanges = self.published.iter().map(|published| published.told().exchanges);
+        [
+            ("events", events, Some(may_wait)),
+            ("commands", commands, None),
+            ("exchanges", exchanges.max().unwrap_or(0), Some(RING)),
+        ]
     }
 
     /// Ends every shard after its current turn, waits for their threads and frees the port. Events

@@ -81,6 +81,12 @@ impl Neighbours {
         kept
     }
 
+    /// Messages of the neighbour that has most of them waiting here; a ring holds [`RING`].
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.inbound.iter().map(Consumer::slots).max().unwrap_or(0)
+    }
+
     /// Hands out at most `limit` messages of each neighbour; true if there are more.
     pub fn receive(&mut self, limit: usize, mut take: impl FnMut(Exchange)) -> bool {
         let mut more = false;

@@ -4,6 +4,8 @@
 //! trusted. The shard takes a bounded number in a turn, so that joining never stands in the way of
 //! sending.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use pyforward_core::command::Command;
@@ -15,28 +17,39 @@ use crate::poll::Doorbell;
 pub struct Slot {
     sender: Sender<Command>,
     bell: Doorbell,
+    waiting: Arc<AtomicUsize>,
 }
 
 /// The shard's end.
 #[derive(Debug)]
 pub struct Mailbox {
     receiver: Receiver<Command>,
+    waiting: Arc<AtomicUsize>,
 }
 
 /// A mailbox; putting something in rings the bell.
 #[must_use]
 pub fn mailbox(bell: Doorbell) -> (Slot, Mailbox) {
     let (sender, receiver) = channel();
-    (Slot { sender, bell }, Mailbox { receiver })
+    let waiting = Arc::new(AtomicUsize::new(0));
+    (Slot { sender, bell, waiting: Arc::clone(&waiting) }, Mailbox { receiver, waiting })
 }
 
 impl Slot {
     /// Puts commands in, in order, and rings once. Those for a shard that has ended are dropped.
     pub fn put(&self, commands: impl IntoIterator<Item = Command>) {
         for command in commands {
+            // Before: the shard may take it at once.
+            self.waiting.fetch_add(1, Ordering::Relaxed);
             let _ = self.sender.send(command);
         }
         self.bell.ring();
+    }
+
+    /// How many wait for the shard's next turns.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
     }
 
     /// Rings without a command.
@@ -48,7 +61,9 @@ impl Slot {
 impl Mailbox {
     /// The next command.
     pub fn take(&mut self) -> Option<Command> {
-        self.receiver.try_recv().ok()
+        let command = self.receiver.try_recv().ok()?;
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
+        Some(command)
     }
 }
 
@@ -70,11 +85,13 @@ mod tests {
 
         assert!(poller.wait(None).unwrap().has(0));
         bell.answer();
+        assert_eq!(slot.waiting(), 5);
         for expected in 0..5 {
             let Some(Command::AddStream { stream }) = mailbox.take() else { unreachable!() };
             assert_eq!(stream, StreamId(expected));
         }
         assert!(mailbox.take().is_none());
+        assert_eq!(slot.waiting(), 0);
     }
 
     #[test]

@@ -70,6 +70,12 @@ impl Outbox {
         (taken, self.blocked.swap(false, Ordering::SeqCst))
     }
 
+    /// How many events wait, and how many may.
+    #[must_use]
+    pub fn depth(&self) -> (usize, usize) {
+        (self.waiting.load(Ordering::SeqCst), self.capacity)
+    }
+
     fn has_room(&self) -> bool {
         let room = || self.waiting.load(Ordering::SeqCst) < self.capacity;
         if room() {

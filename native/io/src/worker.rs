@@ -15,13 +15,13 @@ use pyforward_core::shard::{NoSocket, Shard};
 use pyforward_core::stats::{Counter, TURN_BOUNDS};
 use pyforward_core::time::Time;
 
-use crate::clock::Clock;
+use crate::clock::{Clock, thread_cpu};
 use crate::exchange::{Neighbours, RETRY};
 use crate::gso::Sender;
 use crate::mailbox::Mailbox;
 use crate::outbox::Outbox;
 use crate::poll::{Doorbell, Poller, Ready};
-use crate::published::Published;
+use crate::published::{Published, Snapshot, Telling};
 use crate::receive::{self, Batch, Inlet};
 use crate::send::Kernel;
 use crate::udp::UdpSocket;
@@ -51,6 +51,7 @@ pub(crate) struct Worker {
     pub outbox: Arc<Outbox>,
     pub published: Arc<Published>,
     pub stopping: Arc<AtomicBool>,
+    pub telling: Telling,
 }
 
 /// What a worker waits with: the bell that commands and other shards ring, and its sockets.
@@ -72,7 +73,7 @@ impl Worker {
         let mut own = Batch::default();
         let mut pace = Pace::default();
         while !self.stopping.load(Ordering::Acquire) {
-            let patience = pace.patience(self.clock.now(), self.shard.poll_timeout());
+            let patience = pace.patience(self.clock.now(), self.due());
             let ready = self.poller.wait(patience)?;
             let woken = self.clock.now();
             pace = Pace::default();
@@ -168,6 +169,11 @@ impl Worker {
         self.neighbours.receive(EXCHANGES, |message| shard.handle_exchange(now, message))
     }
 
+    /// When there is something to do if nothing comes.
+    fn due(&self) -> Time {
+        self.shard.poll_timeout().min(self.telling.due())
+    }
+
     fn take_timeouts(&mut self) {
         let now = self.clock.now();
         if self.shard.poll_timeout() <= now {
@@ -186,7 +192,15 @@ impl Worker {
     }
 
     fn publish(&mut self, woken: Time) {
-        let busy = self.clock.now().since(woken).as_micros();
+        let now = self.clock.now();
+        if self.telling.turn(now) {
+            let used = thread_cpu().as_micros() as u64;
+            let stats = self.shard.stats_mut();
+            stats.add(Counter::CpuMicros, used.saturating_sub(stats.get(Counter::CpuMicros)));
+            let exchanges = self.neighbours.waiting();
+            self.published.tell(Snapshot::of(now, &self.shard, exchanges));
+        }
+        let busy = now.since(woken).as_micros();
         let busy = u64::try_from(busy).unwrap_or(u64::MAX);
         let stats = self.shard.stats_mut();
         stats.add(Counter::BusyMicros, busy);

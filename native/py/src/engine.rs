@@ -6,6 +6,7 @@ use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::time::Duration;
 
+use pyforward_core::figures::StreamFigures;
 use pyforward_io::engine::EngineConfig;
 use pyforward_io::fatal::end_process;
 use pyo3::prelude::*;
@@ -92,6 +93,25 @@ impl Engine {
     /// The words of each shard: counters, discards, then the histograms.
     fn stats(&self) -> Vec<Vec<u64>> {
         self.engine.stats()
+    }
+
+    /// Each stream on each shard, in the words of `STREAM_FIGURES`.
+    fn streams(&self) -> Vec<Vec<u64>> {
+        self.engine.streams().iter().map(StreamFigures::words).collect()
+    }
+
+    /// Viewers by the stage of their joining and its bucket, with how long they took, in
+    /// microseconds.
+    fn exemplars(&self) -> Vec<(usize, usize, u64, u64)> {
+        let all = self.engine.exemplars();
+        all.iter()
+            .map(|(stage, bucket, one)| (*stage, *bucket, one.session.0, one.micros))
+            .collect()
+    }
+
+    /// Queues by name: how much waits, and how much may.
+    fn queues(&self) -> Vec<(&'static str, usize, Option<usize>)> {
+        self.engine.queues().to_vec()
     }
 
     /// The bound addresses with their port.

@@ -12,7 +12,12 @@ mod read;
 mod srtp;
 
 use pyforward_core::discard::Discard;
-use pyforward_core::stats::{Counter, LATENCY_BOUNDS, TRAIN_BOUNDS, TURN_BOUNDS};
+use pyforward_core::figures::StreamFigures;
+use pyforward_core::stages::{STAGE_BOUNDS, Stage};
+use pyforward_core::stats::{
+    Counter, FAN_OUT_BOUNDS, JITTER_BOUNDS, LATENCY_BOUNDS, LOSS_BOUNDS, ROUND_TRIP_BOUNDS,
+    TRAIN_BOUNDS, TURN_BOUNDS,
+};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
@@ -33,7 +38,14 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("DISCARDS", Discard::ALL.iter().map(|d| d.name()).collect::<Vec<_>>())?;
     module.add("TRAIN_BOUNDS", TRAIN_BOUNDS.to_vec())?;
     module.add("LATENCY_BOUNDS_US", LATENCY_BOUNDS.to_vec())?;
-    module.add("TURN_BOUNDS_US", TURN_BOUNDS.to_vec())
+    module.add("TURN_BOUNDS_US", TURN_BOUNDS.to_vec())?;
+    module.add("FAN_OUT_BOUNDS_US", FAN_OUT_BOUNDS.to_vec())?;
+    module.add("LOSS_BOUNDS_10000THS", LOSS_BOUNDS.to_vec())?;
+    module.add("JITTER_BOUNDS_US", JITTER_BOUNDS.to_vec())?;
+    module.add("ROUND_TRIP_BOUNDS_US", ROUND_TRIP_BOUNDS.to_vec())?;
+    module.add("STAGE_BOUNDS_US", STAGE_BOUNDS.to_vec())?;
+    module.add("STAGES", Stage::ALL.iter().map(|stage| stage.name()).collect::<Vec<_>>())?;
+    module.add("STREAM_FIGURES", StreamFigures::NAMES.to_vec())
 }
 
 fn book<'py>(py: Python<'py>, book: Book) -> PyResult<Bound<'py, PyDict>> {

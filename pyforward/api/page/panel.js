@@ -17,9 +17,12 @@ const READ_EVERY_MS = 1000;
  * @param {(state: string, httpStatus: number | null) => void} [options.onState]
  */
 export function show(source, { direction, status, stats, key, onState }) {
-  source.addEventListener("state", ({ detail: { state, sentence, status: httpStatus } }) => {
+  source.addEventListener("state", ({ detail }) => {
+    const { state, sentence, status: httpStatus, reason } = detail;
     document.body.dataset[key] = state;
     status.dataset.state = state;
+    if (reason) status.dataset.reason = reason;
+    else delete status.dataset.reason;
     status.textContent = sentence;
     onState?.(state, httpStatus);
   });

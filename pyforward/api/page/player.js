@@ -1,12 +1,25 @@
 // A WHEP player: watches one stream in a <video> until it is stopped, and comes back by itself
-// when the stream or the server was away.
+// when the stream or the server was away. While it waits it says why, and until when.
 
+import { Backoff } from "./backoff.js";
 import { join, lost, pause, Refused } from "./session.js";
-
-const REJOIN_AFTER_S = 1;
 
 // A still screen without sound sends little, but not so little.
 const SILENT_AFTER_S = 3;
+
+// A connection that shows no picture by then is given up, so that a path that is blocked is said.
+const CONNECT_LIMIT_MS = 15_000;
+
+const WHY = {
+  unreachable: "The server does not answer.",
+  missing: "There is no publisher yet.",
+  "no-publisher": "There is no publisher yet.",
+  full: "There are too many viewers.",
+  busy: "The server is busy.",
+  ended: "The stream has ended.",
+  closed: "The connection was closed.",
+  blocked: "No media comes from the server; a firewall may block UDP.",
+};
 
 export class Player extends EventTarget {
   /** @param {HTMLVideoElement} video */
@@ -14,6 +27,8 @@ export class Player extends EventTarget {
     super();
     this.video = video;
     this.state = "idle";
+    /** Why it waits: a key of WHY, or "away" while the session lives and nothing comes. */
+    this.reason = null;
     this.pc = null;
     this.stream = null;
   }
@@ -21,8 +36,10 @@ export class Player extends EventTarget {
   #stopping = null;
   #session = null;
   #played = false;
+  #playedBefore = false;
   #onPlaying = () => {
     this.#played = true;
+    this.#playedBefore = true;
     this.#tell("playing", "Playing.");
   };
 
@@ -31,19 +48,24 @@ export class Player extends EventTarget {
     this.stop();
     const stopping = new AbortController();
     this.#stopping = stopping;
+    this.#playedBefore = false;
     this.stream = stream;
     const { signal } = stopping;
+    const backoff = new Backoff();
     try {
       while (!signal.aborted) {
         await this.#once(stream, token, signal);
         if (signal.aborted) return;
-        this.#tell("waiting", "The stream stopped; joining again.");
-        await pause(REJOIN_AFTER_S, signal);
+        if (this.#played) backoff.reset();
+        const reason = this.#played ? "closed" : "blocked";
+        this.#leave();
+        await this.#wait(reason, backoff.next(), signal);
       }
     } catch (error) {
       if (signal.aborted) return; // stop() has said so, or a newer play() has taken over
       this.#leave();
-      this.#tell("error", error.message, error instanceof Refused ? error.status : null);
+      const status = error instanceof Refused ? error.status : null;
+      this.#tell("error", error.message, { status });
     }
   }
 
@@ -62,12 +84,12 @@ export class Player extends EventTarget {
     this.pc = pc;
     for (const kind of ["video", "audio"]) pc.addTransceiver(kind, { direction: "recvonly" });
     this.#watchSilence(pc);
-    this.#tell("connecting", "Connecting.");
+    if (!this.#playedBefore) this.#tell("connecting", "Connecting.");
     const session = await join(pc, `/whep/${encodeURIComponent(stream)}`, {
       token,
       signal,
       waitWhenMissing: true,
-      onWaiting: (sentence) => this.#tell("waiting", sentence),
+      onWaiting: ({ reason, waitS }) => this.#sayWait(this.#named(reason), waitS, signal),
     });
     if (signal.aborted) {
       session.end();
@@ -76,7 +98,44 @@ export class Player extends EventTarget {
     }
     this.#session = session;
     this.#start();
-    await lost(pc, signal);
+    await Promise.race([lost(pc, signal), this.#neverConnected(pc)]);
+  }
+
+  /** Who has seen the stream knows that it was there: it has ended. */
+  #named(reason) {
+    return reason === "missing" && this.#playedBefore ? "ended" : reason;
+  }
+
+  async #wait(reason, waitS, signal) {
+    this.#sayWait(reason, waitS, signal);
+    await pause(waitS, signal);
+  }
+
+  /** The sentence, with the seconds that are left, until something else is said. */
+  async #sayWait(reason, waitS, signal) {
+    const until = performance.now() + 1000 * waitS;
+    const said = {};
+    this.#saying = said;
+    for (;;) {
+      const leftS = Math.max(1, Math.ceil((until - performance.now()) / 1000));
+      this.#tell("waiting", `${WHY[reason]} Trying again in ${leftS} s.`, { reason, said });
+      try {
+        await pause(Math.min(1, waitS), signal);
+      } catch {
+        return;
+      }
+      if (this.#saying !== said || performance.now() >= until) return;
+    }
+  }
+
+  #saying = null;
+
+  #neverConnected(pc) {
+    return new Promise((resolve) => {
+      setTimeout(() => {
+        if (pc.connectionState !== "connected") resolve();
+      }, CONNECT_LIMIT_MS);
+    });
   }
 
   /** Says so while no packet comes: the publisher is away, the session still lives. Chromium does
@@ -91,7 +150,8 @@ export class Player extends EventTarget {
       silentS = packets > before ? 0 : silentS + 1;
       before = packets;
       if (this.state === "playing" && silentS >= SILENT_AFTER_S) {
-        this.#tell("waiting", "Nothing arrives; the publisher is away.");
+        const sentence = "Nothing arrives; the publisher is away. Waiting for it to come back.";
+        this.#tell("waiting", sentence, { reason: "away" });
       } else if (this.state === "waiting" && this.#played && silentS === 0) {
         this.#tell("playing", "Playing.");
       }
@@ -123,9 +183,12 @@ export class Player extends EventTarget {
     this.video.srcObject = null;
   }
 
-  #tell(state, sentence, status = null) {
+  #tell(state, sentence, { status = null, reason = null, said = null } = {}) {
+    this.#saying = said;
     this.state = state;
-    this.dispatchEvent(new CustomEvent("state", { detail: { state, sentence, status } }));
+    this.reason = reason;
+    const detail = { state, sentence, status, reason };
+    this.dispatchEvent(new CustomEvent("state", { detail }));
   }
 }
 

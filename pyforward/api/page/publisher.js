@@ -37,7 +37,8 @@ export class Publisher extends EventTarget {
         token,
         signal,
         waitWhenMissing: false,
-        onWaiting: (sentence) => this.#tell("waiting", sentence),
+        onWaiting: ({ sentence, waitS }) =>
+          this.#tell("waiting", `${sentence} Trying again in ${Math.ceil(waitS)} s.`),
       });
       if (signal.aborted) {
         session.end();

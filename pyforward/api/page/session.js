@@ -1,9 +1,9 @@
 // One WHIP or WHEP session over HTTP: the offer goes up, the answer comes back, DELETE ends it
 // (RFC 9725 §4.2; draft-ietf-wish-whep). It knows nothing of media or of the page.
 
-// A server that names no time is asked again after this long.
-const USUAL_WAIT_S = 2;
-const LONGEST_WAIT_S = 30;
+import { Backoff } from "./backoff.js";
+
+const LONGEST_WAIT_S = 60;
 
 // Answers that mean "not yet": no publisher, too many at once. A viewer also waits for a stream
 // that does not exist so far, when the server says when to ask again.
@@ -18,6 +18,15 @@ export class Refused extends Error {
 }
 
 /**
+ * Why a join waits.
+ *
+ * @typedef {object} Waiting
+ * @property {"unreachable" | "missing" | "no-publisher" | "full" | "busy"} reason
+ * @property {string} sentence the server's own, or what stands for it
+ * @property {number} waitS until the next attempt
+ */
+
+/**
  * Brings a peer connection to the server.
  *
  * @param {RTCPeerConnection} pc its transceivers are already there
@@ -25,37 +34,58 @@ export class Refused extends Error {
  * @param {object} options
  * @param {string} options.token a bearer token, or ""
  * @param {AbortSignal} options.signal gives up waiting
- * @param {(sentence: string) => void} options.onWaiting told each time the server says "not yet"
+ * @param {(waiting: Waiting) => void} options.onWaiting told each time there is a wait
  * @param {boolean} options.waitWhenMissing whether 404 with Retry-After is a "not yet"
  * @returns {Promise<Session>}
  */
 export async function join(pc, url, { token, signal, onWaiting, waitWhenMissing }) {
   await setStereoOffer(pc);
+  const backoff = new Backoff();
   for (;;) {
     const response = await post(url, pc.localDescription.sdp, token, signal);
-    if (response === null) {
-      onWaiting("The server does not answer; trying again.");
-      await pause(USUAL_WAIT_S, signal);
-      continue;
-    }
-    if (response.status === 201) {
-      const session = new Session(new URL(response.headers.get("Location"), response.url), token);
-      try {
-        await pc.setRemoteDescription({ type: "answer", sdp: await response.text() });
-      } catch (error) {
-        session.end();
-        throw error;
-      }
-      return session;
-    }
-    const retryAfter = response.headers.get("Retry-After");
-    const sentence = await explain(response);
-    const missing = response.status === 404 && retryAfter !== null && waitWhenMissing;
-    if (!missing && !NOT_YET.has(response.status)) throw new Refused(sentence, response.status);
-    if (response.status === 409 && retryAfter === null) throw new Refused(sentence, 409);
-    onWaiting(sentence);
-    await pause(seconds(retryAfter), signal);
+    if (response?.status === 201) return accepted(pc, response, token);
+    const waiting = await whyToWait(response, waitWhenMissing, backoff);
+    onWaiting(waiting);
+    await pause(waiting.waitS, signal);
   }
+}
+
+async function accepted(pc, response, token) {
+  const session = new Session(new URL(response.headers.get("Location"), response.url), token);
+  try {
+    await pc.setRemoteDescription({ type: "answer", sdp: await response.text() });
+  } catch (error) {
+    session.end();
+    throw error;
+  }
+  return session;
+}
+
+/** Throws Refused where waiting will not help. */
+async function whyToWait(response, waitWhenMissing, backoff) {
+  if (response === null) {
+    const sentence = "The server does not answer.";
+    return { reason: "unreachable", sentence, waitS: backoff.next() };
+  }
+  const { status } = response;
+  const retryAfter = Number.parseFloat(response.headers.get("Retry-After") ?? "");
+  const problem = await problemOf(response);
+  const mayCome = Number.isFinite(retryAfter);
+  const missing = status === 404 && mayCome && waitWhenMissing;
+  const inUse = status === 409 && !mayCome;
+  if (inUse || (!missing && !NOT_YET.has(status))) throw new Refused(problem.sentence, status);
+  return {
+    reason: reasonOf(status, problem.limit),
+    sentence: problem.sentence,
+    // The server spreads its own times; where it names none we do.
+    waitS: mayCome ? Math.min(Math.max(retryAfter, 0.2), LONGEST_WAIT_S) : backoff.next(),
+  };
+}
+
+function reasonOf(status, limit) {
+  if (status === 404) return "missing";
+  if (status === 409) return "no-publisher";
+  return limit.endsWith(".viewers") ? "full" : "busy";
 }
 
 /** A session that the server has accepted. */
@@ -122,19 +152,12 @@ function authorization(token) {
 }
 
 /** What a problem body (RFC 9457) says, or at least the status. */
-async function explain(response) {
-  const fallback = `The server answered ${response.status}.`;
-  try {
-    const problem = await response.json();
-    return problem.detail || problem.title || fallback;
-  } catch {
-    return fallback;
-  }
-}
-
-function seconds(retryAfter) {
-  const named = Number.parseFloat(retryAfter ?? "");
-  return Number.isFinite(named) ? Math.min(Math.max(named, 0.2), LONGEST_WAIT_S) : USUAL_WAIT_S;
+async function problemOf(response) {
+  const problem = await response.json().catch(() => ({}));
+  return {
+    sentence: problem.detail || problem.title || `The server answered ${response.status}.`,
+    limit: String(problem.limit ?? ""),
+  };
 }
 
 export function pause(durationS, signal) {

@@ -25,6 +25,11 @@ show(player, {
     at("token-form").hidden = httpStatus !== 401 && httpStatus !== 403;
   },
 });
+at("figures").addEventListener("click", () => showFigures(at("watch-stats").hidden));
+function showFigures(wanted) {
+  at("watch-stats").hidden = !wanted;
+  at("figures").setAttribute("aria-pressed", String(wanted));
+}
 at("sound").addEventListener("click", () => {
   video.muted = false;
   at("sound").hidden = true;

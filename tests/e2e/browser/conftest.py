@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.async_api import BrowserContext, async_playwright
+from playwright.async_api import BrowserContext, ConsoleMessage, Page, async_playwright, expect
 
 from tests.conftest import MISSING_TOOL
 from tests.e2e.browser.lossy import lossy
-from tests.e2e.browser.rig import Server, start_server
+from tests.e2e.browser.rig import START_S, Server, start_server
 
 __all__ = ["lossy"]
 
@@ -32,6 +32,8 @@ WEBRTC_FLAGS = (
     "--disable-features=WebRtcHideLocalIpsWithMdns",
     "--autoplay-policy=no-user-gesture-required",
 )
+
+PATIENCE_MS = 1000 * START_S
 
 Serve = Callable[..., Server]
 Launch = Callable[..., Awaitable[BrowserContext]]
@@ -80,3 +82,22 @@ async def launch() -> AsyncIterator[Launch]:
 async def chromium(launch: Launch) -> BrowserContext:
     """A Chromium that may use loopback."""
     return await launch()
+
+
+@pytest.fixture
+async def page(chromium: BrowserContext) -> AsyncIterator[Page]:
+    """A page that fails the test when the browser complains about its code or its style."""
+    expect.set_options(timeout=PATIENCE_MS)
+    page = await chromium.new_page()
+    page.set_default_timeout(PATIENCE_MS)
+    complaints: list[str] = []
+
+    def hear(message: ConsoleMessage) -> None:
+        # A refused request is an answer that the page shows.
+        if message.type == "error" and not message.text.startswith("Failed to load resource"):
+            complaints.append(message.text)
+
+    page.on("console", hear)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    yield page
+    assert complaints == []

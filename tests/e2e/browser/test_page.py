@@ -2,66 +2,16 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import AsyncIterator
-from pathlib import Path
-
 import pytest
-from playwright.async_api import BrowserContext, ConsoleMessage, Page, expect
+from playwright.async_api import BrowserContext, Page, expect
 
 from tests.e2e.browser.conftest import Serve
-from tests.e2e.browser.rig import START_S, Server, publish, until
+from tests.e2e.browser.pages import picture, playing, viewers
+from tests.e2e.browser.rig import publish, until
 
 pytestmark = pytest.mark.browser
 
 GCM = "SRTP_AEAD_AES_128_GCM"
-PATIENCE_MS = 1000 * START_S
-
-
-@pytest.fixture
-async def page(chromium: BrowserContext) -> AsyncIterator[Page]:
-    """A page that fails the test when the browser complains about its code or its style."""
-    expect.set_options(timeout=PATIENCE_MS)
-    page = await chromium.new_page()
-    page.set_default_timeout(PATIENCE_MS)
-    complaints: list[str] = []
-
-    def hear(message: ConsoleMessage) -> None:
-        # A refused request is an answer that the page shows.
-        if message.type == "error" and not message.text.startswith("Failed to load resource"):
-            complaints.append(message.text)
-
-    page.on("console", hear)
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    yield page
-    assert complaints == []
-
-
-async def viewers(server: Server, stream: str, count: int) -> None:
-    """Waits until the server counts so many."""
-
-    async def look() -> bool:
-        return bool(server.api(f"streams/{stream}")["viewers"] == count)
-
-    await until(look, f"{count} viewers of {stream}")
-
-
-async def playing(page: Page) -> None:
-    """Waits for pictures, each one newer."""
-    for _ in range(2):
-        shown = await page.evaluate("document.querySelector('video').currentTime")
-        await page.wait_for_function(
-            "(shown) => { const v = document.querySelector('video');"
-            " return v.videoWidth > 0 && !v.paused && v.currentTime > shown }",
-            arg=shown,
-        )
-    await expect(page.locator("#watch-status")).to_have_text("Playing.")
-
-
-async def picture(page: Page, name: str) -> None:
-    """Kept for people to look at, where the environment names a directory."""
-    if directory := os.environ.get("PYFORWARD_SCREENSHOTS"):
-        await page.screenshot(path=Path(directory) / f"{name}.png", full_page=True)
 
 
 async def test_the_list_plays_a_stream(serve: Serve, page: Page) -> None:
@@ -86,6 +36,8 @@ async def test_the_player_alone(serve: Serve, page: Page) -> None:
     await page.goto(f"{server.url}/watch/demo")
     await playing(page)
     await viewers(server, "demo", 1)
+    await expect(page.locator("#watch-stats")).to_be_hidden()
+    await page.get_by_role("button", name="Figures").click()
     await expect(page.locator("#watch-stats")).to_contain_text("fps")
     await page.get_by_role("button", name="Turn the sound on").click()
     await expect(page.locator("#video")).to_have_js_property("muted", False)

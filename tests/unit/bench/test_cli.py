@@ -75,6 +75,16 @@ def test_joins(asked: dict[str, Any]) -> None:
     assert asked["options"] == joins.Options(0.5, 9, 3.0, 0)
 
 
+@pytest.mark.parametrize("command", [("load", "--viewers=1"), ("joins", "--rate=1", "--count=1")])
+def test_where_prometheus_asks(command: tuple[str, ...], asked: dict[str, Any]) -> None:
+    name, *own = command
+    assert run(name, URL, *own, "--metrics=[::1]:9101") == 0
+    assert asked["options"].metrics == ("::1", 9101)
+    asked.clear()
+    assert run(name, URL, *own, "--metrics=9101") == 2
+    assert not asked
+
+
 def test_loss(asked: dict[str, Any]) -> None:
     assert run("loss", URL, "--loss=5%") == 0
     assert asked["options"] == loss.Options(0.05)

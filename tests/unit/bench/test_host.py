@@ -217,7 +217,7 @@ class Engine:
         turns = Histogram((0.001, 0.1), (self.turns[0], self.turns[1]), 0, 0)
         return EngineStats(
             tuple(
-                ShardStats(counters, discards, none, none, turns)
+                ShardStats(counters, discards, none, none, turns, none, none, none, none, {})
                 for counters, discards in zip(self.counters, self.discards, strict=True)
             )
         )

@@ -209,9 +209,9 @@ def test_frames_that_follow_closely_may_be_ten_milliseconds_late() -> None:
 def test_a_halt_is_counted_once_and_what_follows_is_in_time_again() -> None:
     lag = played([0.0, 0.0, 2.0, 2.0, 2.0, 2.0])
     assert lag.halts == 1
-    assert lag.late_us.count == 6
+    assert lag.late_us.count == 5
     assert lag.late_us.quantile(0.8) == 0
-    assert lag.late_us.most == 2_000_000
+    assert lag.late_us.most == 0
     assert "stood still once for more than 0.5 s" in lag.verdict()[-1]
 
 

@@ -56,6 +56,16 @@ DISTRIBUTIONS = (
 
 
 @pytest.mark.parametrize("name", DISTRIBUTIONS)
+def test_how_many_are_at_most_so_much(histogram: ModuleType, name: str) -> None:
+    values = draw(name)
+    counted = histogram.Histogram()
+    counted.record_all(array("q", values.tolist()), len(values))
+    for bound in (0, 500, 1_000, 100_000, 1 << 20, 1 << 41):
+        least, most = bound * (1 - 2 * PRECISION), bound * (1 + 2 * PRECISION)
+        assert (values <= least).sum() <= counted.up_to(bound) <= (values <= most).sum()
+
+
+@pytest.mark.parametrize("name", DISTRIBUTIONS)
 def test_quantiles_are_numpy_s_within_the_precision(histogram: ModuleType, name: str) -> None:
     values = draw(name)
     counted = histogram.Histogram()

@@ -346,6 +346,19 @@ def test_after_clearing_the_figures_begin_anew_and_the_numbers_go_on(tally: Modu
     assert counted.figures().loss_runs == {1: 1}, "what was open before is given up without a word"
 
 
+def test_one_viewer_s_lost_packets_hide_nobody_else_s_closed_gap(tally: ModuleType) -> None:
+    honest, closed = Track(1), Track(2)
+    for number in (0, 1, 4, 5):
+        honest.packet(number)
+    for number, counter in enumerate((0, 1, 4, 5)):
+        closed.packet(number, counter=counter)
+    counted = tally.Tally()
+    counted.feed(packed(honest.records + closed.records))
+    found = counted.figures()
+    assert (found.lost, found.missing, found.hidden) == (2, 4, 2)
+    assert (counted.viewer(1).hidden, counted.viewer(2).hidden) == (0, 2)
+
+
 def test_how_records_are_cut_into_batches_changes_nothing(tally: ModuleType) -> None:
     data = packed(anything(3_000, seed=5))
     whole, pieces = tally.Tally(skew=True), tally.Tally(skew=True)

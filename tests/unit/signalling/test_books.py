@@ -113,7 +113,7 @@ def arrive(book: Books, number: int) -> list[Command]:
     session = book.session(SessionId(number))
     assert session is not None
     ended = book.overtake(session)
-    book.flowing(SessionId(number))
+    book.flowing(SessionId(number), 0.0)
     return ended + book.overtake(session)
 
 
@@ -127,7 +127,7 @@ def test_the_present_publisher_is_replaced_when_media_of_the_next_one_flows() ->
     connect(book, 3)
     assert book.overtake(newcomer) == []
     assert (stream.publisher, stream.live) == (book.session(SessionId(1)), LIVE)
-    assert book.flowing(SessionId(3)) is newcomer
+    assert book.flowing(SessionId(3), 0.0) is newcomer
     assert book.overtake(newcomer) == [RemoveSession(SessionId(1), "replaced")]
     assert book.overtake(newcomer) == []
     assert book.closed(SessionId(1), "replaced", 1.0) == []
@@ -306,14 +306,14 @@ def test_phases_never_go_back() -> None:
     one = SessionId(1)
     assert book.claimed(one, 1, ("192.0.2.1", 9), 3.0) is not None
     assert book.keyed(one, "SRTP_AEAD_AES_128_GCM") is not None
-    assert book.flowing(one) is not None
+    assert book.flowing(one, 0.0) is not None
     assert book.claimed(one, 0, ("192.0.2.2", 9), 5.0) is None
     assert book.keyed(one, "SRTP_AEAD_AES_256_GCM") is None
     session = book.session(one)
     assert session is not None
     assert (session.phase, session.shard) == (Phase.FLOWING, 1)
     book.end_session(one, "deleted", 6.0)
-    assert book.flowing(one) is None
+    assert book.flowing(one, 0.0) is None
     assert session.phase is Phase.CLOSING
     assert book.half_open_count == 0
 
@@ -361,3 +361,27 @@ def test_good_names(name: str) -> None:
 def test_bad_names(name: str) -> None:
     with pytest.raises(BadRequest, match="128 letters"):
         check_name(name)
+
+
+def test_a_publisher_that_comes_back_is_counted_with_the_time_it_was_away() -> None:
+    book = books()
+    book.publish("show", peer(1), (), LIVE, 0.0)
+    connect(book, 1)
+    book.flowing(SessionId(1), 10.0)
+    book.end_session(SessionId(1), "bye", 20.0)
+    book.publish("show", peer(2), (), LIVE, 21.0)
+    connect(book, 2)
+    assert (book.reconnects, book.gaps_s) == (0, 0.0), "nothing has come yet"
+    book.flowing(SessionId(2), 23.5)
+    assert (book.reconnects, book.gaps_s) == (1, 3.5)
+
+
+def test_sessions_with_keys_are_counted_by_profile_until_they_close() -> None:
+    book = books()
+    book.publish("show", peer(1), (), LIVE, 0.0)
+    connect(book, 1)
+    (profile,) = book.keyed_counts
+    assert book.keyed_counts == {profile: 1}
+    book.end_session(SessionId(1), "bye", 2.0)
+    book.closed(SessionId(1), "bye", 3.0)
+    assert book.keyed_counts == {profile: 0}

@@ -247,7 +247,7 @@ async def test_joins_are_counted_by_how_they_ended(world: World) -> None:
     await world.close(publisher.session, "silent")
     world.pass_time(15.0)
     await world.close(viewer.session, "never_connected")
-    assert world.control.view().joins == {
+    assert {key: n for key, n in world.control.view().joins.items() if n} == {
         ("publish", "accepted", ""): 1,
         ("publish", "connected", ""): 1,
         ("publish", "refused", "bad_offer"): 1,

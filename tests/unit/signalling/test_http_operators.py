@@ -45,6 +45,8 @@ async def test_streams_and_viewers(plain: Site) -> None:
         "drops": 1,
         "loss": 0.25,
         "rtt_ms": 12.5,
+        "bitrate_bps": 900_000,
+        "connected_s": 0.0,
     }
 
 

@@ -141,7 +141,7 @@ async def test_options_needs_no_token() -> None:
             assert response.headers["Accept-Post"] == SDP_TYPE
             assert "POST" in response.headers["Access-Control-Allow-Methods"]
             allowed = response.headers["Access-Control-Allow-Headers"]
-            assert set(allowed.split(", ")) == {"Authorization", "Content-Type", "If-Match"}
+            assert {"Authorization", "Content-Type", "If-Match"} <= set(allowed.split(", "))
         response = await guarded.client.options("/whip/show/secret")
         assert response.status == 204
         assert response.headers["Accept-Patch"] == FRAGMENT_TYPE

@@ -17,7 +17,7 @@ def app(tmp_path: Path) -> web.Application:
     folder = tmp_path / "page"
     folder.mkdir()
     (tmp_path / "secret.txt").write_text("secret")
-    for name in ("index.html", "watch.html", "player.js", "style.css", "icon.svg"):
+    for name in ("index.html", "watch.html", "admin.html", "player.js", "style.css", "icon.svg"):
         (folder / name).write_text(f"this is {name}")
     made = web.Application()
     Pages(folder).add_to(made)
@@ -29,6 +29,7 @@ def app(tmp_path: Path) -> web.Application:
     [
         ("/", "index.html", "text/html"),
         ("/watch/show", "watch.html", "text/html"),
+        ("/admin", "admin.html", "text/html"),
         ("/static/player.js", "player.js", "text/javascript"),
         ("/static/style.css", "style.css", "text/css"),
         ("/static/icon.svg", "icon.svg", "image/svg+xml"),
@@ -39,11 +40,21 @@ async def test_files(app: web.Application, path: str, name: str, content_type: s
         response = await client.get(path)
         assert response.status == 200
         assert response.content_type == content_type
-        assert "default-src 'self'" in response.headers["Content-Security-Policy"]
+        policy = response.headers["Content-Security-Policy"]
+        assert policy.startswith("default-src 'none'" if path == "/admin" else "default-src 'self'")
+        assert "unsafe" not in policy
         assert await response.text() == f"this is {name}"
         again = await client.get(path, headers={"If-None-Match": response.headers["ETag"]})
         assert again.status == 304
         assert (await client.head(path)).status == 200
+
+
+async def test_no_page_may_frame_the_console(app: web.Application) -> None:
+    async with TestClient(TestServer(app)) as client:
+        response = await client.get("/admin")
+    assert "frame-ancestors 'none'" in response.headers["Content-Security-Policy"]
+    assert "connect-src 'self'" in response.headers["Content-Security-Policy"]
+    assert response.headers["Referrer-Policy"] == "no-referrer"
 
 
 @pytest.mark.parametrize(

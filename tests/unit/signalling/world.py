@@ -47,8 +47,13 @@ class Clock:
 
 
 @dataclass(frozen=True)
+class FakeShard:
+    counters: dict[str, int]
+
+
+@dataclass(frozen=True)
 class FakeStats:
-    shards: tuple[object, ...]
+    shards: tuple[FakeShard, ...]
 
 
 class FakeEngine:
@@ -58,6 +63,7 @@ class FakeEngine:
         self.submitted: list[Command] = []
         self.rows: dict[SessionId, SessionReport] = {}
         self.silent_shards: set[int] = set()
+        self.counters: dict[str, int] = {}
         self.is_behind = False
         self._shards = shards
         self._queue: asyncio.Queue[Event | None] = asyncio.Queue()
@@ -76,7 +82,7 @@ class FakeEngine:
                     self.tell(Stopped(shard))
 
     def stats(self) -> FakeStats:
-        return FakeStats(tuple(range(self._shards)))
+        return FakeStats(tuple(FakeShard(self.counters) for _ in range(self._shards)))
 
     async def events(self) -> AsyncIterator[Event]:
         while (event := await self._queue.get()) is not None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
+from dataclasses import replace
 
 from pyforward.commands import Trial
 from pyforward_bench.rig.measured import Measured, Window
 from pyforward_bench.rig.publisher import Feed
 from pyforward_bench.rig.rows.spec import Figure, Spec, joined
 from pyforward_bench.rig.server import total
-from pyforward_bench.rig.stand import SetUp, Stand
+from pyforward_bench.rig.stand import PRESUMED_CEILING, SetUp, Stand
 
 COST = "µs per packet"
 
@@ -18,16 +19,13 @@ _MOST_TIMES = 1.15
 _REFERENCE = 100
 _RATES = (1, 10, 20)
 _MOST_APART = 0.03
-
-# Half of what a ceiling sender reaches on a core of 2.4 GHz, where none was measured.
-_PRESUMED_HALF = 250_000.0
 _LEAST_RATE, _MOST_RATE = 0.01, 20.0
 """A viewer of 20 times 2.5 Mbit/s is still under the pace at which the server spreads keyframes."""
 
 
 async def r11(stand: Stand, spec: Spec) -> Sequence[Figure]:
     """The same packets a second for ever more viewers."""
-    half = stand.found.get("ceiling", 2 * _PRESUMED_HALF) / 2
+    half = stand.found.get("ceiling gcm", PRESUMED_CEILING) / 2
     figures: list[Figure] = []
     medians: dict[int, float] = {}
     for size in stand.scale.sizes:
@@ -61,7 +59,8 @@ async def r14(stand: Stand, spec: Spec) -> Sequence[Figure]:
     figures = []
     for rate in _RATES:
         trial = Trial(report_interval_ms=1_000 // rate)
-        await stand.set_up(SetUp(stand.crowd(trial=trial), Feed(rate=stand.scale.rate)))
+        half = await stand.half_loaded(Feed())
+        await stand.set_up(replace(half, crowd=replace(half.crowd, trial=trial)))
         measured = await stand.rounds(count=stand.scale.few)
         came = statistics.median(
             total(window.metrics, "pyforward_received_datagrams_total") / window.usage.wall_s
@@ -78,7 +77,7 @@ async def r15(stand: Stand, spec: Spec) -> Sequence[Figure]:
     wrong: list[str] = []
     for busy in (False, True):
         serving = stand.serving(("engine.shards", "1"), cores=stand.cores, busy_thread=busy)
-        await stand.set_up(SetUp(stand.crowd(), Feed(rate=stand.scale.rate), serving))
+        await stand.set_up(await stand.half_loaded(Feed(), serving))
         stand.server.keep_shards_alone(stand.server_core, stand.harness_core)
         measured = await stand.rounds(count=stand.scale.few)
         found.append([_shard_us(window) for window in measured.windows])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
+from dataclasses import replace
 
 from pyforward_bench.rig.ceiling import Load, trains_of, trains_reached
 from pyforward_bench.rig.measured import Measured, Window
@@ -22,26 +23,24 @@ _LEAST_OF_BURSTY = 0.7
 
 
 async def r01(stand: Stand, spec: Spec) -> Sequence[Figure]:
-    feed = Feed(rate=stand.scale.rate)
-    await stand.set_up(SetUp(stand.crowd(), feed))
-    measured = await stand.rounds(Load(trains_of(feed.trace)))
+    wanted = await stand.half_loaded(Feed())
+    await stand.set_up(wanted)
+    measured = await stand.rounds(Load(trains_of(Feed().trace)))
     stand.kept[spec.row] = measured.windows
-    if measured.ceiling is not None and measured.ceiling.value is not None:
-        stand.found["ceiling"] = measured.ceiling.value
     return [_beside_ceiling(stand, spec, measured, note=await _census(stand, measured))]
 
 
 async def r02(stand: Stand, spec: Spec) -> Sequence[Figure]:
     """Against trains of the lengths that the server's own histogram shows in a first window; and
     against r01, where that was measured in this run."""
-    feed = Feed(paced=True, rate=stand.scale.rate)
-    await stand.set_up(SetUp(stand.crowd(), feed))
+    wanted = await stand.half_loaded(Feed(paced=True))
+    await stand.set_up(wanted)
     await stand.warm_up()
     reached = await stand.window(tries=1)
     mean = total(reached.metrics, "pyforward_train_packets_sum") / max(
         1.0, total(reached.metrics, "pyforward_train_packets_count")
     )
-    trains = trains_reached(train_lengths(reached.metrics), mean, feed.payload_bytes)
+    trains = trains_reached(train_lengths(reached.metrics), mean, Feed().payload_bytes)
     measured = await stand.rounds(Load(trains) if trains else None)
     value = statistics.median(window.packets_per_cpu_s for window in measured.windows)
     bursty = stand.found.get("r01")
@@ -54,17 +53,16 @@ async def r02(stand: Stand, spec: Spec) -> Sequence[Figure]:
 
 
 async def r03(stand: Stand, spec: Spec) -> Sequence[Figure]:
-    feed = Feed(rate=stand.scale.rate)
     serving = stand.serving(("dtls.srtp_profiles", CM))
-    await stand.set_up(SetUp(stand.crowd(), feed, serving))
-    measured = await stand.rounds(Load(trains_of(feed.trace), suite="cm"))
+    await stand.set_up(await stand.half_loaded(Feed(), serving, suite="cm"))
+    measured = await stand.rounds(Load(trains_of(Feed().trace), suite="cm"))
     return [_beside_ceiling(stand, spec, measured)]
 
 
 async def r04(stand: Stand, spec: Spec) -> Sequence[Figure]:
     windows, doubt = stand.kept.get("r01"), None
     if windows is None:
-        await stand.set_up(SetUp(stand.crowd(), Feed(rate=stand.scale.rate)))
+        await stand.set_up(await stand.half_loaded(Feed()))
         measured = await stand.rounds()
         windows, doubt = measured.windows, stand.doubt(spec.row, measured.wrong)
     return [spec.of([_gbit_per_core(window) for window in windows], note=doubt)]
@@ -73,7 +71,7 @@ async def r04(stand: Stand, spec: Spec) -> Sequence[Figure]:
 async def r04u(stand: Stand, spec: Spec) -> Sequence[Figure]:
     """What a NIC that segments would take off the CPU. The counter sees whole trains, so that only
     bytes say how much it was."""
-    await stand.set_up(SetUp(stand.crowd(), Feed(rate=stand.scale.rate)))
+    await stand.set_up(await stand.half_loaded(Feed()))
     stand.network.set_segmentation_offload(on=True)
     try:
         measured = await stand.rounds()
@@ -89,9 +87,11 @@ async def r04u(stand: Stand, spec: Spec) -> Sequence[Figure]:
 async def r16(stand: Stand, spec: Spec) -> Sequence[Figure]:
     """The harness shares the second core; only the server's own CPU counts, as only the ceiling
     senders' own does."""
-    feed = Feed(rate=2 * stand.scale.rate)
+    half = await stand.half_loaded(Feed())
+    assert half.feed is not None
+    feed = replace(half.feed, rate=2 * half.feed.rate)
     serving = stand.serving(("engine.shards", "2"), cores=stand.cores)
-    await stand.set_up(SetUp(stand.crowd(), feed, serving))
+    await stand.set_up(SetUp(half.crowd, feed, serving))
     return [_beside_ceiling(stand, spec, await stand.rounds(Load(trains_of(feed.trace))))]
 
 

@@ -117,6 +117,7 @@ fn viewer(now: Time, number: usize) -> Subscriber {
     let material = KeyMaterial::new(profile, &key, &[4; 12]).unwrap();
     let beginning = Beginning {
         session: SessionId(1_000 + number as u64),
+        added: now,
         owner: number as u32,
         path: Some(path(number)),
         sealer: Sealer::new(profile, &material),

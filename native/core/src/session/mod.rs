@@ -37,6 +37,8 @@ const MAX_DTLS_DATAGRAMS: u32 = 128;
 pub struct Session {
     /// Its id.
     pub id: SessionId,
+    /// When control's command came.
+    pub added: Time,
     /// Who owns it.
     pub claim: Claim,
     /// Its credentials; none for a local publisher.
@@ -112,9 +114,10 @@ pub struct Association {
 impl Session {
     /// As control added it.
     #[must_use]
-    pub fn new(added: AddSession) -> Session {
+    pub fn new(now: Time, added: AddSession) -> Session {
         Session {
             id: added.session,
+            added: now,
             claim: added.claim,
             ice: added.ice.as_ref().map(Credentials::new),
             stray_paths: Vec::new(),

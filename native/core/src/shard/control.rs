@@ -10,6 +10,7 @@ use crate::rtp;
 use crate::session::{Association, Part, Session};
 use crate::source::{Source, SourceConfig};
 use crate::srtp::{KeyMaterial, Limits, Opener, Profile, Sealer};
+use crate::stages::Stage;
 use crate::stamp;
 use crate::stats::Counter;
 use crate::stream::{Publisher, Stream};
@@ -66,7 +67,7 @@ impl Shard {
         if let Some(ice) = added.ice.clone().filter(|_| !candidates.is_empty()) {
             if self.is_home_of(&added) {
                 let id = added.session;
-                let slot = self.insert(id, Session::new(added));
+                let slot = self.insert(id, Session::new(now, added));
                 self.begin_client(
                     now,
                     slot,
@@ -77,7 +78,7 @@ impl Shard {
             }
             return;
         }
-        let session = Session::new(added);
+        let session = Session::new(now, added);
         let (id, local) = (session.id, session.ice.is_none());
         let ufrags: Vec<Box<str>> =
             session.ice.iter().flat_map(|ice| ice.ufrags()).map(Box::from).collect();
@@ -196,7 +197,12 @@ impl Shard {
         let Some(session) = self.sessions.get_mut(slot) else { return };
         let media = session.media.take();
         let Some(Media::Subscribe { tracks, cname, .. }) = media.as_deref() else { return };
-        let path = session.association.as_ref().and_then(|a| a.paths.current());
+        let association = session.association.as_deref();
+        let path = association.and_then(|a| a.paths.current());
+        if let Some(claimed) = association.map(|a| a.since) {
+            self.stats.stages.observe(Stage::Ice, session.id, claimed.since(session.added));
+            self.stats.stages.observe(Stage::Dtls, session.id, now.since(claimed));
+        }
         let Some(stream) = self.streams.get_mut(&stream_id) else { return };
         if let Some(publisher) = stream.publisher()
             && !takes(tracks, publisher)
@@ -206,6 +212,7 @@ impl Shard {
         }
         let beginning = Beginning {
             session: session.id,
+            added: session.added,
             owner: slot as u32,
             path,
             sealer,

@@ -3,12 +3,13 @@
 //! This file is its contract and its round; `network` takes datagrams, `control` takes commands,
 //! `peers` takes what other shards say, `publishers` decides who holds a stream, `duties` does what
 //! is due, `early` keeps what comes before its keys, `client` is what sessions in the client role do
-//! besides.
+//! besides, `figures` tells how streams do.
 
 mod client;
 mod control;
 mod duties;
 mod early;
+mod figures;
 mod network;
 mod peers;
 mod publishers;
@@ -26,6 +27,7 @@ use crate::egress::{Budget, Egress, Transmit};
 use crate::event::Event;
 use crate::exchange::{Departure, Exchange};
 use crate::fanout::{Afterwards, fan_out};
+use crate::figures::Mark;
 use crate::ids::{SessionId, ShardIndex, StreamId};
 use crate::link::Impaired;
 use crate::path::{Path, SocketRequest};
@@ -33,7 +35,7 @@ use crate::random::Random;
 use crate::record::Recorder;
 use crate::session::{Part, Session};
 use crate::source::SourceConfig;
-use crate::stats::{Counter, Stats};
+use crate::stats::{Counter, FAN_OUT_BOUNDS, Stats};
 use crate::stream::Stream;
 use crate::time::{MachineClock, Time, WallClock};
 use crate::wake::Wake;
@@ -215,6 +217,8 @@ impl Shard {
             self.drain_source(now, slot);
         }
         let mut afterwards = Afterwards::default();
+        let began = transmit.now();
+        let mut fanned_out = false;
         self.links.release(now, transmit);
         let transmit = &mut self.links.over(transmit);
         for id in std::mem::take(&mut self.streams_ready) {
@@ -223,13 +227,20 @@ impl Shard {
             let round = stream.take_round(now);
             // A wish alone is no reason to walk all subscribers.
             if !round.batches.is_empty() {
+                fanned_out = true;
+                let before = Mark::of(&self.stats);
                 fan_out(now, round, &mut self.egress, transmit, &mut self.stats, &mut afterwards);
+                stream.sums.add_since(before, &self.stats);
             }
             if stream.next_release != Time::NEVER && !self.streams_holding.contains(&id) {
                 self.streams_holding.push(id);
             }
         }
         self.egress.flush(transmit, &mut self.stats);
+        if fanned_out {
+            let took = transmit.now().since(began).as_micros() as u64;
+            self.stats.fan_out.observe(&FAN_OUT_BOUNDS, took, 1);
+        }
         self.tell_outcomes(now);
         for session in afterwards.flowing {
             self.begin_reports(now, session);
@@ -362,6 +373,7 @@ impl Shard {
             let Some(stream) = self.streams.get_mut(stream) else { continue };
             if let Some(subscriber) = stream.subscribers.get_mut(*slot) {
                 subscriber.handle_trouble(now, trouble);
+                stream.sums.send_drops += trouble.dropped();
                 if subscriber.waits_for_keyframe() {
                     stream.keyframe_wanted = true;
                     mark_ready(stream, &mut self.streams_ready);

@@ -7,6 +7,7 @@ use crate::claim::Claimed;
 use crate::discard::Discard;
 use crate::event::Event;
 use crate::exchange::Exchange;
+use crate::figures::Mark;
 use crate::ids::{SessionId, StreamId};
 use crate::media::Kind;
 use crate::path::Path;
@@ -382,10 +383,12 @@ impl Shard {
         match item {
             Item::Report { block, .. } => {
                 if let Some(subscriber) = stream.subscribers.get_mut(position) {
-                    subscriber.handle_report(now, wall_clock, block);
+                    let told = subscriber.handle_report(now, wall_clock, block, &mut self.stats);
+                    stream.sums.add_report(told);
                 }
             }
             Item::Nack { media, sequences } => {
+                let before = Mark::of(&self.stats);
                 for kind in Kind::ALL {
                     let Some((subscriber, cache)) = stream.subscriber(position, kind) else {
                         return;
@@ -402,10 +405,14 @@ impl Shard {
                         );
                     }
                 }
+                stream.sums.add_since(before, &self.stats);
             }
             Item::Pli { .. } | Item::Fir { .. } => {
+                let pli = matches!(item, Item::Pli { .. });
+                self.stats.add(if pli { Counter::PlisIn } else { Counter::FirsIn }, 1);
                 self.stats.add(Counter::KeyframeRequestsIn, 1);
-                stream.keyframe_wanted = true;
+                let merged = std::mem::replace(&mut stream.keyframe_wanted, true);
+                self.stats.add(Counter::KeyframeRequestsMerged, merged.into());
                 mark_ready(stream, &mut self.streams_ready);
             }
             Item::ReceiverReferenceTime { ssrc, ntp } => {

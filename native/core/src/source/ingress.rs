@@ -67,7 +67,8 @@ pub(super) fn handle_rtp(
         (Role::Media, None) => return Err(Discard::RtpUnknownSsrc),
         (Role::Retransmission, _) => {
             if payload.is_empty() {
-                count_padding(stats, wire_len);
+                stats.add(Counter::PacketsInProbe, 1);
+                stats.add(Counter::BytesInProbe, wire_len as u64);
                 return Ok(());
             }
             let (osn, original) = payload.split_first_chunk::<OSN_LEN>().ok_or(Discard::RtpRtx)?;
@@ -143,7 +144,8 @@ fn accept(
         source.counts.wants(track.ask_missing(now, retry, stats));
     }
     if incoming.payload.is_empty() {
-        count_padding(stats, incoming.wire_len);
+        stats.add(Counter::PacketsInPadding, 1);
+        stats.add(Counter::BytesInPadding, incoming.wire_len as u64);
         if !late {
             track.timeline.close_up(arrival.sequence);
             return Ok(());
@@ -338,9 +340,4 @@ fn count_media(stats: &mut Stats, incoming: &Incoming<'_>, order: Order) {
     };
     stats.add(packets, 1);
     stats.add(bytes, incoming.wire_len as u64);
-}
-
-fn count_padding(stats: &mut Stats, wire_len: usize) {
-    stats.add(Counter::PacketsInPadding, 1);
-    stats.add(Counter::BytesInPadding, wire_len as u64);
 }

@@ -127,6 +127,11 @@ impl Keyframes {
         self.apart
     }
 
+    /// When the last one came.
+    pub(super) fn last_at(&self) -> Option<Time> {
+        self.last_at
+    }
+
     fn ask_if_due(&mut self, now: Time) -> bool {
         if self.asked_at.is_some_and(|at| now < at + self.interval) || self.unanswered >= PATIENCE {
             return false;

@@ -103,6 +103,14 @@ pub struct Figures {
     pub bitrate_bps: u64,
     /// Between the last two keyframes; none before two.
     pub keyframe_interval_ms: Option<f64>,
+    /// Keyframes received.
+    pub keyframes: u64,
+    /// When the last one came.
+    pub keyframe_at: Option<Time>,
+    /// When the newest packet that is forwarded came.
+    pub packet_at: Option<Time>,
+    /// Interarrival jitter of what is forwarded (RFC 3550 §6.4.1), the worse track.
+    pub jitter: Duration,
 }
 
 /// A publisher's media.
@@ -289,6 +297,10 @@ impl Source {
             rtt_ms: self.feedback.round_trip().map(ms),
             bitrate_bps: counts.bitrate_bps(now),
             keyframe_interval_ms: video.and_then(|track| track.keyframes.apart()).map(ms),
+            keyframes: self.tracks.iter().map(|track| track.counts.keyframes).sum(),
+            keyframe_at: video.and_then(|track| track.keyframes.last_at()),
+            packet_at: self.tracks.iter().filter_map(|track| Some(track.newest?.0)).max(),
+            jitter: self.tracks.iter().filter_map(Track::jitter).max().unwrap_or_default(),
         }
     }
 }

@@ -213,6 +213,8 @@ impl Track {
             self.keyframes.want_later();
         } else if self.keyframes.want(now) {
             self.ask_for_keyframe(stats);
+        } else {
+            stats.add(Counter::KeyframeRequestsMerged, 1);
         }
     }
 
@@ -256,12 +258,17 @@ impl Track {
             packets_repaired: self.counts.repaired,
             packets_lost: self.counts.lost,
             bytes: self.counts.bytes,
-            jitter_ms: self.forwarded().map(|encoding| ms(encoding.jitter.totals().jitter)),
+            jitter_ms: self.jitter().map(ms),
             frames: self.counts.frames,
             keyframes: self.counts.keyframes,
             first_packet_ms: self.counts.first_packet.map(|at| ms(at.since(since))),
             first_keyframe_ms: self.counts.first_keyframe.map(|at| ms(at.since(since))),
         }
+    }
+
+    /// Interarrival jitter of what is forwarded; none before the first packet.
+    pub(super) fn jitter(&self) -> Option<Duration> {
+        self.forwarded().map(|encoding| encoding.jitter.totals().jitter)
     }
 
     fn can_ask_for_keyframes(&self) -> bool {
@@ -270,6 +277,7 @@ impl Track {
 
     fn ask_for_keyframe(&mut self, stats: &mut Stats) {
         stats.add(Counter::KeyframeRequestsOut, 1);
+        stats.add(if self.config.pli { Counter::PlisOut } else { Counter::FirsOut }, 1);
         self.keyframe_request = true;
         self.fir_sequence = self.fir_sequence.wrapping_add(1);
     }

@@ -12,6 +12,7 @@ mod template;
 use std::time::Duration;
 
 pub use numbering::Numbering;
+pub use reports::Told;
 pub use template::{MAX_HEADER, Numbers, Template};
 
 use crate::cache::{Cache, Entry};
@@ -22,6 +23,7 @@ use crate::media::{Codec, Kind};
 use crate::packet::MAX_ADDED;
 use crate::path::Path;
 use crate::srtp::Sealer;
+use crate::stages::Stage;
 use crate::stats::{Counter, Stats};
 use crate::time::Time;
 use crate::track::{Batch, Start};
@@ -46,6 +48,7 @@ const FRESH: Duration = Duration::from_millis(20);
 struct Track {
     kind: Kind,
     ssrc: Ssrc,
+    clock_rate: u32,
     template: Template,
     numbering: Numbering,
     timestamp_offset: u32,
@@ -107,6 +110,18 @@ pub struct Subscriber {
     bitrate: Bitrate,
     /// When its first media packet was sent.
     flowing_since: Option<Time>,
+    joining: Joining,
+}
+
+/// What is left of a viewer's way to its first picture.
+#[derive(Clone, Copy, Debug)]
+struct Joining {
+    /// When control's command made its session.
+    added: Time,
+    /// When it got its keys.
+    keyed: Time,
+    /// Its first keyframe is still to come.
+    lacks_keyframe: bool,
 }
 
 impl std::fmt::Debug for Subscriber {
@@ -127,6 +142,8 @@ struct Bitrate {
 pub struct Beginning<'a> {
     /// Whose it is.
     pub session: SessionId,
+    /// When control's command made the session.
+    pub added: Time,
     /// The session's slot.
     pub owner: u32,
     /// Where its media goes.
@@ -147,6 +164,7 @@ impl Subscriber {
     /// A viewer that has keys and waits for its first packet.
     #[must_use]
     pub fn new(now: Time, beginning: Beginning<'_>) -> Subscriber {
+        let lacks_keyframe = beginning.tracks.iter().any(|track| track.kind == Kind::Video);
         let mut tracks = [None, None];
         for (track, random) in beginning.tracks.iter().zip(beginning.random) {
             tracks[track.kind as usize] = Some(Track::new(track, random));
@@ -172,6 +190,7 @@ impl Subscriber {
             figures: Figures::default(),
             bitrate: Bitrate::default(),
             flowing_since: None,
+            joining: Joining { added: beginning.added, keyed: now, lacks_keyframe },
         }
     }
 
@@ -291,20 +310,18 @@ impl Subscriber {
             sent += way.send(track, arrival, frame.iter().copied());
         }
         track.count(sent);
-        self.count(now, sent, stats)
+        let first = self.count(now, sent, stats);
+        self.count_first_keyframe(now, stats);
+        first
     }
 
     /// What became of a message that was not plainly sent.
     pub fn handle_trouble(&mut self, now: Time, trouble: Trouble) {
         match trouble.outcome {
-            Outcome::Sent => {}
             Outcome::Unsegmented => self.single_until = now + SEGMENT_CAP,
-            Outcome::Refused | Outcome::Full => {
-                if trouble.media.is_some() {
-                    self.figures.drops += u64::from(trouble.datagrams);
-                }
-            }
+            Outcome::Sent | Outcome::Refused | Outcome::Full => {}
         }
+        self.figures.drops += trouble.dropped();
         // What references a frame that was not sent is useless: the next keyframe starts anew.
         if let (Outcome::Full, Some(Kind::Video)) = (trouble.outcome, trouble.media)
             && let Some(video) = self.tracks[Kind::Video as usize].as_mut()
@@ -354,7 +371,22 @@ impl Subscriber {
         self.bitrate.add(now, sent.bytes);
         let first = self.flowing_since.is_none();
         self.flowing_since.get_or_insert(now);
+        if first {
+            let Joining { added, keyed, lacks_keyframe } = self.joining;
+            stats.stages.observe(Stage::Packet, self.session, now.since(keyed));
+            if !lacks_keyframe {
+                stats.stages.observe(Stage::Whole, self.session, now.since(added));
+            }
+        }
         first
+    }
+
+    fn count_first_keyframe(&mut self, now: Time, stats: &mut Stats) {
+        let Some(since) = self.flowing_since else { return };
+        if std::mem::take(&mut self.joining.lacks_keyframe) {
+            stats.stages.observe(Stage::Keyframe, self.session, now.since(since));
+            stats.stages.observe(Stage::Whole, self.session, now.since(self.joining.added));
+        }
     }
 
     fn track_of(&mut self, ssrc: Ssrc) -> Option<&mut Track> {
@@ -368,6 +400,7 @@ impl Track {
         Track {
             kind: track.kind,
             ssrc: track.ssrc,
+            clock_rate: track.clock_rate.max(1),
             template: Template::new(track),
             numbering: Numbering::new(random as u16),
             timestamp_offset: (random >> 16) as u32,

@@ -44,29 +44,24 @@ pub(super) fn budget(now: Time) -> Budget {
     Budget::new(now, BYTES_PER_SECOND, BURST_BYTES)
 }
 
-/// The last retransmissions of a viewer. A fixed ring: an entry that was pushed out may be asked
-/// for once more than it should.
-#[derive(Debug)]
+/// The last retransmissions of a viewer. A fixed ring, made with the first of them: an entry that was
+/// pushed out may be asked for once more than it should.
+#[derive(Debug, Default)]
 pub(super) struct Resent {
-    ring: [(Ssrc, u16, Time); REMEMBERED],
+    ring: Option<Box<[(Ssrc, u16, Time); REMEMBERED]>>,
     next: usize,
-}
-
-impl Default for Resent {
-    fn default() -> Self {
-        Resent { ring: [(Ssrc(0), 0, Time::NEVER); REMEMBERED], next: 0 }
-    }
 }
 
 impl Resent {
     fn lately(&self, now: Time, ssrc: Ssrc, number: u16, within: Duration) -> bool {
-        self.ring.iter().any(|(s, n, at)| {
+        self.ring.iter().flat_map(|ring| ring.iter()).any(|(s, n, at)| {
             *s == ssrc && *n == number && *at != Time::NEVER && now.since(*at) < within
         })
     }
 
     fn remember(&mut self, now: Time, ssrc: Ssrc, number: u16) {
-        self.ring[self.next] = (ssrc, number, now);
+        let unused = || Box::new([(Ssrc(0), 0, Time::NEVER); REMEMBERED]);
+        self.ring.get_or_insert_with(unused)[self.next] = (ssrc, number, now);
         self.next = (self.next + 1) % REMEMBERED;
     }
 }
@@ -163,6 +158,7 @@ impl Subscriber {
             }
             let crossed = entry.late_at.is_some_and(|at| now.since(at) < quiet);
             if crossed || self.resent.lately(now, media, number, quiet) {
+                stats.add(Counter::NacksMerged, 1);
                 continue;
             }
             let bytes = entry.packet.bytes.len() + MAX_ADDED;

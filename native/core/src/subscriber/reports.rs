@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::Subscriber;
 use crate::ids::Ssrc;
 use crate::rtcp::{ReportBlock, Writer};
+use crate::stats::{JITTER_BOUNDS, LOSS_BOUNDS, ROUND_TRIP_BOUNDS, Stats};
 use crate::time::{Ntp, Time, WallClock};
 use crate::track::Clock;
 
@@ -18,6 +19,15 @@ pub(super) struct ReferenceTime {
     from: Ssrc,
     middle: u32,
     arrival: Time,
+}
+
+/// What one report told, for the sums of the stream.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Told {
+    /// Share lost, in 1/256.
+    pub lost: u64,
+    /// Round trip in microseconds, if the report answers one of ours.
+    pub round_trip_us: Option<u64>,
 }
 
 impl Subscriber {
@@ -58,10 +68,21 @@ impl Subscriber {
         writer.bye(&ssrcs);
     }
 
-    /// Takes a reception report about one of its tracks.
-    pub fn handle_report(&mut self, now: Time, wall_clock: WallClock, block: &ReportBlock) {
-        let Some(track) = self.track_of(block.ssrc) else { return };
+    /// Takes a reception report about one of its tracks; what it told, of a track that there is.
+    pub fn handle_report(
+        &mut self,
+        now: Time,
+        wall_clock: WallClock,
+        block: &ReportBlock,
+        stats: &mut Stats,
+    ) -> Option<Told> {
+        let track = self.track_of(block.ssrc)?;
         track.loss = f64::from(block.fraction_lost) / 256.0;
+        let lost = u64::from(block.fraction_lost);
+        stats.viewer_loss.observe(&LOSS_BOUNDS, lost * 10_000 / 256, 1);
+        let jitter = u64::from(block.jitter) * 1_000_000 / u64::from(track.clock_rate);
+        stats.viewer_jitter.observe(&JITTER_BOUNDS, jitter, 1);
+        let mut told = Told { lost, round_trip_us: None };
         if block.last_sr != 0 {
             let passed = wall_clock
                 .ntp(now)
@@ -72,9 +93,12 @@ impl Subscriber {
             if passed < u32::MAX / 2 {
                 let micros = u64::from(passed) * 1_000_000 / 65_536;
                 self.round_trip = Some(Duration::from_micros(micros));
+                stats.viewer_round_trip.observe(&ROUND_TRIP_BOUNDS, micros, 1);
+                told.round_trip_us = Some(micros);
             }
         }
         self.judge_way(now);
+        Some(told)
     }
 
     /// Remembers a receiver reference time until the next report answers it, where that was

@@ -35,6 +35,8 @@ pub struct Publisher {
     /// Every payload that was sent, by kind, in order.
     pub sent: [Vec<Vec<u8>>; 2],
     pub keyframe_requests: u64,
+    /// Requests are counted and not answered, as by OBS.
+    pub deaf: bool,
     pub nacked: u64,
     /// When a video packet was asked for.
     pub asked: Vec<(Time, u16)>,
@@ -67,6 +69,7 @@ impl Publisher {
             payload_bytes: 1_100,
             sent: [Vec::new(), Vec::new()],
             keyframe_requests: 0,
+            deaf: false,
             nacked: 0,
             asked: Vec::new(),
             lost_for_good: None,
@@ -174,7 +177,9 @@ impl Publisher {
             match item {
                 Item::Pli { .. } | Item::Fir { .. } => {
                     self.keyframe_requests += 1;
-                    self.frames = 0;
+                    if !self.deaf {
+                        self.frames = 0;
+                    }
                 }
                 Item::Nack { media, sequences } => {
                     for number in sequences {

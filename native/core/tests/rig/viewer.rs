@@ -40,6 +40,8 @@ pub struct Viewer {
     pub wants_repair: bool,
     pub bye: bool,
     pub pli: bool,
+    /// What its reports say of its video: share lost in 1/256, jitter in ticks of 90 kHz.
+    pub tells: Option<(u8, u32)>,
     /// Sends a receiver reference time once (RFC 3611 §4.4).
     pub reference_time: bool,
     /// Last receiver reference time and delay of the answers to it.
@@ -78,6 +80,7 @@ impl Viewer {
             wants_repair: true,
             bye: false,
             pli: false,
+            tells: None,
             reference_time: false,
             round_trips: Vec::new(),
             media: [BTreeMap::new(), BTreeMap::new()],
@@ -306,7 +309,16 @@ impl Viewer {
         }
         let reference_time = std::mem::take(&mut self.reference_time);
         if report || bye || pli || reference_time {
-            writer.receiver_report(Ssrc(1), &[]);
+            let block = self.tells.filter(|_| report).map(|(lost, jitter)| rtcp::ReportBlock {
+                ssrc: Viewer::ssrc(self.session, Kind::Video),
+                fraction_lost: lost,
+                cumulative_lost: 0,
+                highest: 0,
+                jitter,
+                last_sr: 0,
+                delay_since_last_sr: 0,
+            });
+            writer.receiver_report(Ssrc(1), block.as_slice());
         }
         if pli {
             writer.pli(Ssrc(1), Viewer::ssrc(self.session, Kind::Video));

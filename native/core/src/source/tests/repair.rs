@@ -64,7 +64,7 @@ fn obs_repairs_by_plain_retransmission() {
 }
 
 #[test]
-fn rtx_that_says_nothing_is_refused_or_counted_as_padding() {
+fn rtx_that_says_nothing_is_refused_or_counted_as_a_probe() {
     let mut rig = Rig::new(vec![video()]);
     rig.accept([vp8(10, 0).marked()]);
     assert_eq!(rig.send(rtx(&vp8(10, 0), 1)), Err(Discard::RtpRtx), "it is here");
@@ -72,7 +72,7 @@ fn rtx_that_says_nothing_is_refused_or_counted_as_padding() {
     assert_eq!(rig.send(short), Err(Discard::RtpRtx));
     assert_eq!(rig.send(rtx(&vp8(30_000, 0), 3)), Err(Discard::RtpRtx), "far ahead of all");
     rig.accept([Rtp { payload: vec![], padding: 200, ..rtx(&vp8(10, 0), 4) }]);
-    assert_eq!(rig.count(Counter::PacketsInPadding), 1);
+    assert_eq!(rig.count(Counter::PacketsInProbe), 1);
     assert_eq!(rig.positions().len(), 1);
 }
 

@@ -3,6 +3,8 @@
 Everything that logs by the standard library (aiohttp, asyncio) comes out in the same form. A log
 entry is one line whatever a peer sent, and below it, indented, the traceback of an exception:
 without the values of variables, among which are tokens and whatever a stranger sent.
+
+``catalog`` declares every entry of our own, ``bursts`` sums what comes too often.
 """
 
 from __future__ import annotations
@@ -17,10 +19,11 @@ from structlog.tracebacks import ExceptionDictTransformer
 from structlog.typing import EventDict, ExcInfo, Processor, WrappedLogger
 
 from pyforward.config import Config
+from pyforward.log.bursts import Bursts
 
 
-def set_up(config: Config, stream: TextIO = sys.stderr) -> None:
-    """Sets the process's logging up; may be called again."""
+def set_up(config: Config, stream: TextIO = sys.stderr) -> Bursts:
+    """Sets the process's logging up; may be called again. What it returns is flushed at the end."""
     level = logging.getLevelNamesMapping()[config.log.level.upper()]
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -28,10 +31,12 @@ def set_up(config: Config, stream: TextIO = sys.stderr) -> None:
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
+    bursts = Bursts(config.log.lines_per_s)
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
             *shared,
+            bursts,
             structlog.stdlib.PositionalArgumentsFormatter(),
             structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
         ],
@@ -52,6 +57,7 @@ def set_up(config: Config, stream: TextIO = sys.stderr) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
+    return bursts
 
 
 def _rendered(config: Config, stream: TextIO) -> list[Processor]:

@@ -1,0 +1,197 @@
+"""Every entry of the log, declared once: its name, level, fields and meaning.
+
+``python -m pyforward.log docs/operate/logs.md`` writes the document; a contract test holds each
+call of a logger against this list. Nothing here logs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+Level = Literal["debug", "info", "warning", "error"]
+
+FIELDS: dict[str, str] = {
+    "attempts": "how often it was sent",
+    "away_s": "seconds without a publisher",
+    "exception": "the traceback, without values of variables",
+    "failure": "what ended the handshake",
+    "http": "the URL of HTTP, as this machine reaches it",
+    "kind": "the engine's event",
+    "lasted_s": "seconds from the offer to the end of a session, or from start to end of a stream",
+    "limit": "the setting that says no",
+    "media": "the addresses and ports of media",
+    "method": "the HTTP method",
+    "ms": "how long the answer took",
+    "note": "a sentence",
+    "peer": "the address that HTTP sees, that of a proxy where one is between",
+    "profile": "the SRTP protection profile",
+    "published_s": "seconds from a publisher's first media to its end",
+    "reason": "why",
+    "refused": "joins refused for this since the last entry",
+    "replaced": "the session id of the publisher before",
+    "role": "`publish` or `watch`",
+    "route": "the path with placeholders, never with a secret",
+    "session": "the session's id, as in the API; it grants nothing",
+    "status": "the HTTP status",
+    "stopped": "the shards that did stop",
+    "stream": "the stream's name",
+    "target": "scheme, host and port of a webhook's address; the rest may be secret",
+    "told": "the engine's event, in the client role",
+    "took_s": "seconds from the offer",
+    "value": "how much the limit allows",
+    "version": "pyforward's version",
+    "viewers": "viewers of the stream at this moment",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One kind of entry. ``fields`` are those it always has."""
+
+    name: str
+    level: Level
+    fields: tuple[str, ...]
+    meaning: str
+
+
+SESSION = ("role", "stream", "session")
+"""What names a session."""
+
+CATALOG: tuple[Entry, ...] = (
+    # The process
+    Entry("engine_note", "warning", ("note",), "The machine could serve the engine better."),
+    Entry("ready", "info", ("version", "http", "media"), "Everything answers."),
+    Entry("stopping", "info", (), "A signal ends the server."),
+    Entry(
+        "shards_did_not_stop", "warning", ("stopped",), "Farewells were not all said in the time."
+    ),
+    Entry("events_ended", "error", ("exception",), "The engine tells nothing more; exit code 1."),
+    # Streams
+    Entry("stream_started", "info", ("stream", "session"), "The first media of a stream came."),
+    Entry(
+        "publisher_lost",
+        "warning",
+        ("stream", "session", "reason", "published_s", "viewers"),
+        "The publisher is gone; its viewers are kept for `streams.wait_s`.",
+    ),
+    Entry(
+        "publisher_back",
+        "info",
+        ("stream", "session", "away_s", "viewers"),
+        "A publisher came back; the same viewers go on.",
+    ),
+    Entry(
+        "publisher_replaced",
+        "info",
+        ("stream", "session", "replaced"),
+        "Another publisher took the stream over.",
+    ),
+    Entry("stream_ended", "info", ("stream", "reason", "lasted_s"), "The stream is over."),
+    # Sessions
+    Entry(
+        "session_connected",
+        "info",
+        (*SESSION, "profile", "took_s"),
+        "The handshake is done and the keys are installed.",
+    ),
+    Entry("session_flows", "info", (*SESSION, "took_s"), "The first media came, or went out."),
+    Entry("ice_restarts", "info", SESSION, "The peer asked for a restart of ICE, and has it."),
+    Entry(
+        "dtls_ended",
+        "info",
+        (*SESSION, "failure"),
+        "The handshake failed, or the peer closed the connection.",
+    ),
+    Entry("session_closed", "info", (*SESSION, "reason", "lasted_s"), "The session is gone."),
+    # Joins and limits
+    Entry("join_refused", "debug", ("role", "reason"), "An offer was not taken."),
+    Entry(
+        "capacity_reached",
+        "warning",
+        ("limit", "value", "stream", "refused"),
+        "Joins are refused because a limit is reached; at most every 10 s for each limit.",
+    ),
+    # HTTP
+    Entry("request", "debug", ("method", "route", "status", "peer", "ms"), "A request is over."),
+    Entry("unreadable_request", "debug", ("peer", "reason"), "What came is no HTTP."),
+    Entry(
+        "request_failed",
+        "error",
+        ("exception",),
+        "A bug: an answer 500. Where the request could be read, `method` and `route` say which; "
+        "else `peer` says whose.",
+    ),
+    Entry("event_failed", "error", ("exception",), "A bug: an event could not be handled."),
+    Entry("figures_failed", "error", ("exception",), "A bug: a screen gets no figures."),
+    Entry("handshake_broke", "error", ("exception",), "A bug: a handshake was given up."),
+    # Listeners and webhooks
+    Entry(
+        "listener_dropped",
+        "warning",
+        ("peer", "reason"),
+        "A listener of `/api/events` did not read what it was sent.",
+    ),
+    Entry(
+        "webhook_failed",
+        "warning",
+        ("target", "reason", "attempts"),
+        "An event could not be delivered; it will be sent again.",
+    ),
+    Entry(
+        "webhook_given_up",
+        "error",
+        ("target", "reason", "attempts"),
+        "An event was not delivered and will not be.",
+    ),
+    Entry("webhook_dropped", "warning", ("target", "reason"), "Too many events wait: the oldest."),
+    # The client role, in `watch`, `publish` and the demo
+    Entry("trickle_refused", "info", ("reason",), "The server did not take a candidate."),
+)
+
+
+def by_name() -> dict[str, Entry]:
+    """Every entry under its name."""
+    return {entry.name: entry for entry in CATALOG}
+
+
+_INTRODUCTION = """\
+# Logs
+
+<!-- Written by `python -m pyforward.log docs/operate/logs.md`; change the catalog instead. -->
+
+The log goes to standard error, one line an entry: readable text, or with `log.format = "json"` one
+JSON object. Each has `timestamp` (UTC), `level`, `logger` and `event`, and the fields below. An
+entry is written for each change of state, never for a packet. It holds no token, no URL of a
+session and nothing of a payload; control characters in what a stranger sent are written as escapes,
+so that nobody forges an entry.
+
+**Bursts.** Of one event with one reason (and one role and limit) at most `log.lines_per_s` lines
+are written in a second. The rest is summed in one line at the second's end: the same event, with
+`reason`, `role` and `limit` where it has them, and `repeated`, which is how many were left out.
+Nothing is left out of the [metrics](../metrics.md) and of the [events](console.md#events).
+
+To follow one viewer, search for its `session`, which the console and the API show."""
+
+
+def markdown() -> str:
+    """The text of ``docs/operate/logs.md``."""
+    return "\n".join(_lines()) + "\n"
+
+
+def _lines() -> Iterator[str]:
+    yield _INTRODUCTION
+    yield ""
+    yield "| event | level | fields | meaning |"
+    yield "|---|---|---|---|"
+    for entry in CATALOG:
+        fields = ", ".join(f"`{name}`" for name in entry.fields)
+        yield f"| `{entry.name}` | {entry.level} | {fields} | {entry.meaning} |"
+    yield ""
+    yield "## Fields"
+    yield ""
+    yield "| field | is |"
+    yield "|---|---|"
+    for name, meaning in sorted(FIELDS.items()):
+        yield f"| `{name}` | {meaning} |"
