@@ -75,15 +75,6 @@ async def test_a_signal_while_viewers_join(number: signal.Signals) -> None:
             await nobody_is_left(server)
 
 
-@pytest.mark.parametrize("after_s", [0.1, 0.4, 0.8])
-async def test_ctrl_c_while_it_begins_ends_it_without_a_word(after_s: float) -> None:
-    with bench("load", "http://127.0.0.1:1/whep/x", "--viewers=1") as loading:
-        await asyncio.sleep(after_s)
-        loading.interrupt()
-        told = await loading.ended()
-    assert told.code == -signal.SIGINT or told.lines
-
-
 async def test_a_server_that_stops_says_so() -> None:
     with running() as server, bench("publish", f"{server.url}/whip/bench") as publishing:
         await publishing.wait_for("publishing to")

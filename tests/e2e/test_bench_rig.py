@@ -10,7 +10,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,16 +116,6 @@ def test_results_that_cannot_be_written_are_known_before_the_run(tmp_path: Path)
     assert run.process.returncode == 3
     (line,) = said.splitlines()
     assert line.startswith(f"pyforward-bench: The results could not be written to {tmp_path}")
-
-
-@pytest.mark.parametrize("after_s", [0.3, 1.0, 2.5, 4.0])
-def test_an_interrupt_before_anything_is_measured(tmp_path: Path, after_s: float) -> None:
-    with begun(tmp_path / "x.json", *SHORT) as run:
-        time.sleep(after_s)
-        run.process.send_signal(signal.SIGINT)
-        said, _ = run.process.communicate(timeout=LONGEST_S)
-    assert "Traceback" not in said
-    assert not any(is_alive(pid) for pid in descendants(run.process.pid))
 
 
 def descendants(pid: int) -> set[int]:
