@@ -1,7 +1,8 @@
 """The figures of streams, viewers and the server, gathered from books and shards.
 
-Questions to shards are bounded in size, so that the loop does other things between two of them, and
-what was gathered serves everybody who asks within a second: a storm of requests costs one survey.
+Questions to shards are bounded in size, so that the loop does other things between two of them.
+What is gathered serves everybody who asks meanwhile, and where it takes several questions, within a
+second after: a storm of requests costs one survey.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from pyforward.ids import SessionId
 from pyforward.state import Session, Stream
 
 FRESH_S = 1.0
-"""How long what was gathered serves."""
+"""How long what took several questions serves."""
 
 BATCH = 500
 """Sessions in one question."""
@@ -170,16 +171,21 @@ class Overview:
             reports = await self._ask(present)
             return [(one, reports.get(one.id)) for one in present]
 
-        return await self._shared(stream.id, gather)
+        fresh_s = FRESH_S if len(stream.viewers) > BATCH else 0.0
+        rows = await self._shared(stream.id, gather, fresh_s)
+        # Who has gone since is gone.
+        return [(one, row) for one, row in rows if one.id in stream.viewers]
 
-    async def _shared(self, key: Hashable, make: Callable[[], Awaitable[Answer]]) -> Answer:
-        """What was made within the last second, or is being made, or is made now."""
+    async def _shared(
+        self, key: Hashable, make: Callable[[], Awaitable[Answer]], fresh_s: float
+    ) -> Answer:
+        """What was made within the last ``fresh_s``, or is being made, or is made now."""
         task = self._fresh.get(key)
         if task is None:
             task = self._fresh[key] = asyncio.ensure_future(make())
             loop = asyncio.get_running_loop()
             task.add_done_callback(
-                lambda _: loop.call_later(FRESH_S, lambda: self._fresh.pop(key, None))
+                lambda _: loop.call_later(fresh_s, lambda: self._fresh.pop(key, None))
             )
         # Whoever goes away while it is made does not take it from the others.
         answer: Answer = await asyncio.shield(task)
