@@ -5,8 +5,6 @@ from __future__ import annotations
 import importlib.util
 import re
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,7 +18,6 @@ from pyforward.config.models import MASK
 from pyforward.errors import HostError
 from pyforward_bench import __main__, cli, guard, joins, load, loss
 from pyforward_bench.measuring import Output
-from pyforward_bench.rig.child import python_environment
 
 URL = "http://127.0.0.1:1/whep/x"
 
@@ -150,21 +147,6 @@ def test_errors_are_a_line_and_an_exit_code(
     monkeypatch.setattr(load, "run", fail)
     assert run("load", URL, "--viewers=1") == 3
     assert capsys.readouterr().err == "pyforward-bench: No memory.\n"
-
-
-@pytest.mark.parametrize("module", ["pyforward_bench.__main__", "pyforward_bench.rig.__main__"])
-def test_nothing_is_imported_before_ctrl_c_ends_the_process(module: str) -> None:
-    """What takes a second would print where it was interrupted."""
-    program = f"import sys, {module}; print(*(n for n in sys.modules if n.startswith('pyforward')))"
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        env=python_environment(),
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    packages = {"pyforward_bench", "pyforward_bench.rig"}
-    assert set(done.stdout.split()) <= {*packages, *(f"{name}.__main__" for name in packages)}
 
 
 def test_ctrl_c_ends_the_process_until_there_is_something_to_end_well(
