@@ -26,13 +26,24 @@ STREAM = "rig"
 READY_LIMIT_S = 30.0
 _ASK_LIMIT_S = 30.0
 
-# Python that is busy all the time in the server's process, as careless application code would be.
-_WITH_BUSY_THREAD = """\
-import sys, threading
-def spin():
-    while True:
+BUSY = """\
+while True:
+    pass
+"""
+"""Python that never rests, as careless application code would be."""
+
+_SLOWING = """\
+import time
+while True:
+    time.sleep(0.005)
+    of_others = time.process_time() - time.thread_time()
+    while time.thread_time() < {share} * of_others:
         pass
-threading.Thread(target=spin, name="busy", daemon=True).start()
+"""
+
+_BESIDE = """\
+import threading
+threading.Thread(target=exec, args=({code!r}, {{}}), name="beside", daemon=True).start()
 from pyforward.cli import main
 main()
 """
@@ -40,11 +51,24 @@ main()
 
 @dataclass(frozen=True, slots=True)
 class Serving:
-    """How the server is begun. ``settings`` by their names, as text."""
+    """How the server is begun. ``settings`` by their names, as text; ``busy_thread``: with a thread
+    of Python that never rests; ``slowed``: with one that wastes CPU, so that the process gets this
+    share less done with the same CPU."""
 
     settings: tuple[tuple[str, str], ...] = ()
     cores: tuple[int, ...] = (0,)
     busy_thread: bool = False
+    slowed: float = 0.0
+
+    def program(self) -> list[str]:
+        """What runs ``pyforward``."""
+        if self.busy_thread:
+            beside = BUSY
+        elif self.slowed:
+            beside = _SLOWING.format(share=self.slowed / (1 - self.slowed))
+        else:
+            return [sys.executable, "-m", "pyforward"]
+        return [sys.executable, "-c", _BESIDE.format(code=beside)]
 
     def arguments(self) -> list[str]:
         """The settings as flags. ConfigError for one that this pyforward does not have."""
@@ -141,11 +165,7 @@ async def begin(network: Network, folder: Path, serving: Serving) -> Server:
     child = Child.begin(
         "server",
         [
-            *(
-                [sys.executable, "-c", _WITH_BUSY_THREAD]
-                if serving.busy_thread
-                else [sys.executable, "-m", "pyforward"]
-            ),
+            *serving.program(),
             "serve",
             f"--http-bind={host}:0",
             "--http-allow-open",

@@ -16,7 +16,9 @@ Whatever makes a figure doubtful is told in ``wrong``; a row hands that on with
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -26,6 +28,7 @@ from pyforward.errors import HostError, RunError
 from pyforward_bench.rig import ceiling, publisher, server
 from pyforward_bench.rig.audience import SILENCE_S, Audience, Crowd
 from pyforward_bench.rig.ceiling import TRAINS, Ceiling, Load, Sent, trains_of
+from pyforward_bench.rig.child import Child
 from pyforward_bench.rig.clocks import usage_between
 from pyforward_bench.rig.counter import NO_PORTS, Count, Counter
 from pyforward_bench.rig.measured import Measured, Reading, Window, unlike
@@ -230,6 +233,16 @@ class Stand:
             await self.counter.open(self.audience.ports)
         counts = [count.packets for count in found.values()]
         return counts + [0] * (self.audience.there.sinks - len(counts))
+
+    @asynccontextmanager
+    async def neighbour(self) -> AsyncIterator[None]:
+        """A process beside the server's on the harness's core that never rests."""
+        words = [sys.executable, "-c", server.BUSY]
+        child = Child.begin("neighbour", words, self._folder, cores=[self.harness_core])
+        try:
+            yield
+        finally:
+            await child.stop()
 
     async def half_loaded(
         self, feed: Feed, serving: Serving | None = None, *, suite: str = "gcm"

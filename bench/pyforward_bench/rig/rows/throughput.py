@@ -10,7 +10,7 @@ from pyforward_bench.rig.ceiling import Load, trains_of, trains_reached
 from pyforward_bench.rig.measured import Measured, Window
 from pyforward_bench.rig.publisher import Feed
 from pyforward_bench.rig.rows.spec import Figure, Spec, joined
-from pyforward_bench.rig.server import total, train_lengths
+from pyforward_bench.rig.server import Serving, total, train_lengths
 from pyforward_bench.rig.stand import SetUp, Stand
 
 RATE = "packets per CPU-second"
@@ -20,6 +20,7 @@ CM = "SRTP_AES128_CM_SHA1_80"
 
 _LEAST_SHARE = 0.85
 _LEAST_OF_BURSTY = 0.7
+_SLOWED = 0.2
 
 
 async def r01(stand: Stand, spec: Spec) -> Sequence[Figure]:
@@ -28,6 +29,18 @@ async def r01(stand: Stand, spec: Spec) -> Sequence[Figure]:
     measured = await stand.rounds(Load(trains_of(Feed().trace)))
     stand.kept[spec.row] = measured.windows
     return [_beside_ceiling(stand, spec, measured, note=await _census(stand, measured))]
+
+
+async def r01s(stand: Stand, spec: Spec) -> Sequence[Figure]:
+    """The harness's own proof: a server that is slower by a known share, between two that are
+    not."""
+    before = await _rates(stand, stand.serving())
+    slowed = await _rates(stand, stand.serving(slowed=_SLOWED))
+    after = await _rates(stand, stand.serving())
+    usual = statistics.median(before + after)
+    changes = [100 * (each / usual - 1) for each in slowed]
+    least, most = (-100 * _SLOWED * times for times in (1.25, 0.75))
+    return [spec.of(changes, met=least <= statistics.median(changes) <= most)]
 
 
 async def r02(stand: Stand, spec: Spec) -> Sequence[Figure]:
@@ -104,6 +117,14 @@ ROWS = (
         r01,
         ceiling=True,
     ),
+    Spec(
+        "r01s",
+        "what r01 loses when the server is slowed by 20 %",
+        "%",
+        "-25 to -15 %",
+        r01s,
+        counted=True,
+    ),
     Spec("r04", "Gbit/s per core (r01 × size)", GBIT, None, r04),
     Spec("r04u", "Gbit/s per core, unsegmented", GBIT, None, r04u, counted=True),
     Spec(
@@ -156,6 +177,13 @@ def _beside_ceiling(
     met = None if ceiling is None else value >= _LEAST_SHARE * ceiling and and_met
     notes = joined(note, doubt, stand.why_no_ceiling)
     return spec.of(values, ceiling=ceiling, met=met, note=notes)
+
+
+async def _rates(stand: Stand, serving: Serving) -> list[float]:
+    """Packets per CPU-second, a few rounds."""
+    await stand.set_up(await stand.half_loaded(Feed(), serving))
+    measured = await stand.rounds(count=stand.scale.few)
+    return [window.packets_per_cpu_s for window in measured.windows]
 
 
 async def _census(stand: Stand, measured: Measured) -> str | None:
