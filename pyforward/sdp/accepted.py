@@ -10,13 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from pyforward.commands import Kind
 from pyforward.errors import BadAnswer, BadOffer, Unprocessable
 from pyforward.sdp import extensions
 from pyforward.sdp.codecs import OfferedFormat, formats
 from pyforward.sdp.extensions import Extmap
-from pyforward.sdp.grammar import Media, SessionDescription, parse
+from pyforward.sdp.grammar import Media, SessionDescription, Shape, parse
 from pyforward.sdp.offer import Offer, ProposedMedia
 from pyforward.sdp.sections import bundle, check_media, peer_receives, peer_sends
 from pyforward.sdp.transport import PeerTransport, answer_transport
@@ -57,8 +58,13 @@ def read(
         takes_part = peer_receives if we_send else peer_sends
         rows = zip(offer.media, offer.description.media, description.media, strict=True)
         found = [
-            _read(proposed, offered, answered, description, we_send=we_send)
-            for proposed, offered, answered in rows
+            _read(
+                proposed,
+                offered,
+                answered,
+                _taken(proposed, offered.mid, description.shape, at, we_send),
+            )
+            for at, (proposed, offered, answered) in enumerate(rows)
             if answered.port != 0 and takes_part(answered, description)
         ]
         accepted = tuple(item for item in found if item is not None)
@@ -85,27 +91,42 @@ def _check_order(offer: SessionDescription, answer: SessionDescription) -> None:
             raise BadOffer("its m-lines are not those of the offer in their order", answered.line)
 
 
+@dataclass(frozen=True, slots=True)
+class _Taken:
+    """What an m-line of an answer takes of what was proposed."""
+
+    formats: tuple[OfferedFormat, ...]
+    extensions: tuple[Extmap, ...]
+    extmap_allow_mixed: bool
+
+
+@lru_cache(maxsize=64)
+def _taken(proposed: ProposedMedia, mid: str, shape: Shape, at: int, we_send: bool) -> _Taken:
+    """One server answers a crowd alike, so that this is found out once."""
+    description = shape.description
+    media = description.media[at]
+    listed = extensions.offered(media.attributes, description.attributes, peer_sends=not we_send)
+    return _Taken(
+        _formats(proposed, media),
+        tuple(extensions.choose(listed, proposed.extension_names, mid)),
+        extensions.allows_mixed(media.attributes, description.attributes),
+    )
+
+
 def _read(
-    proposed: ProposedMedia,
-    offered: Media,
-    answered: Media,
-    description: SessionDescription,
-    *,
-    we_send: bool,
+    proposed: ProposedMedia, offered: Media, answered: Media, taken: _Taken
 ) -> AcceptedMedia | None:
     """None where no format is left."""
-    formats_ = _formats(proposed, answered)
-    if not formats_:
+    if not taken.formats:
         return None
-    listed = extensions.offered(answered.attributes, description.attributes, peer_sends=not we_send)
     return AcceptedMedia(
         proposed.kind,
         offered.mid,
         offered,
         answered,
-        formats_,
-        tuple(extensions.choose(listed, proposed.extension_names, offered.mid)),
-        extensions.allows_mixed(answered.attributes, description.attributes),
+        taken.formats,
+        taken.extensions,
+        taken.extmap_allow_mixed,
     )
 
 

@@ -3,13 +3,18 @@
 Bounded in everything, because the text comes from strangers: bytes, lines, m-lines, digits. What is
 wrong is told as :class:`~pyforward.errors.BadOffer` with the number of the line. This file knows no
 attribute's meaning; :mod:`.codecs`, :mod:`.transport` and the answers do.
+
+A crowd that comes with one browser comes with one text, but for a few lines that are each
+session's own: credentials, fingerprints, candidates, SSRCs. So a text is read as its
+:class:`Shape`, which has these lines without their values and is remembered, and the values.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
 from pyforward.errors import BadOffer
 
@@ -50,9 +55,7 @@ class Attributes:
 
     def __init__(self, items: Sequence[Attribute] = ()) -> None:
         self._items = tuple(items)
-        self._by_name: dict[str, list[Attribute]] = {}
-        for item in self._items:
-            self._by_name.setdefault(item.name, []).append(item)
+        self._by_name = _by_name(self._items)
 
     def __len__(self) -> int:
         return len(self._items)
@@ -86,6 +89,19 @@ class Attributes:
         found = self._by_name.get(name)
         return found[0].value if found else None
 
+    def filled(self, values: Mapping[int, str]) -> Attributes:
+        """The same, with these values on the lines that are a session's own."""
+        if not values:
+            return self
+        filled = Attributes()
+        filled._items = tuple(
+            Attribute(item.name, values[item.line], item.line) if item.line in values else item
+            for item in self._items
+        )
+        own = (item for item in filled._items if item.name in OWN_NAMES)
+        filled._by_name = self._by_name | _by_name(own)
+        return filled
+
 
 @dataclass(frozen=True, slots=True)
 class Media:
@@ -118,6 +134,13 @@ class SessionDescription:
     fields: tuple[Field, ...]
     attributes: Attributes = field(default_factory=Attributes)
     media: tuple[Media, ...] = ()
+    _shape: Shape | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def shape(self) -> Shape:
+        """What it has in common with others; of what was read alone."""
+        assert self._shape is not None, "it was not read"
+        return self._shape
 
     def write(self) -> str:
         """The text, with CRLF line ends."""
@@ -127,34 +150,47 @@ class SessionDescription:
         return "\r\n".join(lines) + "\r\n"
 
 
+class Shape:
+    """What the texts of a crowd have in common: one object for all of them, as long as it is
+    remembered, so that what follows from it alone can be found out once. In its ``description`` the
+    lines of :data:`OWN_NAMES` have empty values."""
+
+    __slots__ = ("description",)
+
+    def __init__(self, description: SessionDescription) -> None:
+        self.description = description
+
+    def filled(self, values: Mapping[int, str]) -> SessionDescription:
+        """The description of one session, by the values of its own lines."""
+        common = self.description
+        fields = tuple(
+            replace(item, value=values[item.line]) if item.line in values else item
+            for item in common.fields
+        )
+        media = tuple(
+            replace(item, attributes=item.attributes.filled(values)) for item in common.media
+        )
+        return SessionDescription(fields, common.attributes.filled(values), media, self)
+
+
+OWN_NAMES = frozenset(
+    ("candidate", "fingerprint", "ice-pwd", "ice-ufrag", "msid", "ssrc", "ssrc-group")
+)
+"""Attributes that differ between sessions of one crowd; the line ``o=`` does as well."""
+
+
 def parse(text: str) -> SessionDescription:
     """The tree of a session description.
 
     Raises :class:`~pyforward.errors.BadOffer` with a line number. Whatever comes back writes to a
     text that parses to the same tree.
     """
-    session_fields: list[Field] = []
-    session_attributes: list[Attribute] = []
-    media: list[Media] = []
-    section: _Section | None = None
-    for number, line in _lines(text):
-        letter, value = _split(number, line)
-        if letter == "m":
-            if section is not None:
-                media.append(section.finish())
-            if len(media) + 1 > MAX_MEDIA:
-                raise BadOffer(f"more than {MAX_MEDIA} m-lines", number)
-            section = _Section(number, value)
-        elif letter == "a":
-            attribute = _attribute(number, value)
-            (section.attributes if section else session_attributes).append(attribute)
-        else:
-            _check_place(number, letter, len(session_fields), section is not None)
-            (section.fields if section else session_fields).append(Field(letter, value, number))
-    if section is not None:
-        media.append(section.finish())
-    _check_session(session_fields)
-    return SessionDescription(tuple(session_fields), Attributes(session_attributes), tuple(media))
+    # A character is at least a byte: the cheap test first, before anything is copied.
+    if len(text) > MAX_TEXT_BYTES or len(text.encode("utf-8", "replace")) > MAX_TEXT_BYTES:
+        raise BadOffer(f"a session description may have at most {MAX_TEXT_BYTES} bytes")
+    common, values = _parted(text)
+    is_usual = len(common) <= _USUAL_CHARS and common.count("\n") <= _USUAL_LINES
+    return (_remembered(common) if is_usual else _read(common)).filled(values)
 
 
 def number(text: str, largest: int) -> int | None:
@@ -172,6 +208,13 @@ _TOKEN = re.compile(r"[!#$%&'*+\-.0-9A-Z^_`a-z{|}~]{1,64}")  # RFC 8866 §9 toke
 _USUAL_NAMES = frozenset(("rtpmap", "fmtp", "rtcp-fb", "extmap", "candidate", "ssrc"))
 _PROTOCOL = re.compile(r"[!#$%&'*+\-.0-9A-Z^_`a-z{|}~/]{1,64}")
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+_OWN = re.compile(
+    rf"^(o=|a=(?:{'|'.join(sorted(OWN_NAMES, reverse=True))}):)([^\r\n]*)", re.MULTILINE
+)
+_USUAL_CHARS, _USUAL_LINES = 16 * 1024, 512
+"""What is remembered; with what is read of it, about 150 kB at most."""
+_MOST_REMEMBERED = 32
+_CONTROL_TOLD = "a control character stands in the line"
 _SESSION_LETTERS = frozenset("vosiuepcbtrzk")
 _MEDIA_LETTERS = frozenset("icbk")
 _ONCE_NEEDED = "vost"
@@ -210,12 +253,61 @@ class _Section:
         )
 
 
+def _parted(text: str) -> tuple[str, dict[int, str]]:
+    """The text without the values of lines that are a session's own, and these by the numbers of
+    their lines."""
+    first, *rest = _OWN.split(text)
+    common, values = [first], {}
+    number_ = 1 + first.count("\n")
+    for name, value, more in zip(rest[0::3], rest[1::3], rest[2::3], strict=True):
+        if _CONTROL.search(value):
+            raise BadOffer(_CONTROL_TOLD, number_)
+        values[number_] = value
+        common += (name, more)
+        number_ += more.count("\n")
+    return "".join(common), values
+
+
+def _read(text: str) -> Shape:
+    """Line by line."""
+    session_fields: list[Field] = []
+    session_attributes: list[Attribute] = []
+    media: list[Media] = []
+    section: _Section | None = None
+    for number_, line in _lines(text):
+        letter, value = _split(number_, line)
+        if letter == "m":
+            if section is not None:
+                media.append(section.finish())
+            if len(media) + 1 > MAX_MEDIA:
+                raise BadOffer(f"more than {MAX_MEDIA} m-lines", number_)
+            section = _Section(number_, value)
+        elif letter == "a":
+            attribute = _attribute(number_, value)
+            (section.attributes if section else session_attributes).append(attribute)
+        else:
+            _check_place(number_, letter, len(session_fields), section is not None)
+            (section.fields if section else session_fields).append(Field(letter, value, number_))
+    if section is not None:
+        media.append(section.finish())
+    _check_session(session_fields)
+    attributes = Attributes(session_attributes)
+    return Shape(SessionDescription(tuple(session_fields), attributes, tuple(media)))
+
+
+_remembered = lru_cache(maxsize=_MOST_REMEMBERED)(_read)
+
+
+def _by_name(items: Iterable[Attribute]) -> dict[str, list[Attribute]]:
+    found: dict[str, list[Attribute]] = {}
+    for item in items:
+        found.setdefault(item.name, []).append(item)
+    return found
+
+
 def _lines(text: str) -> Iterator[tuple[int, str]]:
     """Numbered lines without their ends. The last line must be ended too: a text that stops in the
     middle of a line was cut off on its way."""
-    # A character is at least a byte: the cheap test first, before anything is copied.
-    if len(text) > MAX_TEXT_BYTES or len(text.encode("utf-8", "replace")) > MAX_TEXT_BYTES:
-        raise BadOffer(f"a session description may have at most {MAX_TEXT_BYTES} bytes")
     if not text:
         raise BadOffer("the session description is empty")
     lines = text.split("\n")
@@ -228,7 +320,7 @@ def _lines(text: str) -> Iterator[tuple[int, str]]:
     for number_, line in enumerate(lines, 1):
         line = line.removesuffix("\r")
         if "\r" in line or (is_suspicious and _CONTROL.search(line)):
-            raise BadOffer("a control character stands in the line", number_)
+            raise BadOffer(_CONTROL_TOLD, number_)
         yield number_, line
 
 

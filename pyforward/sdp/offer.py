@@ -21,7 +21,7 @@ from pyforward.sdp.transport import LocalTransport, Setup
 from pyforward.sdp.written import WrittenFormat, session_fields
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ProposedMedia:
     """An m-line of ours. ``trailer`` stands after the formats: msid, ssrc.
 

@@ -49,7 +49,7 @@ def answer_publish(
     return PublishAnswer(
         tuple(track for track, _, _ in negotiated),
         tuple(live for _, live, _ in negotiated),
-        answer.write(description, local, [item for _, _, item in negotiated], mids),
+        answer.write(description.shape, local, [item for _, _, item in negotiated], mids),
     )
 
 
@@ -77,7 +77,7 @@ def _chosen(description: SessionDescription) -> list[Media]:
 
 def _negotiate(
     media: Media, description: SessionDescription, prefer: Sequence[Codec], taken: set[int]
-) -> tuple[PublishTrack, LiveTrack, answer.AnsweredMedia]:
+) -> tuple[PublishTrack, LiveTrack, answer.Answered]:
     kind: Kind = "audio" if media.kind == "audio" else "video"
     format_ = _choose_format(media, kind, prefer)
     offered = extensions.offered(media.attributes, description.attributes, peer_sends=True)
@@ -119,9 +119,9 @@ def _negotiate(
         "recvonly",
         [WrittenFormat(format_, _fmtp(format_), _feedback(track), rtx)],
         chosen,
-        layers.answer(),
     )
-    return track, LiveTrack(kind, format_.codec, format_.fmtp), item
+    live = LiveTrack(kind, format_.codec, format_.fmtp)
+    return track, live, (item, layers.answer())
 
 
 def _choose_format(media: Media, kind: Kind, prefer: Sequence[Codec]) -> OfferedFormat:

@@ -1,7 +1,8 @@
 """The answer to a viewer (WHEP).
 
 Every forwardable codec of an m-line is accepted, the stream's first: when a publisher comes back
-with another codec, the payload type changes at a keyframe and nobody negotiates. Neither
+with another codec, the payload type changes at a keyframe and nobody negotiates. A crowd's answers
+differ as its offers do, in a few lines; the rest is planned once. Neither
 transport-cc nor goog-remb is accepted: there is no estimator that would read them yet.
 """
 
@@ -9,7 +10,8 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from pyforward.commands import Codec, Format, Kind, SubscribeTrack
 from pyforward.errors import NoCommonCodec, Unprocessable
@@ -23,7 +25,7 @@ from pyforward.sdp.codecs import (
     opus_fmtp,
     without_sprop,
 )
-from pyforward.sdp.grammar import Attribute, Media, SessionDescription
+from pyforward.sdp.grammar import Attribute, Media, SessionDescription, Shape
 from pyforward.sdp.live import LiveTrack
 from pyforward.sdp.sections import (
     bundle,
@@ -56,11 +58,38 @@ def answer_watch(
 
     ``msid_stream`` names the MediaStream that both tracks belong to in the browser.
     """
-    by_kind = {track.kind: track for track in live}
+    plan = _plan(description.shape, tuple(live))
     stream = msid_token(msid_stream)
     cname = secrets.token_urlsafe(12)
     tracks: list[SubscribeTrack] = []
-    accepted: list[answer.AnsweredMedia] = []
+    accepted: list[answer.Answered] = []
+    for media, template in plan.media:
+        trailer: list[Attribute] = []
+        if template is not None:
+            tracks.append(_subscribe(template, tracks))
+            trailer = _trailer(tracks[-1], cname, stream)
+        accepted.append((media, trailer))
+    text = answer.write(description.shape, local, accepted, plan.mids, msid_semantic=stream)
+    return WatchAnswer(tuple(tracks), cname, text)
+
+
+# Private -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What every offer of one shape is answered for one stream: its m-lines, with the track of
+    those that send, which wants SSRCs yet, and the mids of the bundle."""
+
+    media: tuple[tuple[answer.AnsweredMedia, SubscribeTrack | None], ...]
+    mids: tuple[str, ...]
+
+
+@lru_cache(maxsize=64)
+def _plan(shape: Shape, live: tuple[LiveTrack, ...]) -> _Plan:
+    description = shape.description
+    by_kind = {track.kind: track for track in live}
+    planned: list[tuple[answer.AnsweredMedia, SubscribeTrack | None]] = []
     for media in _first_of_each_kind(description):
         kind: Kind = "audio" if media.kind == "audio" else "video"
         track = by_kind.get(kind) if peer_receives(media, description) else None
@@ -69,23 +98,16 @@ def answer_watch(
             continue
         check_media(media)
         if track is None:
-            accepted.append(answer.AnsweredMedia(media, "inactive", chosen))
+            planned.append((answer.AnsweredMedia(media, "inactive", chosen), None))
             continue
         offered = extensions.offered(media.attributes, description.attributes, peer_sends=False)
         extmaps = extensions.choose(offered, extensions.TO_VIEWERS, media.mid)
-        subscription = _subscribe(media, kind, description, chosen, extmaps, tracks)
-        tracks.append(subscription)
-        trailer = _trailer(subscription, cname, stream)
-        accepted.append(answer.AnsweredMedia(media, "sendonly", chosen, extmaps, trailer))
-    if not tracks:
+        answered = answer.AnsweredMedia(media, "sendonly", chosen, extmaps)
+        planned.append((answered, _template(answered, kind, description)))
+    if not any(template for _, template in planned):
         kinds = " and ".join(by_kind) or "nothing"
         raise Unprocessable(f"The offer asks for no track of the stream, which carries {kinds}.")
-    mids = bundle(description, [item.offer for item in accepted])
-    text = answer.write(description, local, accepted, mids, msid_semantic=stream)
-    return WatchAnswer(tuple(tracks), cname, text)
-
-
-# Private -----------------------------------------------------------------------------------------
+    return _Plan(tuple(planned), bundle(description, [item.offer for item, _ in planned]))
 
 
 def _first_of_each_kind(description: SessionDescription) -> list[Media]:
@@ -135,32 +157,35 @@ def _answered(item: OfferedFormat) -> WrittenFormat:
 _AUDIO: frozenset[Codec] = frozenset(("opus", "pcmu", "pcma"))
 
 
-def _subscribe(
-    media: Media,
-    kind: Kind,
-    description: SessionDescription,
-    chosen: Sequence[WrittenFormat],
-    extmaps: Sequence[extensions.Extmap],
-    others: Sequence[SubscribeTrack],
+def _template(
+    item: answer.AnsweredMedia, kind: Kind, description: SessionDescription
 ) -> SubscribeTrack:
-    taken = {ssrc for track in others for ssrc in (track.ssrc, track.rtx_ssrc)}
-    ssrc = new_ssrc(taken)
-    has_rtx = any(item.rtx_payload_type is not None for item in chosen)
+    """The track of an m-line. Its SSRCs are each viewer's own; zero stands for one."""
+    media, chosen = item.offer, item.formats
+    has_rtx = any(format_.rtx_payload_type is not None for format_ in chosen)
     return SubscribeTrack(
         kind=kind,
         mid=media.mid,
         clock_rate=chosen[0].offered.clock_rate,
-        ssrc=ssrc,
-        rtx_ssrc=new_ssrc(taken | {ssrc}) if has_rtx else None,
+        ssrc=0,
+        rtx_ssrc=0 if has_rtx else None,
         formats=tuple(
-            Format(item.offered.codec, item.offered.payload_type, item.rtx_payload_type)
-            for item in chosen
+            Format(format_.offered.codec, format_.offered.payload_type, format_.rtx_payload_type)
+            for format_ in chosen
         ),
-        extensions=tuple((item.id, item.name) for item in extmaps),
+        extensions=tuple((extmap.id, extmap.name) for extmap in item.extensions),
         extmap_allow_mixed=extensions.allows_mixed(media.attributes, description.attributes),
         nack="nack" in chosen[0].feedback,
         rrtr=_offers_round_trips(media, description),
     )
+
+
+def _subscribe(template: SubscribeTrack, others: Sequence[SubscribeTrack]) -> SubscribeTrack:
+    """With SSRCs that none of the others has."""
+    taken = {ssrc for track in others for ssrc in (track.ssrc, track.rtx_ssrc)}
+    ssrc = new_ssrc(taken)
+    rtx_ssrc = None if template.rtx_ssrc is None else new_ssrc(taken | {ssrc})
+    return replace(template, ssrc=ssrc, rtx_ssrc=rtx_ssrc)
 
 
 def _offers_round_trips(media: Media, description: SessionDescription) -> bool:

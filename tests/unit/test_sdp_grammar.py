@@ -129,3 +129,36 @@ def test_whatever_is_written_is_read_again(
         lines += [f"m={kind} {port} UDP/TLS/RTP/SAVPF {' '.join(map(str, formats))}", *own]
     text = "\r\n".join(lines) + "\r\n"
     assert sdp.parse(text).write() == text
+
+
+OWN = HEAD + (
+    "m=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=mid:0\r\na=ice-ufrag:{0}\r\na=ssrc:{1} cname:c\r\n"
+    "a=msid\r\na=ssrc:{2} cname:c\r\n"
+)
+
+
+def test_texts_of_a_crowd_have_one_shape_and_their_own_values() -> None:
+    first, second = (sdp.parse(OWN.format(*values)) for values in (("abcd", 1, 2), ("efgh", 3, 4)))
+    assert first.shape is second.shape
+    for tree, ufrag, ssrcs in ((first, "abcd", [1, 2]), (second, "efgh", [3, 4])):
+        attributes = tree.media[0].attributes
+        assert attributes.value("ice-ufrag") == ufrag
+        assert [item.value for item in attributes.every("ssrc")] == [f"{n} cname:c" for n in ssrcs]
+        assert "msid" in attributes
+        assert attributes.value("msid") is None
+        assert [str(item) for item in attributes][1] == f"a=ice-ufrag:{ufrag}"
+        assert sdp.parse(tree.write()) == tree
+    assert sdp.parse(OWN.format("abcd", 1, 2).replace("mid:0", "mid:1")).shape is not first.shape
+
+
+def test_what_is_wrong_in_a_line_of_ones_own_is_told_with_its_number() -> None:
+    sdp.parse(OWN.format("abcd", 1, 2))
+    for wrong in ("ab\x00cd", "ab\rcd"):
+        with pytest.raises(BadOffer) as caught:
+            sdp.parse(OWN.format(wrong, 1, 2))
+        assert caught.value.detail.startswith("line 7: a control character")
+
+
+def test_what_no_browser_sends_is_not_remembered() -> None:
+    text = HEAD + "a=x:y\r\n" * 600
+    assert sdp.parse(text).shape is not sdp.parse(text).shape

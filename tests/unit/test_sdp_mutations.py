@@ -58,8 +58,8 @@ def _watch(description: sdp.SessionDescription, ours: sdp.LocalTransport) -> str
 
 
 def test_mutated_answers() -> None:
-    watched = sdp.answer_watch(WATCHING.description, local(), LIVE, msid_stream="demo").text
-    published = sdp.answer_publish(PUBLISHING.description, local()).text
+    watched = sdp.answer_watch(sdp.parse(WATCHING.text), local(), LIVE, msid_stream="demo").text
+    published = sdp.answer_publish(sdp.parse(PUBLISHING.text), local()).text
     accepted = 0
     sentences: list[str] = []
     good = [text.encode() for text in (watched, published, SENDING, RECEIVING)]

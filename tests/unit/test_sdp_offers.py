@@ -133,7 +133,7 @@ def test_what_cannot_be_offered(tracks: Sequence[sdp.LiveTrack]) -> None:
 
 def test_watching_ourselves() -> None:
     offer = offer_watch()
-    answer = sdp.answer_watch(offer.description, local(), LIVE, msid_stream="demo")
+    answer = sdp.answer_watch(sdp.parse(offer.text), local(), LIVE, msid_stream="demo")
     accepted = sdp.accept_watch(offer, answer.text)
     assert (accepted.transport.setup, accepted.transport.our_setup) == ("passive", "active")
     assert accepted.transport.ice_lite
@@ -156,7 +156,7 @@ def test_watching_ourselves() -> None:
 
 def test_publishing_to_ourselves() -> None:
     offer = offer_publish()
-    answer = sdp.answer_publish(offer.description, local())
+    answer = sdp.answer_publish(sdp.parse(offer.text), local())
     accepted = sdp.accept_publish(offer, answer.text)
     assert accepted.cname == offer.cname
     for ours, theirs in zip(accepted.tracks, answer.tracks, strict=True):
@@ -180,12 +180,12 @@ def test_each_codec_goes_both_ways(codec: str) -> None:
         if known == codec
     )
     watching = offer_watch()
-    answer = sdp.answer_watch(watching.description, local(), [live], msid_stream="x")
+    answer = sdp.answer_watch(sdp.parse(watching.text), local(), [live], msid_stream="x")
     (track,) = sdp.accept_watch(watching, answer.text).tracks
     assert track.codec == codec
     publishing = sdp.offer_publish(local("actpass"), [live], msid_stream="x")
     (sent,) = sdp.accept_publish(
-        publishing, sdp.answer_publish(publishing.description, local()).text
+        publishing, sdp.answer_publish(sdp.parse(publishing.text), local()).text
     ).tracks
     assert sent.formats[0].codec == codec
     assert sent.formats[0].rtx_payload_type is not None
@@ -193,7 +193,7 @@ def test_each_codec_goes_both_ways(codec: str) -> None:
 
 def test_what_the_server_lacks_is_left_out() -> None:
     offer = offer_watch()
-    answer = sdp.answer_watch(offer.description, local(), LIVE[:1], msid_stream="x")
+    answer = sdp.answer_watch(sdp.parse(offer.text), local(), LIVE[:1], msid_stream="x")
     assert "a=inactive" in answer.text
     assert [track.kind for track in sdp.accept_watch(offer, answer.text).tracks] == ["video"]
     refused = _changed(SENDING, (r"^m=audio 9", "m=audio 0"))
