@@ -32,6 +32,7 @@ use crate::pin;
 use crate::poll::Doorbell;
 use crate::published::{EVERY, Published, Telling};
 use crate::send::Kernel;
+use crate::slice;
 use crate::udp::{BUFFER_BYTES, Buffers, Reach, UdpSocket};
 use crate::worker::{Worker, guarded, poller};
 
@@ -262,6 +263,8 @@ impl Engine {
     ) -> Result<(), StartError> {
         self.published.push(Arc::clone(&worker.published));
         let run = move || {
+            // A sandbox may forbid it; media waits longer for its turn then.
+            drop(slice::shorten());
             let pinned = || core.map_or(Ok(()), pin::pin);
             if let Some(reason) = guarded(|| pinned().and_then(|()| worker.run())) {
                 fatal(format!("shard {index} {reason}"));

@@ -21,5 +21,6 @@ pub mod poll;
 pub mod published;
 pub mod receive;
 pub mod send;
+mod slice;
 pub mod udp;
 mod worker;
