@@ -153,6 +153,7 @@ class Sessions:
             self._on_failed,
             self._on_farewell,
             is_behind=lambda: engine.is_behind,
+            in_turn=True,
         )
         self._reports = Reports(engine.submit, len(engine.stats().shards))
         self._entries: dict[SessionId, _Entry] = {}

@@ -63,7 +63,7 @@ MAX_INBOX_DATAGRAMS: Final = 32
 
 JOBS_PER_THREAD: Final = 16
 """Steps that are handed to the threads before the next ClientHello is. What waits there is served
-in turn; what waits here is served by who was heard of last."""
+in turn; what waits here is served by who was heard of last, or in turn as well."""
 
 HELLO_BYTES: Final = 4 * 1024 * 1024
 """What is kept of ClientHellos, whole or in parts, of all sessions together: 3,000 of Chromium's,
@@ -116,6 +116,9 @@ class Pool:
       ``record`` is the sealed close_notify to send when the session ends.
 
     ``is_behind`` says whether there are datagrams that :meth:`receive` has not been given yet.
+    ``in_turn``: who has waited longest for a place gets it. Right for who begins all sessions
+    itself; otherwise the newest does, because strangers may leave a crowd waiting that never
+    answers, and who means it says hello again.
     """
 
     def __init__(
@@ -127,7 +130,9 @@ class Pool:
         on_failed: Callable[[SessionId, PoolFailure], None],
         on_farewell: Callable[[SessionId, bytes], None],
         is_behind: Callable[[], bool],
+        in_turn: bool = False,
     ) -> None:
+        self._in_turn = in_turn
         self._context = new_context(certificate, srtp_profiles=limits.srtp_profiles)
         self._limits = limits
         self._on_flight = on_flight
@@ -260,12 +265,12 @@ class Pool:
 
     def _fill_places(self) -> None:
         while self._waiting and self._may_admit():
-            _, newest = self._waiting.popitem()
-            newest.placed = True
-            newest.inbox.extend(self._take_hello(newest))
-            self._greeting[newest.session] = newest
-            self._touch(newest)
-            self._work(newest)
+            _, next_one = self._waiting.popitem(last=not self._in_turn)
+            next_one.placed = True
+            next_one.inbox.extend(self._take_hello(next_one))
+            self._greeting[next_one.session] = next_one
+            self._touch(next_one)
+            self._work(next_one)
         if self._waiting and self._room_timer is None and not self._closed:
             due = [
                 next(iter(order.values())).heard_at + patience

@@ -37,7 +37,7 @@ class Limits:
 class Network:
     """A pool, its peers, and all that it told."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, *, in_turn: bool = False) -> None:
         self.peers: dict[int, Handshake] = {}
         self.keys: dict[int, Keys] = {}
         self.failures: dict[int, PoolFailure] = {}
@@ -55,6 +55,7 @@ class Network:
             self._on_failed,
             self._on_farewell,
             lambda: self.is_behind,
+            in_turn=in_turn,
         )
 
     def start(self, number: int) -> Handshake:
@@ -344,6 +345,18 @@ async def test_more_than_a_thousand_half_open_sessions_keep_nobody_out(
     assert set(network.failures.values()) <= {"overload"}
     # Nearly all of the crowd is still there: they did not have to go first.
     assert network.pool.stats().sessions > 900
+    await network.pool.close()
+
+
+@pytest.mark.parametrize("in_turn", [True, False])
+async def test_who_waits_for_a_place_gets_it_in_turn_or_last_come_first(in_turn: bool) -> None:
+    network = Network(Limits(max_handshakes=2), in_turn=in_turn)
+    for number in range(1, 21):
+        network.pool.start(SessionId(number), "client", [client_certificate().fingerprint])
+    assert network.pool.stats().waiting == 19
+    network.pool.drop(SessionId(1))
+    await network.until_flights(2 if in_turn else 20, 1)
+    assert set(network.flights) <= {1, 2 if in_turn else 20}
     await network.pool.close()
 
 

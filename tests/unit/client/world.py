@@ -150,7 +150,11 @@ async def world(*replies: Handler) -> AsyncIterator[World]:
         on_failed: Callable[[SessionId, dtls.PoolFailure], None],
         on_farewell: Callable[[SessionId, bytes], None],
         is_behind: Callable[[], bool],
+        *,
+        in_turn: bool,
     ) -> FakePool:
+        # A swarm's sessions are all its own: none of them is left waiting for those after it.
+        assert in_turn
         assert not is_behind()
         pools.append(FakePool(certificate, limits, on_flight, on_keys, on_failed, on_farewell))
         return pools[-1]
