@@ -13,7 +13,6 @@ import random
 import re
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from email.utils import parsedate_to_datetime
 from types import TracebackType
 from typing import Final, TypeVar
 
@@ -23,6 +22,7 @@ from yarl import URL
 from pyforward.client.exchange import Exchange, Permit, Reply, Trust, where
 from pyforward.client.home import Home, endpoint
 from pyforward.errors import BadAnswer, NotYet, Refused, RemoteError
+from pyforward.retry_after import retry_after_s
 
 SDP_TYPE: Final = "application/sdp"
 FRAGMENT_TYPE: Final = "application/trickle-ice-sdpfrag"
@@ -166,7 +166,7 @@ class Signalling:
         sentence = reply.sentence()
         if 200 <= reply.status < 300:
             raise BadAnswer(f"{sentence} A session begins with 201 Created.")
-        asked_s = _retry_after_s(reply)
+        asked_s = retry_after_s(reply.headers) if reply.status in _WORTH_WAITING else None
         if asked_s is None:
             raise Refused(sentence, reply.status)
         least_s = max(asked_s, LEAST_WAIT_S)
@@ -250,7 +250,6 @@ class Resource:
 
 _WORTH_WAITING = frozenset((404, 409, 429, 503))
 _TAKES_NO_FRAGMENTS = frozenset((405, 415, 422, 501))
-_SECONDS = re.compile(r"[0-9]{1,9}")
 # RFC 9110 §8.8.3, and the bare "*" of MediaMTX.
 _ETAG = re.compile(r'(?:W/)?"[!#-~]{0,256}"|\*')
 
@@ -301,18 +300,3 @@ def _answer(reply: Reply) -> tuple[str, str]:
 def _etag(reply: Reply) -> str | None:
     text = reply.headers.get("ETag", "")
     return text if _ETAG.fullmatch(text) else None
-
-
-def _retry_after_s(reply: Reply) -> float | None:
-    """Seconds or a date (RFC 9110 §10.2.3); a date counts from the server's own clock."""
-    if reply.status not in _WORTH_WAITING:
-        return None
-    text = reply.headers.get("Retry-After", "").strip()
-    if _SECONDS.fullmatch(text):
-        return float(text)
-    try:
-        then = parsedate_to_datetime(text)
-        now = parsedate_to_datetime(reply.headers.get("Date", ""))
-        return max(0.0, (then - now).total_seconds())
-    except (ValueError, TypeError, OverflowError):
-        return None

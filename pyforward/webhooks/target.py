@@ -1,8 +1,8 @@
 """One address: its queue, and the one delivery that is under way.
 
-Events are delivered in order and one at a time. What fails is sent again, later each time; what
-waits meanwhile is bounded, and beyond that the oldest is dropped: whoever was away for long wants
-to know what is, rather than what was.
+Events are delivered in order and one at a time. What fails is sent again, later each time and not
+before the receiver wants it; what waits meanwhile is bounded, and beyond that the oldest is
+dropped: whoever was away for long wants to know what is, rather than what was.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import random
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 
 import structlog
 from yarl import URL
@@ -22,11 +23,23 @@ from pyforward.webhooks.signature import headers
 
 FIRST_WAIT_S = 1.0
 LONGEST_WAIT_S = 60.0
+LONGEST_ASKED_S = 300.0
+"""A receiver that asks for more time than this is asked again then all the same."""
 
 _log = structlog.get_logger("pyforward.webhooks")
 
-Post = Callable[[str, bytes, Mapping[str, str]], Awaitable[int]]
-"""URL, body and headers to the status of the answer; raises OSError or TimeoutError."""
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a receiver said. It wants to be left alone for ``retry_after_s``; 0 where it does not
+    say."""
+
+    status: int
+    retry_after_s: float = 0.0
+
+
+Post = Callable[[str, bytes, Mapping[str, str]], Awaitable[Answer]]
+"""URL, body and headers to the answer; raises OSError or TimeoutError."""
 
 
 class Target:
@@ -99,14 +112,14 @@ class Target:
 
     async def _deliver(self, told: Told) -> None:
         for attempt in range(1, self._settings.attempts + 1):
-            reason = await self._try(told)
-            if reason is None:
+            reason, asked_s = await self._try(told)
+            if not reason:
                 self._delivered += 1
                 return
             self._failed += 1
             if attempt < self._settings.attempts:
                 _log.warning("webhook_failed", target=self._name, reason=reason, attempts=attempt)
-                await self._sleep(self._wait_s(attempt))
+                await self._sleep(max(self._wait_s(attempt), asked_s))
         self._dropped += 1
         _log.error(
             "webhook_given_up",
@@ -115,19 +128,21 @@ class Target:
             attempts=self._settings.attempts,
         )
 
-    async def _try(self, told: Told) -> str | None:
-        """Why it failed, or None."""
+    async def _try(self, told: Told) -> tuple[str, float]:
+        """Why it failed, empty if it did not; and how long the receiver wants to be left alone."""
         body = told.text.encode()
         # Signed anew each time: a receiver takes no old one.
         signed = headers(self._key, told.id, int(self._wall()), body)
         try:
             async with asyncio.timeout(self._settings.timeout_s):
-                status = await self._post(self._url, body, signed)
+                answer = await self._post(self._url, body, signed)
         except TimeoutError:
-            return "timeout"
+            return "timeout", 0.0
         except OSError:
-            return "unreachable"
-        return None if 200 <= status < 300 else f"http_{status}"
+            return "unreachable", 0.0
+        if 200 <= answer.status < 300:
+            return "", 0.0
+        return f"http_{answer.status}", min(answer.retry_after_s, LONGEST_ASKED_S)
 
     def _wait_s(self, attempt: int) -> float:
         """Doubled each time, and spread, so that many servers do not fall upon one receiver."""

@@ -11,8 +11,9 @@ import aiohttp
 import pyforward
 from pyforward.config.models import Webhooks as Settings
 from pyforward.feed import Feed
+from pyforward.retry_after import retry_after_s
 from pyforward.webhooks.signature import key_of
-from pyforward.webhooks.target import Target
+from pyforward.webhooks.target import Answer, Target
 
 
 class Webhooks:
@@ -33,7 +34,7 @@ class Webhooks:
         key = key_of(settings.secret.get_secret_value())
         async with aiohttp.ClientSession(auto_decompress=False) as http:
 
-            async def post(url: str, body: bytes, headers: Mapping[str, str]) -> int:
+            async def post(url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
                 return await _post(http, url, body, headers)
 
             targets = [Target(url, key, settings, post) for url in settings.urls]
@@ -64,8 +65,8 @@ class Webhooks:
 
 async def _post(
     http: aiohttp.ClientSession, url: str, body: bytes, headers: Mapping[str, str]
-) -> int:
-    """The status; what the receiver says beside it is not read."""
+) -> Answer:
+    """What the receiver says in its body is not read."""
     try:
         async with http.post(
             url,
@@ -77,6 +78,6 @@ async def _post(
             },
             allow_redirects=False,
         ) as response:
-            return response.status
+            return Answer(response.status, retry_after_s(response.headers) or 0.0)
     except aiohttp.ClientError as error:
         raise OSError(str(error)) from error

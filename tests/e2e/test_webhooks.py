@@ -6,6 +6,7 @@ import contextlib
 import http.server
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +19,8 @@ from tests.e2e.server import running, wait_for
 from tests.e2e.watching import watching
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+LATER_S = 3
+"""More than a first wait would be by itself."""
 
 
 @dataclass
@@ -26,7 +29,7 @@ class Receiver:
 
     url: str
     got: list[tuple[Mapping[str, str], bytes]] = field(default_factory=list)
-    fails: int = 0
+    failed_at_s: list[float] = field(default_factory=list)
 
     @property
     def events(self) -> list[dict[str, Any]]:
@@ -44,8 +47,12 @@ def receiver(answer: Callable[[Receiver], int]) -> Iterator[Receiver]:
             status = answer(made)
             if status == 200:
                 made.got.append((dict(self.headers), body))
+            else:
+                made.failed_at_s.append(time.monotonic())
             with contextlib.suppress(OSError):
                 self.send_response(status)
+                if status == 503:
+                    self.send_header("Retry-After", str(LATER_S))
                 self.end_headers()
 
         def log_message(self, *_: object) -> None:
@@ -68,8 +75,7 @@ def well(_: Receiver) -> int:
 
 def test_a_life_of_a_stream_is_delivered_and_signed() -> None:
     def first_it_fails(receiver: Receiver) -> int:
-        receiver.fails += 1
-        return 503 if receiver.fails <= 2 else 200
+        return 503 if len(receiver.failed_at_s) < 2 else 200
 
     with receiver(first_it_fails) as hook:
         asked = ("--webhooks-urls", hook.url, "--webhooks-secret", SECRET)
@@ -94,6 +100,8 @@ def test_a_life_of_a_stream_is_delivered_and_signed() -> None:
         assert json.loads(body)["id"] == identity
         assert headers["Content-Type"] == "application/json"
     assert log.count("webhook_failed") == 2
+    first_s, second_s = hook.failed_at_s
+    assert second_s - first_s >= LATER_S, "it was left alone for as long as it had asked"
     assert "hush" not in log
     assert SECRET not in log
 

@@ -16,7 +16,8 @@ from structlog.testing import capture_logs
 
 from pyforward.config.models import Webhooks as Settings
 from pyforward.feed import Told
-from pyforward.webhooks import Target, key_of, sign
+from pyforward.webhooks import Answer, Target, key_of, sign
+from pyforward.webhooks.target import LONGEST_ASKED_S
 
 KEY = b"a key of the operator"
 URL = "https://hooks.example:8443/secret/path?token=hush"
@@ -29,7 +30,7 @@ def told(number: int) -> Told:
 class Receiver:
     """Answers as the script says, and 200 when it is over. An exception is raised."""
 
-    def __init__(self, *script: int | Exception) -> None:
+    def __init__(self, *script: int | Answer | Exception) -> None:
         self.script = list(script)
         self.got: list[tuple[int, Mapping[str, str]]] = []
         self.waited: list[float] = []
@@ -37,7 +38,7 @@ class Receiver:
         self.hangs = asyncio.Event()
         self.hangs.set()
 
-    async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> int:
+    async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
         assert url == URL
         await self.hangs.wait()
         answer = self.script.pop(0) if self.script else 200
@@ -48,7 +49,7 @@ class Receiver:
         mac = base64.b64encode(hmac.digest(KEY, signed, hashlib.sha256)).decode()
         assert headers["webhook-signature"] == f"v1,{mac}"
         assert headers["webhook-timestamp"] == str(int(self.now))
-        return answer
+        return Answer(answer) if isinstance(answer, int) else answer
 
     async def sleep(self, wait_s: float) -> None:
         self.waited.append(wait_s)
@@ -135,6 +136,20 @@ async def test_waits_have_an_end() -> None:
         await target.wait_idle()
     assert len(receiver.waited) == 99
     assert 30 <= max(receiver.waited) <= 60
+
+
+async def test_a_receiver_is_left_alone_for_as_long_as_it_asks_within_bounds() -> None:
+    receiver = Receiver(Answer(429, 7.0), Answer(503, 86_400.0), Answer(503, 0.0), Answer(429, 3.0))
+    async with running(receiver) as target:
+        target.offer(told(1))
+        target.offer(told(2))
+        await target.wait_idle()
+    assert [number for number, _ in receiver.got] == [1, 1, 1, 1, 1, 2]
+    asked, too_long, nothing, less_than_ours = receiver.waited
+    assert asked == 7.0
+    assert too_long == LONGEST_ASKED_S
+    assert 2 <= nothing <= 4
+    assert 4 <= less_than_ours <= 8
 
 
 async def test_a_target_that_hangs_holds_a_bounded_number() -> None:
