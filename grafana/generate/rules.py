@@ -12,7 +12,7 @@ import yaml
 
 from grafana.generate.model import Alert, Recording
 from grafana.generate.query import RULE, ratio
-from pyforward.metrics.catalog import control, engine, process, streams
+from pyforward.metrics.catalog import control, engine, events, process, streams
 
 _EACH = ("job", "instance")
 _FULL = 'reason="full"'
@@ -148,6 +148,14 @@ ALERTS = (
         "The certificate {{ $labels.certificate }} of {{ $labels.instance }} ends in "
         "{{ $value | humanizeDuration }}.",
         "Renew the file and start the server again.",
+    ),
+    Alert(
+        "PyforwardWebhookDropping",
+        f"{RULE.rate(events.WEBHOOK_DROPPED, *_EACH, 'target')} > 0",
+        "1m",
+        "ticket",
+        "{{ $labels.instance }} drops events for the webhook at {{ $labels.target }}.",
+        "It does not take them: whoever counts by these events counts wrong from now on.",
     ),
 )
 

@@ -112,7 +112,10 @@ SHOWN: Mapping[str, tuple[str, ...]] = {
     "pyforward_webhook_waiting_events": ("engine/listeners",),
     "pyforward_webhook_delivered_events_total": ("engine/webhooks",),
     "pyforward_webhook_failed_attempts_total": ("engine/webhooks",),
-    "pyforward_webhook_dropped_events_total": ("engine/webhooks",),
+    "pyforward_webhook_dropped_events_total": (
+        "engine/webhooks",
+        "alert/PyforwardWebhookDropping",
+    ),
     "pyforward_stream_viewers": (
         "broadcast/frozen",
         "broadcast/viewers-by-stream",
