@@ -2,7 +2,8 @@
 
 A load test of somebody else's server is an attack. A URL has to lead to loopback; whatever the
 server then names, by a redirect or in its candidates, has to be on loopback or an address of this
-machine. One option lifts both.
+machine. One option lifts both. An unspecified address, 0.0.0.0 or [::], counts as loopback: what
+Linux sends there never leaves the machine.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ def check(url: str, allowed: bool) -> None:
     if allowed or host is None:
         return
     for address in resolved(host):
-        if not ipaddress.ip_address(address).is_loopback:
+        if not _is_loopback(address):
             raise ConfigError(_sentence(host, address))
 
 
@@ -45,7 +46,7 @@ def gate(allowed: bool, *, own: Callable[[], Iterable[str]] | None = None) -> Pe
             return
         machine = set(own())
         for address in resolved(host):
-            if not ipaddress.ip_address(address).is_loopback and address not in machine:
+            if not _is_loopback(address) and address not in machine:
                 raise ConfigError(f"The server leads elsewhere. {_sentence(host, address)}")
 
     return permit
@@ -69,6 +70,11 @@ def _host(text: str) -> str | None:
         return URL(text).host
     except ValueError:
         return None
+
+
+def _is_loopback(text: str) -> bool:
+    address = ipaddress.ip_address(text)
+    return address.is_loopback or address.is_unspecified
 
 
 def _plain(text: str) -> str:

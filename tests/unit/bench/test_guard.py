@@ -38,6 +38,10 @@ def _names(monkeypatch: pytest.MonkeyPatch) -> None:
         "http://[::1]:8080/whep/x",
         "http://[::ffff:127.0.0.1]/whep/x",
         "https://here.example/whep/x",
+        # What a server says that it listens on.
+        "http://0.0.0.0:8080/whep/x",
+        "http://[::]:8080/whep/x",
+        "http://[::ffff:0.0.0.0]/whep/x",
         # Whoever asks them says what is wrong.
         "http://nobody.example/whep/x",
         "not an address",
@@ -57,7 +61,7 @@ def test_what_may_be_loaded_unasked(url: str) -> None:
         ("http://[::ffff:198.51.100.7]/secret", "198.51.100.7"),
         ("https://there.example/secret", "there.example (198.51.100.7) is"),
         ("https://both.example/secret", "both.example (198.51.100.7) is"),
-        ("http://0.0.0.0:8080/secret", "0.0.0.0 is"),
+        ("http://0.0.0.1:8080/secret", "0.0.0.1 is"),
     ],
 )
 def test_what_must_be_allowed(url: str, named: str) -> None:
@@ -72,7 +76,8 @@ def test_what_must_be_allowed(url: str, named: str) -> None:
 
 def test_where_a_server_may_lead() -> None:
     permit = guard.gate(False, own=lambda: ["198.51.100.7"])
-    for host in ("127.0.0.1", "::1", "here.example", "there.example", "198.51.100.7"):
+    here = ("127.0.0.1", "::1", "0.0.0.0", "::", "here.example")
+    for host in (*here, "there.example", "198.51.100.7"):
         permit(host)
     with pytest.raises(ConfigError, match=r"leads elsewhere.*203\.0\.113\.1"):
         permit("203.0.113.1")
