@@ -156,9 +156,11 @@ class Watch:
         self._before = self._engine.stats()
         self._lag_us.clear()
 
-    def usage(self) -> Usage:
-        """Since the mark."""
-        passed_s = max(time.monotonic() - self._since_s, 1e-6)
+    def usage(self, until_s: float | None = None) -> Usage:
+        """Since the mark. ``until_s`` is when there was nothing more to do, by time.monotonic(), if
+        not now: shares are of the time until then."""
+        until_s = time.monotonic() if until_s is None else until_s
+        passed_s = max(until_s - self._since_s, 1e-6)
         cpu_s = _cpu_s() - self._cpu_s
         kernel = kernel_drops(self._root) - self._kernel_drops
         shards = list(zip(self._before.shards, self._engine.stats().shards, strict=True))

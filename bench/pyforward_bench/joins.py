@@ -115,14 +115,13 @@ class Joins:
             return  # and so would everybody
         if options.probes:
             await asyncio.sleep(SETTLE_S)
-            bench.forget()
+            bench.mark()
             calm = asyncio.ensure_future(asyncio.sleep(BEFORE_S))
             await bench.look_until(calm, "before the storm")
             self._before = swarm.tally.figures()
-            bench.forget()
         else:
             await swarm.leave()
-        bench.watch.mark()
+        bench.mark()
         serving = asyncio.ensure_future(self._storm(bench))
         await bench.look_until(serving, "the storm")
 

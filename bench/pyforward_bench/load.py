@@ -8,11 +8,13 @@ stopped before.
 Rows, each with ``load.`` before it:
 
 - ``viewers`` (asked for), ``joined``, ``failed.<reason>``, ``ended.<reason>``, ``silent`` (joined,
-  and nothing came), ``stalled`` (are there, and nothing came any more);
+  and nothing came), ``silent.<kind>`` (nothing of this track, where there were any), ``stalled``
+  (are there, and nothing came any more);
 - ``join_rate``: joins a second, from the first that came with the crowd to the last;
 - ``first_packet.*``, ``first_keyframe.*``: milliseconds from the POST; of these and all below
   ``p50``, ``p99``, some ``p99.9``, and ``max``;
-- ``seconds``: how long media was measured;
+- ``seconds``: how long media came, to the second: from when everybody was there to the last packet
+  of anybody;
 - ``bitrate`` (bit/s of UDP payload, all viewers), ``packets``, ``lost``, ``loss`` (their share),
   ``repaired``, ``jitter`` (ms, RFC 3550 §6.4.1, mean over viewers);
 - ``discards.<reason>``: packets that were thrown away unread, where there were any;
@@ -100,7 +102,6 @@ class Load:
 
     def __init__(self, options: Options) -> None:
         self._options = options
-        self._began_s: float | None = None
         self._before: SwarmFigures | None = None
         self._stalls = Stalls()
 
@@ -136,7 +137,7 @@ class Load:
             ("first_keyframe", [stage.first_keyframe for stage in reached]),
         ):
             yield from sample_rows(COMMAND, name, samples, _STAGE_QUANTILES)
-        yield from self._media_rows(figures)
+        yield from self._media_rows(figures, bench.usage().passed_s)
         probes = sum(1 for member in members if member.is_probe and member.has_joined)
         yield row_of(COMMAND, "load.probes", "viewers", [float(probes)])
         yield from probe_rows(COMMAND, figures.probes)
@@ -164,9 +165,7 @@ class Load:
         bench.notes += [f"While viewers joined: {sentence}" for sentence in while_joining]
         await bench.swarm.look()
         self._before = bench.swarm.figures()
-        self._began_s = asyncio.get_running_loop().time()
-        bench.forget()
-        bench.watch.mark()
+        bench.mark()
 
     def _join_rate(self, bench: Bench) -> Row:
         crowd = [m for m in bench.swarm.members[1:] if m.has_joined]
@@ -177,14 +176,13 @@ class Load:
         rate = (len(known) - 1) / (max(known) - min(known))
         return row_of(COMMAND, "load.join_rate", "joins/s", [rate])
 
-    def _media_rows(self, figures: SwarmFigures) -> Iterator[Row]:
-        before, began_s = self._before, self._began_s
-        if before is None or began_s is None:
+    def _media_rows(self, figures: SwarmFigures, passed_s: float) -> Iterator[Row]:
+        before = self._before
+        if before is None:
             why = "it ended before everybody was there"
             for name, unit in _MEDIA_UNITS.items():
                 yield could_not(COMMAND, f"load.{name}", unit, why)
             return
-        passed_s = max(asyncio.get_running_loop().time() - began_s, 1e-6)
         expected = figures.expected - before.expected
         lost = figures.lost - before.lost
         values = {

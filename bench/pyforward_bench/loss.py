@@ -13,7 +13,8 @@ came as never.
 
 Rows, each with ``loss.`` before it:
 
-- ``viewers``, ``joined``, ``failed.<reason>``, ``ended.<reason>``, ``silent``, ``seconds``;
+- ``viewers``, ``joined``, ``failed.<reason>``, ``ended.<reason>``, ``silent``, and ``seconds``, as
+  ``load`` has them;
 - ``asked.loss``, ``asked.burst``, ``asked.rtt``, ``asked.jitter``, ``asked.reorder``: the way;
 - ``expected`` (packets), ``missed`` (those that did not come at first), ``repaired``, ``lost``;
 - ``within_two_round_trips``, ``finally``: shares of all expected packets;
@@ -111,7 +112,6 @@ class Loss:
 
     def __init__(self, options: Options) -> None:
         self._options = options
-        self._began_s: float | None = None
         self._before: Mapping[str, int] = {}
         self._after: Mapping[str, int] | None = None
 
@@ -124,9 +124,8 @@ class Loss:
             return
         await asyncio.sleep(SETTLE_S)
         loop = asyncio.get_running_loop()
-        bench.forget()
-        bench.watch.mark()
-        self._before, self._began_s = _counted(bench), loop.time()
+        bench.mark()
+        self._before = _counted(bench)
         until = loop.time() + self._options.duration_s
         while (left_s := until - loop.time()) > 0:
             await asyncio.sleep(min(LOOK_EVERY_S, left_s))
@@ -139,8 +138,8 @@ class Loss:
         """See the top of this file."""
         options, probes = self._options, bench.swarm.tally.figures()
         yield from viewer_rows(COMMAND, bench.swarm.figures(), options.viewers)
-        if self._began_s is not None:
-            yield _one("seconds", "s", asyncio.get_running_loop().time() - self._began_s)
+        if self._before:
+            yield _one("seconds", "s", bench.usage().passed_s)
         for name, unit in _ASKED.items():
             yield _one(f"asked.{name.removesuffix('_ms')}", unit, getattr(options, name))
         missed = probes.repaired + probes.lost

@@ -11,7 +11,8 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -69,19 +70,34 @@ class Bench:
     screen: Screen
     notes: list[str] = field(default_factory=list)
     exposed: Exposed = field(default_factory=Exposed)
+    clock: Callable[[], float] = time.monotonic
+    _packets: int = field(default=0, init=False)
+    _heard_s: float | None = field(default=None, init=False)
+    """When a look last found that media had come since the one before."""
 
     async def look(self, doing: str = "") -> SwarmFigures:
         """The newest figures of everybody, shown."""
         await self.swarm.look()
         figures = self.swarm.figures()
+        if figures.packets != self._packets:
+            self._packets, self._heard_s = figures.packets, self.clock()
         self.screen.show(figures, doing)
         self.exposed.show(figures)
         return figures
 
-    def forget(self) -> None:
-        """What the probes' records said so far is not of the measurement."""
-        self.exposed.keep(self.swarm.figures())
+    def mark(self) -> None:
+        """The measurement begins here: what the probes' records said so far is not of it, and of
+        this process everything counts anew."""
+        figures = self.swarm.figures()
+        self.exposed.keep(figures)
         self.swarm.tally.clear()
+        self._packets, self._heard_s = figures.packets, None
+        self.watch.mark()
+
+    def usage(self) -> Usage:
+        """What this process did since the mark. ``passed_s`` is how long media came since: that a
+        server has died is noticed much later, and nothing was measured in between."""
+        return self.watch.usage(self._heard_s)
 
     async def look_until(self, work: asyncio.Future[Any], doing: str) -> None:
         """Looks again and again until the work is done, which is given up with us."""
@@ -148,9 +164,8 @@ def conduct(
                         working.result()
                 except PyforwardError as raised:
                     error = raised
-                usage = watch.usage()
-                await swarm.look()
-            figures = swarm.figures()
+                figures = await bench.look()
+                usage = bench.usage()
             problems = [*problems_of(figures), *measurement.problems(bench)]
             rows = [*measurement.rows(bench), *discard_rows(measurement.command, usage)]
             rows += harness_rows(measurement.command, usage)
@@ -205,7 +220,8 @@ def told(rows: Sequence[Row]) -> str:
 
 
 def viewer_rows(command: str, figures: SwarmFigures, asked: int) -> Iterator[Row]:
-    """``viewers``, ``joined``, ``failed.<reason>``, ``ended.<reason>``, ``silent``."""
+    """``viewers``, ``joined``, ``failed.<reason>``, ``ended.<reason>``, ``silent``, and
+    ``silent.<kind>`` where there were any."""
     yield _one(command, "viewers", "viewers", asked)
     yield _one(command, "joined", "viewers", figures.joined)
     for reason, count in sorted(figures.failed.items()):
@@ -213,6 +229,8 @@ def viewer_rows(command: str, figures: SwarmFigures, asked: int) -> Iterator[Row
     for reason, count in sorted(figures.ended.items()):
         yield _one(command, f"ended.{reason}", "viewers", count)
     yield _one(command, "silent", "viewers", figures.silent)
+    for kind, count in sorted(figures.half_silent.items()):
+        yield _one(command, f"silent.{kind}", "viewers", count)
 
 
 def probe_rows(command: str, probes: Figures) -> Iterator[Row]:
@@ -305,6 +323,8 @@ def problems_of(figures: SwarmFigures) -> Iterator[str]:
             yield f"{_viewers(count)} lost ({reason}): the server went away without a word."
     if figures.silent:
         yield f"{_viewers(figures.silent)} joined and received nothing."
+    for kind, count in sorted(figures.half_silent.items()):
+        yield f"{_viewers(count)} received no {kind}, which the server had agreed to send."
     if not figures.joined and not figures.failed:
         yield "Stopped before any viewer had joined."
 

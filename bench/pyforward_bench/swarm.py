@@ -24,7 +24,7 @@ from typing import Final
 
 from pyforward.client import Rooms, Session, Target, open_rooms
 from pyforward.client.watching import Sums, TrackFigures, Viewer
-from pyforward.commands import CloseReason, Link, SessionReport, Trial
+from pyforward.commands import CloseReason, Kind, Link, SessionReport, Trial
 from pyforward.config import Config
 from pyforward.engine import Engine
 from pyforward_bench.statistics import Figures, Tally
@@ -40,6 +40,10 @@ REPORTS_AT_A_TIME: Final = 100
 
 SILENT_AFTER_S: Final = 1.0
 """Whoever has received nothing for so long after its keys is not served."""
+
+TRACK_SILENT_AFTER_S: Final = 5.0
+"""Whoever has received one track and for so long nothing of another does not get that: video may
+wait for a keyframe, and a publisher that cannot be asked sends one every few seconds."""
 
 LEAVES_AT_A_TIME: Final = 128
 LEAVE_LIMIT_S: Final = 10.0
@@ -63,6 +67,12 @@ class Member(Viewer):
     def is_there(self) -> bool:
         """Media may flow to it."""
         return self.has_joined and self.session is not None and not self.session.is_over
+
+    @property
+    def unheard(self) -> Sequence[Kind]:
+        """What was agreed on, and none of it has come by the last report."""
+        tracks = self.report.tracks if self.report is not None else ()
+        return [track.kind for track in tracks if not track.packets_received]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +100,9 @@ class Stages:
 class SwarmFigures:
     """Everybody so far, by the last look. ``viewers`` began, ``joined`` of them ever had keys,
     ``there`` are left; ``failed`` and ``ended`` count by reason, the latter without our own
-    leaving; ``silent`` had their keys for a second and received nothing; ``sentences`` has one for
-    each reason of ``failed``. ``probes`` is what their records say."""
+    leaving; ``silent`` had their keys for a second and received nothing, those of ``half_silent``
+    for five, and received the other track but nothing of this kind; ``sentences`` has one for each
+    reason of ``failed``. ``probes`` is what their records say."""
 
     viewers: int
     on_their_way: int
@@ -101,6 +112,7 @@ class SwarmFigures:
     sentences: Mapping[str, str]
     ended: Mapping[str, int]
     silent: int
+    half_silent: Mapping[Kind, int]
     srtp_profiles: Mapping[str, int]
     tracks: tuple[TrackFigures, ...]
     probes: Figures
@@ -285,7 +297,7 @@ class Swarm:
             if report is not None:
                 self._sums.exchange(member.report, report)
                 member.report = report
-                if member.has_received:
+                if member.has_received and not member.unheard:
                     self._unheard.pop(member.number, None)
 
     def figures(self) -> SwarmFigures:
@@ -299,6 +311,7 @@ class Swarm:
             sentences=dict(self._sentences),
             ended=dict(self._ended),
             silent=sum(map(_is_silent, self._unheard.values())),
+            half_silent=dict(Counter(kind for m in self._unheard.values() for kind in _lacks(m))),
             srtp_profiles=dict(self._profiles),
             tracks=self._sums.tracks(),
             probes=self.tally.figures(),
@@ -402,12 +415,24 @@ def stages(viewer: Viewer) -> Stages:
 # Private -----------------------------------------------------------------------------------------
 
 
-def _is_silent(unheard: Member) -> bool:
+def _is_silent(member: Member) -> bool:
     """Whether nothing came although there was time."""
-    session = unheard.session
-    if session is None or session.connected_s is None or session.is_over:
-        return True
-    return asyncio.get_running_loop().time() - session.connected_s > SILENT_AFTER_S
+    return not member.has_received and (not member.is_there or _there_s(member) > SILENT_AFTER_S)
+
+
+def _lacks(member: Member) -> Sequence[Kind]:
+    """The tracks of which nothing came although there was time, while another came."""
+    if member.has_received and member.is_there and _there_s(member) > TRACK_SILENT_AFTER_S:
+        return member.unheard
+    return ()
+
+
+def _there_s(member: Member) -> float:
+    """Since its keys."""
+    session = member.session
+    if session is None or session.connected_s is None:
+        return 0.0
+    return asyncio.get_running_loop().time() - session.connected_s
 
 
 def _own(link: Link | None, seed: int) -> Link | None:

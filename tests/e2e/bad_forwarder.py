@@ -58,8 +58,8 @@ class Mischief:
     """One byte of the payload, before its stamp, is another one. Sealed afterwards."""
     damage: float = 0.0
     """One byte of the sealed packet is another one. Not given again to who asks."""
-    is_silent: bool = False
-    """Sends no media, and does everything else."""
+    withholds: tuple[str, ...] = ()
+    """Sends no media of these kinds, and does everything else."""
 
     meets: str = "/whep"
     """Whom the rest is for: viewers, or with ``/whip`` publishers."""
@@ -276,7 +276,7 @@ class Publishing(Party):
             return
         forwarder = self.forwarder
         forwarder.done.received += 1
-        if forwarder.mischief.is_silent:
+        if kind in forwarder.mischief.withholds:
             return
         for viewer in forwarder.viewers:
             if not forwarder.mischief.delay_s:

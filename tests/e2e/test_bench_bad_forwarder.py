@@ -34,6 +34,8 @@ SHARES = (
 """Rows that are zero at a server that does nothing wrong."""
 
 DELAY_MS = 200
+BOTH = ("audio", "video")
+
 MUCH_MS = 100
 """No forwarder on loopback takes so long, however busy the machine is."""
 
@@ -197,11 +199,20 @@ async def test_nobody_is_there(command: str) -> None:
 
 
 async def test_one_that_sends_nothing() -> None:
-    async with published(Mischief(is_silent=True)) as (forwarder, _):
+    async with published(Mischief(withholds=BOTH)) as (forwarder, _):
         told = await measured("load", f"{forwarder.url}/whep", *AT_IT)
         assert told.has_failed(), told
         assert told.says("joined and received nothing")
         assert told.value("silent") == told.value("joined") == VIEWERS
+
+
+async def test_one_that_sends_no_video() -> None:
+    async with published(Mischief(withholds=("video",))) as (forwarder, _):
+        told = await measured("load", f"{forwarder.url}/whep", "--viewers=2", "--duration=6")
+        assert told.has_failed(), told
+        assert told.says("received no video")
+        assert told.value("silent.video") == told.value("joined") == VIEWERS
+        assert told.value("silent") == told.value("stalled") == told.value("lost") == 0
 
 
 async def test_one_that_stops_sending_in_the_middle() -> None:
@@ -209,7 +220,7 @@ async def test_one_that_stops_sending_in_the_middle() -> None:
     async with published() as (forwarder, _):
         with bench("load", f"{forwarder.url}/whep", "--viewers=2", "--duration=6") as loading:
             await until("viewers", lambda: forwarder.done.sent > 1500)
-            forwarder.mischief.is_silent = True
+            forwarder.mischief.withholds = BOTH
             told = await loading.ended()
         assert told.has_failed(), told
         assert told.says("received nothing more")
@@ -228,6 +239,9 @@ async def test_one_that_dies_in_the_middle() -> None:
         assert told.says("the server went away")
         assert told.value("packets") > 0
         assert told.value("joined") == VIEWERS
+        # How long nobody knew that it was dead is in no mean.
+        assert told.results is not None
+        assert told.results.duration_s - told.value("seconds") > 2.5
         sent = await publishing.ended()
         assert sent.has_failed(), sent
         assert sent.value("packets") > 0

@@ -251,6 +251,18 @@ async def test_it_counts_from_the_mark(tmp_path: Path) -> None:
     assert usage.lag_most_ms >= usage.lag_p99_ms >= usage.lag_p50_ms >= 0
 
 
+async def test_shares_are_of_the_time_in_which_there_was_something_to_do() -> None:
+    engine = Engine()
+    async with Watch(engine) as watch:
+        since_s = time.monotonic()
+        watch.mark()
+        engine.counters = [{"datagrams_dropped": 0, "events_dropped": 0, "busy_micros": 10**6}] * 2
+        usage = watch.usage(until_s=since_s + 4.0)
+    assert usage.passed_s == pytest.approx(4.0, abs=0.1)
+    assert usage.busy == pytest.approx(0.25, abs=0.01)
+    assert usage.cores == pytest.approx(usage.cpu_s / 4.0, rel=0.05)
+
+
 async def test_drops_of_before_the_mark_are_not_told_with_those_of_others(tmp_path: Path) -> None:
     def udp(total: int) -> dict[str, str]:
         return {"proc/net/snmp": f"Udp: RcvbufErrors\nUdp: {total}\n"}

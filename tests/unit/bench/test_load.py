@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import cast
@@ -34,10 +35,12 @@ def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @asynccontextmanager
-async def bench(*replies: Handler) -> AsyncIterator[tuple[Bench, World]]:
+async def bench(
+    *replies: Handler, clock: Callable[[], float] = time.monotonic
+) -> AsyncIterator[tuple[Bench, World]]:
     async with swarm(*replies) as (made, w):
         watch = StubWatch()
-        yield Bench(made, watch.as_watch(), Screen("here", quiet=True)), w
+        yield Bench(made, watch.as_watch(), Screen("here", quiet=True), clock=clock), w
 
 
 def values(rows: Iterator[Row]) -> dict[str, float | None]:
@@ -159,6 +162,47 @@ async def test_it_ends_when_nobody_is_left() -> None:
             w.close(member.session, "silent")
         await running
         assert values(measurement.rows(it))["ended.silent"] == 2
+
+
+@pytest.mark.parametrize("dies", [True, False], ids=["the server dies", "a signal comes"])
+async def test_the_mean_is_of_the_time_in_which_media_came(dies: bool) -> None:
+    now_s = 0.0
+    async with bench(clock=lambda: now_s) as (it, w):
+        measurement = Load(Options(1))
+        running = asyncio.create_task(measurement.run(it))
+        await connect(w, 1)
+        receive(w, it.swarm, 1)
+        await until(lambda: measurement._before)
+        now_s = 4.0
+        receive(w, it.swarm, 5)
+        await it.look()
+        now_s = 40.0  # nothing more comes, and nobody knows why
+        await it.look()
+        if dies:
+            for member in it.swarm.members:
+                assert member.session is not None
+                w.close(member.session, "silent")
+            await running
+        else:
+            running.cancel()
+        await it.look()
+        told = values(measurement.rows(it))
+        assert told["seconds"] == 4.0
+        assert told["bitrate"] == 4_000 * 8 / 4.0
+
+
+async def test_media_that_goes_on_after_a_pause_makes_the_pause_part_of_the_time() -> None:
+    now_s = 0.0
+    async with bench(clock=lambda: now_s) as (it, w):
+        running = asyncio.create_task(Load(Options(1)).run(it))
+        await connect(w, 1)
+        await until(lambda: cast("StubWatch", it.watch).marks)
+        for second, times in ((2.0, 1), (7.0, 1), (9.0, 2)):
+            now_s = second
+            receive(w, it.swarm, times)
+            await it.look()
+        running.cancel()
+        assert it.usage().passed_s == 9.0
 
 
 async def test_times_from_the_post() -> None:

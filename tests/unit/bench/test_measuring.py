@@ -39,6 +39,7 @@ NOBODY = SwarmFigures(
     sentences={},
     ended={},
     silent=0,
+    half_silent={},
     srtp_profiles={},
     tracks=(),
     probes=Tally().figures(),
@@ -73,7 +74,11 @@ ROWS = (
 
 def test_viewers_by_what_became_of_them() -> None:
     figures = replace(
-        WELL_SERVED, failed={"http_503": 2, "handshake": 1}, ended={"silent": 4}, silent=1
+        WELL_SERVED,
+        failed={"http_503": 2, "handshake": 1},
+        ended={"silent": 4},
+        silent=1,
+        half_silent={"video": 5},
     )
     assert values(measuring.viewer_rows("load", figures, 10)) == {
         "load.viewers": 10,
@@ -82,6 +87,7 @@ def test_viewers_by_what_became_of_them() -> None:
         "load.failed.http_503": 2,
         "load.ended.silent": 4,
         "load.silent": 1,
+        "load.silent.video": 5,
     }
 
 
@@ -150,6 +156,10 @@ def test_what_the_harness_did() -> None:
             ["Stopped before any viewer had joined."],
         ),
         (replace(WELL_SERVED, silent=3), ["3 viewers joined and received nothing."]),
+        (
+            replace(WELL_SERVED, half_silent={"video": 1}),
+            ["1 viewer received no video, which the server had agreed to send."],
+        ),
     ],
 )
 def test_a_line_for_each_kind_of_viewer_that_was_not_served(

@@ -16,6 +16,7 @@ from pyforward.ids import new_session_id
 from pyforward_bench.swarm import (
     REPORTS_AT_A_TIME,
     SILENT_AFTER_S,
+    TRACK_SILENT_AFTER_S,
     Pace,
     Stages,
     Swarm,
@@ -240,6 +241,29 @@ async def test_whoever_receives_nothing_is_silent_after_a_while() -> None:
         await made.look()
         assert not fresh.has_received
         assert made.figures().silent == 2
+
+
+async def test_whoever_gets_audio_and_never_video_is_told_apart() -> None:
+    """It has no gap in any number, and is neither silent nor stalled."""
+    no_video = replace(VIDEO, packets_expected=0, packets_received=0)
+    async with swarm() as (made, w):
+        members = await joined(made, w, 4)
+        for member, tracks, ago_s in (
+            (members[0], (AUDIO, no_video), TRACK_SILENT_AFTER_S),
+            (members[1], (AUDIO, no_video), TRACK_SILENT_AFTER_S - 1),  # a keyframe may yet come
+            (members[2], (AUDIO, VIDEO), TRACK_SILENT_AFTER_S),
+            (members[3], (VIDEO,), TRACK_SILENT_AFTER_S),  # no audio was agreed on
+        ):
+            received(w, member.session, *tracks)
+            assert member.session is not None
+            assert member.session.connected_s is not None
+            member.session.connected_s -= ago_s
+        await made.look()
+        figures = made.figures()
+        assert (figures.silent, figures.half_silent) == (0, {"video": 1})
+        received(w, members[0].session, AUDIO, VIDEO)
+        await made.look()
+        assert made.figures().half_silent == {}
 
 
 async def test_reports_are_asked_for_in_slices() -> None:
