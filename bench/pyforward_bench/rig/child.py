@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ END_LIMIT_S = 10.0
 """From the signal to SIGKILL."""
 
 _LOOK_EVERY_S = 0.01
+_NAMED = re.compile(r"^pyforward(-bench)?: ")
 
 
 class Child:
@@ -73,8 +75,7 @@ class Child:
         on stderr."""
         if self.code is not None and self.code < 0:
             return f"it was killed by {signal.Signals(-self.code).name}"
-        lines = self.log.read_text(errors="replace").split("\n")
-        return next((line.strip() for line in reversed(lines) if line.strip()), "it said nothing")
+        return last_words(self.log.read_text(errors="replace"))
 
     def tell(self, number: signal.Signals) -> None:
         """Unless it has ended."""
@@ -102,6 +103,13 @@ class Child:
             if self.code is None:
                 self._process.kill()
                 self._process.wait()
+
+
+def last_words(said: str) -> str:
+    """The last line of these, for a sentence: without the program's name before it and the full
+    stop behind it."""
+    lines = said.strip().splitlines() or ["it said nothing"]
+    return _NAMED.sub("", lines[-1].strip()).rstrip(".")
 
 
 def python_environment() -> dict[str, str]:

@@ -12,7 +12,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -24,17 +24,11 @@ from pyforward.config import Config
 from pyforward.errors import ConfigError, HostError
 from pyforward_bench import results
 from pyforward_bench.rig import ceiling, launch
-from pyforward_bench.rig.child import python_environment
+from pyforward_bench.rig.child import last_words, python_environment
 from pyforward_bench.rig.rows import chosen
 
 RESULTS = Path("bench/results")
 """Where results go when nothing else is said, and this is there."""
-
-# What puts a program into a network namespace of its own: as root, or as root of a user namespace.
-_WAYS: Sequence[tuple[str, ...]] = (
-    ("unshare", "--net", "--"),
-    ("unshare", "--map-root-user", "--net", "--"),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +49,9 @@ class Options:
 
 
 def run(config: Config, options: Options, say: Say) -> int:
-    """Measures the rows and writes the results as they come. The exit code is 0 when something
-    could be run and nothing makes the run invalid. Raises ConfigError for a row that does not
-    exist, HostError where the machine has too few cores."""
+    """Measures the rows and writes the results as they come; the exit code is that of
+    :class:`~pyforward_bench.rig.report.Report`. Raises ConfigError for a row that does not exist,
+    HostError where the machine has too few cores."""
     specs = chosen(options.rows)
     cores = sorted(os.sched_getaffinity(0))
     if len(cores) < 2:
@@ -65,12 +59,11 @@ def run(config: Config, options: Options, say: Say) -> int:
             "The rig needs two cores, one for the server and one for the harness; this process may "
             f"use {len(cores)}."
         )
-    way = None if options.loopback else permitted()
-    if way is None and not options.loopback:
-        say("network namespaces are not permitted here: the run takes place on loopback")
+    way = None if options.loopback else _way(say)
     job = {
         "config": config.model_dump(mode="json", include={"ice", "dtls", "engine", "log"}),
         "rows": [spec.row for spec in specs],
+        "named": bool(options.rows),
         "quick": options.quick,
         "rounds": options.rounds,
         "seconds": options.seconds,
@@ -81,22 +74,52 @@ def run(config: Config, options: Options, say: Say) -> int:
         "argv": options.argv,
         "ceiling": _ceiling(options, say) if any(spec.ceiling for spec in specs) else "",
     }
-    return _begin(way or (), cores[1], job, say)
+    return _begin(way, cores[1], job, say)
 
 
-def permitted() -> Sequence[str] | None:
-    """What puts a program into a namespace of its own here; None where that is not permitted."""
-    if shutil.which("unshare") is None or shutil.which("ip") is None:
-        return None
-    # A namespace that cannot have devices is of no use.
-    for way in _WAYS:
-        words = [*way, "ip", "link", "add", "rig0", "type", "veth", "peer", "name", "rig1"]
-        if subprocess.run(words, capture_output=True, check=False).returncode == 0:
+def permitted() -> launch.Way:
+    """How a program gets a network namespace of its own here. Raises HostError that says why it
+    does not."""
+    if shutil.which("ip") is None:
+        raise HostError("No network namespaces: ip is not installed (Debian: iproute2).")
+    refused = ""
+    for way in launch.WAYS:
+        refused = _refusal(way)
+        if not refused:
             return way
-    return None
+    raise HostError(
+        f"No network namespaces: {refused}. Be root, or allow them to users (sysctl "
+        "user.max_user_namespaces, user.max_net_namespaces, "
+        "kernel.apparmor_restrict_unprivileged_userns)."
+    )
 
 
 # Private -----------------------------------------------------------------------------------------
+
+# A namespace that cannot have devices is of no use, nor one in which this program is not read.
+_NEEDED = (
+    ("ip", "link", "add", "rig0", "type", "veth", "peer", "name", "rig1"),
+    (sys.executable, "-c", ""),
+)
+
+
+def _refusal(way: launch.Way) -> str:
+    """Why programs of a run do not start this way; empty where they do."""
+    for program in _NEEDED:
+        words = launch.words(program, fresh=way)
+        done = subprocess.run(words, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            return last_words(done.stderr)
+    return ""
+
+
+def _way(say: Say) -> launch.Way | None:
+    """The way into namespaces; None where the run takes place on loopback, which is said."""
+    try:
+        return permitted()
+    except HostError as error:
+        say(f"pyforward-bench: {error} The run takes place on loopback.", err=True)
+        return None
 
 
 def _ceiling(options: Options, say: Say) -> dict[str, str]:
@@ -106,7 +129,7 @@ def _ceiling(options: Options, say: Say) -> dict[str, str]:
     except HostError as error:
         if options.ceiling is not None:
             raise
-        say(f"no ceiling: {error}")
+        say(f"pyforward-bench: no ceiling: {error}", err=True)
         return {"missing": str(error)}
 
 
@@ -120,11 +143,11 @@ def _output(asked: Path | None) -> Path:
     return asked.resolve()
 
 
-def _begin(way: Sequence[str], core: int, job: object, say: Say) -> int:
+def _begin(way: launch.Way | None, core: int, job: object, say: Say) -> int:
     """The run, to its end; its lines are said as they come."""
     program = [sys.executable, "-m", "pyforward_bench.rig"]
     process = subprocess.Popen(
-        [*way, *launch.words(program, cores=[core])],
+        launch.words(program, fresh=way, cores=[core]),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

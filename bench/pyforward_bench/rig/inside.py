@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-import tempfile
 import time
 import traceback
 from collections.abc import Sequence
@@ -21,7 +20,7 @@ from pyforward.client.running import run_command, unless_stopped
 from pyforward.config import Config
 from pyforward.errors import HostError, PyforwardError
 from pyforward_bench.results import number
-from pyforward_bench.rig import counter, network
+from pyforward_bench.rig import counter, holding, network
 from pyforward_bench.rig.counter import Counter
 from pyforward_bench.rig.network import Network
 from pyforward_bench.rig.report import Report
@@ -40,6 +39,7 @@ class Job:
 
     config: Config
     specs: Sequence[Spec]
+    named: bool
     scale: Scale
     output: Path
     isolated: bool
@@ -57,6 +57,7 @@ class Job:
         return cls(
             config=Config.model_validate(told["config"]),
             specs=chosen(told["rows"]),
+            named=told["named"],
             scale=scale.with_options(told["rounds"], told["seconds"]),
             output=Path(told["output"]),
             isolated=told["isolated"],
@@ -71,16 +72,21 @@ class Job:
 def main(text: str) -> int:
     """The job to its end; the exit code is that of the command."""
     job = Job.read(text)
-    report = Report(job.output, job.argv)
+    report = Report(job.output, job.argv, named=job.named)
 
     async def work(stop: asyncio.Event) -> int:
-        with tempfile.TemporaryDirectory(prefix="pyforward-rig-") as folder:
-            try:
-                with network.opened(isolated=job.isolated, ipv6=job.ipv6) as ground:
-                    await _measure(job, ground, Path(folder), report, stop)
-            except HostError as error:
-                sys.stderr.write(f"pyforward-bench: {error}\n")
-                report.could_not_all(job.specs, str(error))
+        try:
+            with (
+                holding.folder() as folder,
+                network.opened(isolated=job.isolated, ipv6=job.ipv6) as ground,
+            ):
+                await _measure(job, ground, folder, report, stop)
+        except HostError as error:
+            sys.stderr.write(f"pyforward-bench: {error}\n")
+            report.could_not_all(job.specs, str(error), lacking=True)
+        except Exception as error:
+            traceback.print_exc()
+            report.could_not_all(job.specs, f"the harness failed: {error!r}")
         report.write()
         _say(report.told())
         return report.exit_code
@@ -118,22 +124,25 @@ async def _measure(
             if not await unless_stopped(row, stop):
                 report.could_not_all(job.specs, "the run was stopped before")
                 break
+            row.result()
     finally:
-        report.doubt(stand.doubts)
-        report.write()
-        await stand.close()
+        try:
+            await stand.close()
+        finally:
+            # A publisher is judged at its end, and the last one has its end only now.
+            report.doubt(stand.doubts)
 
 
 async def _row(stand: Stand, spec: Spec, report: Report) -> None:
     """One row; what goes wrong in it is its own affair."""
     begun_s = time.monotonic()
     if spec.counted and stand.counter is None:
-        figures: Sequence[Figure] = [spec.could_not(NOTHING_COUNTS)]
+        figures: Sequence[Figure] = [spec.could_not(NOTHING_COUNTS, lacking=True)]
     else:
         try:
             figures = await spec.measure(stand, spec)
         except PyforwardError as error:
-            figures = [spec.could_not(str(error))]
+            figures = [spec.could_not(str(error), lacking=isinstance(error, HostError))]
             await stand.close()
         except Exception as error:
             traceback.print_exc()
@@ -168,7 +177,7 @@ def line(figure: Figure) -> str:
     """One figure for the terminal."""
     row = figure.row
     if row.value is None or row.low is None or row.high is None:
-        return f"{row.row:5} {row.name}: could not be run: {row.why}"
+        return f"{row.row:5} {row.name}: {'not run' if figure.lacking else 'failed'}: {row.why}"
     told = [f"{number(row.value)} {row.unit}".rstrip()]
     if row.low < row.high:
         told.append(f"({number(row.low)} to {number(row.high)})")

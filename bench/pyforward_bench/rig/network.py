@@ -1,8 +1,8 @@
 """Where a run takes place: two network namespaces and a veth pair between them, or loopback.
 
 The calling process is in the client's namespace already (:mod:`pyforward_bench.rig.command` began
-it there); the server's lives as long as a process that waits for the end of its input, which is a
-pipe of ours. Nothing has a name outside, so whatever ends the processes, nothing is left.
+it there); the server's lives as long as a process that holds it (:mod:`.holding`). Nothing has a
+name outside, so whatever ends the processes, nothing is left.
 
 The addresses are of a private range that nothing else of this project uses. Sinks and probes have
 one each, so that a rule can tell them apart.
@@ -11,19 +11,17 @@ one each, so that a rule can tell them apart.
 from __future__ import annotations
 
 import contextlib
-import os
-import shutil
 import socket
 import subprocess
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
 from pyforward.errors import HostError
-from pyforward_bench.rig import launch, offload
+from pyforward_bench.rig import holding, launch, offload
+from pyforward_bench.rig.child import last_words
 
 T = TypeVar("T")
 
@@ -31,8 +29,6 @@ DEVICE = "rig0"
 """The client's end of the pair."""
 
 SERVER_DEVICE = "rig1"
-
-_BEGIN_LIMIT_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,26 +141,19 @@ def opened(*, isolated: bool, ipv6: bool = False) -> Iterator[Network]:
         notes = [LOOPBACK_NOTE] + (["on loopback only IPv4 is run"] if ipv6 else [])
         yield Network(LOOPBACK, notes=notes)
         return
-    for tool in ("ip", "unshare"):
-        if shutil.which(tool) is None:
-            raise HostError(f"The rig needs {tool} (Debian: iproute2, util-linux); install it.")
-    far = subprocess.Popen(
-        launch.words(["unshare", "--net", "--", "cat"]),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    try:
-        _wait_for_namespace(far)
+    with contextlib.ExitStack() as stack:
+        try:
+            pid = stack.enter_context(holding.held(launch.words(holding.words(), fresh="net")))
+        except OSError as error:
+            raise HostError(
+                f"The server's network namespace cannot be made: {last_words(str(error))}. Allow "
+                "more of them (sysctl user.max_net_namespaces), or say --loopback."
+            ) from None
         addresses = IPV6 if ipv6 else IPV4
-        _join(far.pid, addresses)
-        network = Network(addresses, far.pid)
+        _join(pid, addresses)
+        network = Network(addresses, pid)
         network.set_segmentation_offload(on=False)
         yield network
-    finally:
-        if far.stdin is not None:
-            far.stdin.close()
-        far.wait()
 
 
 LOOPBACK_NOTE = (
@@ -210,21 +199,10 @@ def _ip(arguments: Sequence[str], pid: int | None = None) -> None:
         words = launch.words(words, netns=pid)
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        said = done.stderr.strip() or f"exit code {done.returncode}"
-        raise HostError(f"The network of the run cannot be made (ip {' '.join(arguments)}): {said}")
-
-
-def _wait_for_namespace(far: subprocess.Popen[bytes]) -> None:
-    """The process has its namespace some time after it was started."""
-    own = os.readlink("/proc/self/ns/net")
-    until = time.monotonic() + _BEGIN_LIMIT_S
-    while time.monotonic() < until and far.poll() is None:
-        with contextlib.suppress(OSError):
-            begun = Path(f"/proc/{far.pid}/comm").read_text().strip() == "cat"
-            if begun and os.readlink(f"/proc/{far.pid}/ns/net") != own:
-                return
-        time.sleep(0.002)
-    raise HostError("A second network namespace is not permitted here: unshare --net failed.")
+        raise HostError(
+            f"The network of the run cannot be made (ip {' '.join(arguments)}): "
+            f"{last_words(done.stderr)}. --loopback needs none."
+        )
 
 
 def _set_offload(device: str, *, on: bool) -> None:

@@ -8,9 +8,10 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+from pyforward.errors import HostError, RunError
 from pyforward_bench import results
 from pyforward_bench.measuring import EXIT_INVALID
-from pyforward_bench.results import Results, Row
+from pyforward_bench.results import Results
 from pyforward_bench.rig.rows.spec import Figure, Spec
 
 CPU_NOTE = (
@@ -21,28 +22,36 @@ CPU_NOTE = (
 
 
 class Report:
-    """What is known by now."""
+    """What is known by now. ``named``: the rows were asked for by their names."""
 
-    def __init__(self, path: Path, argv: Sequence[str]) -> None:
+    def __init__(self, path: Path, argv: Sequence[str], *, named: bool = False) -> None:
         self._path = path
+        self._named = named
         self._argv = tuple(argv)
         self._started = datetime.now(UTC)
         self._begun_s = time.monotonic()
-        self._rows: list[Row] = []
+        self._figures: list[Figure] = []
         self._notes = [CPU_NOTE]
         self._invalid_because: list[str] = []
         self._offloads: dict[str, str] = {}
 
     @property
     def exit_code(self) -> int:
-        """0 when something could be run and nothing makes the run invalid."""
-        if all(row.value is None for row in self._rows):
-            return 1
-        return EXIT_INVALID if self._invalid_because else 0
+        """0 when every row has its figures and nothing makes the run invalid. What this machine
+        lacks for a row is no failure where nobody asked for that row by name, and there is another:
+        it is a figure less, and says so."""
+        without = [figure for figure in self._figures if figure.row.value is None]
+        if self._invalid_because:
+            return EXIT_INVALID
+        if any(not figure.lacking for figure in without):
+            return RunError.exit_code
+        if without and (self._named or len(without) == len(self._figures)):
+            return HostError.exit_code
+        return 0
 
     def add(self, figures: Sequence[Figure]) -> None:
         """And they are in the file."""
-        self._rows.extend(figure.row for figure in figures)
+        self._figures += figures
         shared = Counter(figure.note for figure in figures)
         for figure in figures:
             if figure.note is not None:
@@ -51,10 +60,11 @@ class Report:
                 self.note(f"{figure.row.row}{part}: {figure.note}")
         self.write()
 
-    def could_not_all(self, specs: Sequence[Spec], why: str) -> None:
+    def could_not_all(self, specs: Sequence[Spec], why: str, *, lacking: bool = False) -> None:
         """Of these, whatever has no row yet."""
-        there = {row.row for row in self._rows}
-        self.add([spec.could_not(why) for spec in specs if spec.row not in there])
+        there = {figure.row.row for figure in self._figures}
+        missing = [spec for spec in specs if spec.row not in there]
+        self.add([spec.could_not(why, lacking=lacking) for spec in missing])
 
     def note(self, *notes: str) -> None:
         """What somebody who compares figures must know."""
@@ -80,7 +90,7 @@ class Report:
             argv=self._argv,
             started=self._started,
             duration_s=time.monotonic() - self._begun_s,
-            rows=self._rows,
+            rows=[figure.row for figure in self._figures],
             notes=self._notes,
             invalid_because=self._invalid_because,
             offloads=self._offloads,

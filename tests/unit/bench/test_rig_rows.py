@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -101,7 +102,8 @@ def test_reasons_that_differ_in_figures_are_told_once() -> None:
 
 def test_a_line_for_the_terminal() -> None:
     assert re.fullmatch(r"r00 +a figure: 4\.00 ms, .*: met", line(SPEC.of([3, 4, 9], met=True)))
-    assert "could not be run: no nft" in line(SPEC.could_not("no nft"))
+    assert line(SPEC.could_not("no nft", lacking=True)).endswith("a figure: not run: no nft")
+    assert line(SPEC.could_not("the server ended")).endswith("a figure: failed: the server ended")
 
 
 # The staircase -----------------------------------------------------------------------------------
@@ -217,7 +219,38 @@ def test_a_note_says_what_it_is_about_and_stands_once(tmp_path: Path) -> None:
     assert report.results().notes[1:] == ["r00: all", "r00, a figure: max: one"]
 
 
-def test_a_run_of_nothing_fails(tmp_path: Path) -> None:
+VALUE = SPEC.of([1.0])
+FAILED = SPEC.could_not("the server ended")
+LACKING = SPEC.could_not("no nft", lacking=True)
+
+
+@pytest.mark.parametrize(
+    ("figures", "named", "doubts", "code"),
+    [
+        ([VALUE], False, [], 0),
+        ([VALUE], True, [], 0),
+        ([VALUE, LACKING], False, [], 0),
+        ([VALUE, LACKING], True, [], 3),
+        ([LACKING, LACKING], False, [], 3),
+        ([VALUE, FAILED], False, [], 1),
+        ([VALUE, FAILED], True, [], 1),
+        ([FAILED, LACKING], False, [], 1),
+        ([VALUE], False, ["it was late"], 4),
+        ([VALUE, FAILED, LACKING], True, ["it was late"], 4),
+    ],
+)
+def test_the_exit_code_says_what_came_of_every_row(
+    tmp_path: Path, figures: list[Figure], named: bool, doubts: list[str], code: int
+) -> None:
+    report = Report(tmp_path / "rig.json", ["rig"], named=named)
+    for number, figure in enumerate(figures):
+        row = figure.row.model_copy(update={"row": f"r{number:02}"})
+        report.add([replace(figure, row=row)])
+    report.doubt(doubts)
+    assert report.exit_code == code
+
+
+def test_what_a_run_could_not_begin_is_lacking(tmp_path: Path) -> None:
     report = Report(tmp_path / "rig.json", ["rig"])
-    report.add([SPEC.could_not("no nft")])
-    assert report.exit_code == 1
+    report.could_not_all([SPEC], "no namespace", lacking=True)
+    assert report.exit_code == 3

@@ -8,6 +8,7 @@ import pytest
 
 from pyforward.errors import ConfigError
 from pyforward_bench.rig import launch
+from pyforward_bench.rig.child import last_words
 from pyforward_bench.rig.server import Serving, change, total, train_lengths
 
 METRICS = {
@@ -54,4 +55,19 @@ def test_a_program_is_begun_by_a_file_that_imports_nothing() -> None:
     assert words[-3:] == ["--", "true", "--flag"]
     assert "--netns" in words
     assert words[words.index("--cores") + 1] == "0,1"
-    assert "--netns" not in launch.words(["true"])
+    assert not {"--netns", "--fresh"} & set(launch.words(["true"]))
+    words = launch.words(["true"], fresh="user-net")
+    assert words[words.index("--fresh") + 1] == "user-net"
+
+
+@pytest.mark.parametrize(
+    ("said", "quoted"),
+    [
+        ("", "it said nothing"),
+        ("pyforward: HTTP on 0:1: the port is in use.\n", "HTTP on 0:1: the port is in use"),
+        ("Traceback …\npyforward-bench: unshare: no space\n\n", "unshare: no space"),
+        ("RuntimeError: pyforward: no", "RuntimeError: pyforward: no"),
+    ],
+)
+def test_the_last_words_of_a_program_fit_into_a_sentence(said: str, quoted: str) -> None:
+    assert last_words(said) == quoted

@@ -13,10 +13,12 @@ from pyforward_bench.rig.stand import Stand
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A row of the results, and what is to be said of it."""
+    """A row of the results, and what is to be said of it. One that is ``lacking`` has no value for
+    want of what this machine or its user does not have; other rows without a value have failed."""
 
     row: Row
     note: str | None = None
+    lacking: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +35,10 @@ class Spec:
     counted: bool = False
     ceiling: bool = False
 
-    def could_not(self, why: str, part: str | None = None) -> Figure:
+    def could_not(self, why: str, part: str | None = None, *, lacking: bool = False) -> Figure:
         """The row, or a part of it, without a figure."""
-        return Figure(could_not(self.row, self.named(part), self.unit, why))
+        row = could_not(self.row, self.named(part), self.unit, why)
+        return Figure(row, lacking=lacking)
 
     def of(
         self,

@@ -1,0 +1,107 @@
+"""The inner process of a run: what comes of rows, and what the last publisher's end tells."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from pyforward.config import Config
+from pyforward.errors import HostError, RunError
+from pyforward_bench.rig import inside
+from pyforward_bench.rig.inside import Job
+from pyforward_bench.rig.network import LOOPBACK, Network
+from pyforward_bench.rig.report import Report
+from pyforward_bench.rig.rows import Figure, Spec
+from pyforward_bench.rig.scale import QUICK
+from pyforward_bench.rig.stand import Stand
+
+
+class Ground(Network):
+    """Loopback of which nothing is asked."""
+
+    def offloads(self) -> dict[str, str]:
+        return {}
+
+
+class StubStand:
+    """One whose last publisher was late, which is known at its end."""
+
+    counter = None
+    late: Sequence[str] = ()
+
+    def __init__(self, *_: Any, **__: Any) -> None:
+        self.doubts: list[str] = []
+
+    async def close(self) -> None:
+        self.doubts += self.late
+
+
+def spec(row: str, outcome: Callable[[Spec], Sequence[Figure]]) -> Spec:
+    async def measure(_: Stand, it: Spec) -> Sequence[Figure]:
+        return outcome(it)
+
+    return Spec(row, row, "ms", None, measure)
+
+
+def well(it: Spec) -> Sequence[Figure]:
+    return [it.of([1.0])]
+
+
+def dies(_: Spec) -> Sequence[Figure]:
+    raise RunError("The server ended.")
+
+
+def lacks(_: Spec) -> Sequence[Figure]:
+    raise HostError("This machine has no room.")
+
+
+def breaks(_: Spec) -> Sequence[Figure]:
+    raise KeyError("r")
+
+
+async def measured(
+    path: Path, monkeypatch: pytest.MonkeyPatch, *specs: Spec, late: Sequence[str] = ()
+) -> Report:
+    stub = type("Late", (StubStand,), {"late": late})
+    monkeypatch.setattr(inside, "Stand", cast("type[Stand]", stub))
+    job = Job(Config(), specs, False, QUICK, path, False, False, 0, 1, "no ceiling", ())
+    report = Report(path, ["rig"])
+    await inside._measure(job, Ground(LOOPBACK), path.parent, report, asyncio.Event())
+    return report
+
+
+@pytest.mark.parametrize(
+    ("outcome", "why", "code"),
+    [
+        (dies, "The server ended.", 1),
+        (breaks, "the harness failed: KeyError('r')", 1),
+        (lacks, "This machine has no room.", 0),
+    ],
+)
+async def test_a_row_that_comes_to_nothing_costs_no_other(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    outcome: Callable[[Spec], Sequence[Figure]],
+    why: str,
+    code: int,
+) -> None:
+    rows = (spec("r01", outcome), spec("r02", well))
+    report = await measured(tmp_path / "rig.json", monkeypatch, *rows)
+    first, second = report.results().rows
+    assert (first.value, first.why) == (None, why)
+    assert second.value == 1.0
+    assert report.exit_code == code
+
+
+async def test_what_the_last_publisher_was_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late = ["the feed: it fell behind"]
+    path = tmp_path / "rig.json"
+    report = await measured(path, monkeypatch, spec("r01", well), late=late)
+    assert report.results().invalid_because == late
+    assert report.exit_code == 4
