@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-import pyforward
 from pyforward import options
 from pyforward.config import Loaded, to_toml
 from pyforward.errors import ConfigError
-from pyforward.options import AsJson, CaFile, Duration, Header, Insecure, Patience, Token, Url
+from pyforward.options import Access, AsJson, CaFile, Duration, Insecure, Url
 
 PROGRAM = "pyforward"
 
-app = typer.Typer(
-    name=PROGRAM,
-    help="One live WebRTC stream in, thousands of viewers per core out.",
-    add_completion=False,
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-)
+app = options.application(PROGRAM, "One live WebRTC stream in, thousands of viewers per core out.")
 
 ReadyFile = Annotated[
     Path | None,
@@ -38,23 +30,7 @@ PrintConfig = Annotated[
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command ``pyforward``; ends the process."""
-    asked = sys.argv[1:] if arguments is None else arguments
-    app(args=options.switches(asked), prog_name=PROGRAM)
-
-
-def _version(asked: bool) -> None:
-    if asked:
-        typer.echo(f"pyforward {pyforward.__version__}")
-        raise typer.Exit
-
-
-@app.callback()
-def _root(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
-    ] = False,
-) -> None:
-    """One live WebRTC stream in, thousands of viewers per core out."""
+    options.start(app, PROGRAM, options.arguments(arguments))
 
 
 # Commands ----------------------------------------------------------------------------------------
@@ -89,18 +65,19 @@ def _watch(
     count: Annotated[int, typer.Option("--count", min=1, help="How many viewers.")] = 1,
     duration: Duration = None,
     as_json: AsJson = False,
-    token: Token = None,
-    header: Header = None,
-    ca_file: CaFile = None,
-    insecure: Insecure = False,
-    patience: Patience = 30.0,
+    *,
+    access: Access,
 ) -> int:
     """Watch a stream of any WHEP server, with one viewer or many."""
-    from pyforward.client import Target, run
+    from pyforward.client import run
 
-    target = Target(url, token, options.headers(header), ca_file, insecure, patience)
     return run.watch(
-        loaded.config, target, count=count, duration_s=duration, as_json=as_json, say=options.say
+        loaded.config,
+        access.target(url),
+        count=count,
+        duration_s=duration,
+        as_json=as_json,
+        say=options.say,
     )
 
 
@@ -115,20 +92,16 @@ def _publish(
         bool, typer.Option("--bursty", help="Send each frame at once instead of pacing it.")
     ] = False,
     duration: Duration = None,
-    token: Token = None,
-    header: Header = None,
-    ca_file: CaFile = None,
-    insecure: Insecure = False,
-    patience: Patience = 30.0,
+    *,
+    access: Access,
 ) -> int:
     """Publish a media file, as it is, to any WHIP server."""
-    from pyforward.client import Target, run
+    from pyforward.client import run
     from pyforward.media import open_source
 
-    target = Target(url, token, options.headers(header), ca_file, insecure, patience)
     return run.publish(
         loaded.config,
-        target,
+        access.target(url),
         open_source(source, loop=loop),
         bursty=bursty,
         duration_s=duration,

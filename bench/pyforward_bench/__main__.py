@@ -1,8 +1,5 @@
-"""``python -m pyforward_bench`` is ``pyforward-bench``.
-
-Nothing is imported before :func:`main`: that takes a second, in which Ctrl-C is to end the process
-and not to print where it was.
-"""
+"""``python -m pyforward_bench`` is ``pyforward-bench``. Nothing is imported before :func:`main`, as
+in ``pyforward.__main__``."""
 
 from __future__ import annotations
 

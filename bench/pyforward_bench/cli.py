@@ -6,55 +6,34 @@ from __future__ import annotations
 import functools
 import importlib.util
 import math
-import sys
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
 from yarl import URL
 
-import pyforward
 from pyforward import options
-from pyforward.client import Target
 from pyforward.config import Loaded
 from pyforward.config.models import MASK, split_bind
 from pyforward.errors import HostError
-from pyforward.options import AsJson, CaFile, Duration, Header, Insecure, Patience, Token
+from pyforward.options import Access, AsJson, Duration
 from pyforward_bench import guard, joins, load, loss, publish, traces
 from pyforward_bench.measuring import PROGRAM, Output
 from pyforward_bench.rig import command as rig
 
-app = typer.Typer(
-    name=PROGRAM,
-    help="Capacity, latency and repair of WHIP and WHEP servers, measured from outside.",
-    add_completion=False,
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
+app = options.application(
+    PROGRAM, "Capacity, latency and repair of WHIP and WHEP servers, measured from outside."
 )
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command ``pyforward-bench``; ends the process."""
-    asked = sys.argv[1:] if arguments is None else arguments
+    asked = options.arguments(arguments)
     _asked.set(tuple(asked))
-    app(args=options.switches(asked), prog_name=PROGRAM)
-
-
-def _version(asked: bool) -> None:
-    if asked:
-        typer.echo(f"{PROGRAM} {pyforward.__version__}")
-        raise typer.Exit
-
-
-@app.callback()
-def _root(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
-    ] = False,
-) -> None:
-    """Capacity, latency and repair of WHIP and WHEP servers, measured from outside."""
+    options.start(app, PROGRAM, asked)
 
 
 # What arguments are written as -------------------------------------------------------------------
@@ -149,6 +128,18 @@ ResultsFile = Annotated[
 ]
 
 
+@dataclass(frozen=True)
+class Saved:
+    """Where the results of a command go."""
+
+    output: ResultsFile = None
+    as_json: AsJson = False
+
+    def to(self) -> Output:
+        """The same, with what was asked for."""
+        return Output(without_secrets(_asked.get()), options.say, self.output, self.as_json)
+
+
 # Commands ----------------------------------------------------------------------------------------
 
 
@@ -169,18 +160,13 @@ def _load(
     ] = None,
     allowed: Allowed = False,
     metrics: Metrics = None,
-    output: ResultsFile = None,
-    as_json: AsJson = False,
-    token: Token = None,
-    header: Header = None,
-    ca_file: CaFile = None,
-    insecure: Insecure = False,
-    patience: Patience = 30.0,
+    *,
+    saved: Saved,
+    access: Access,
 ) -> int:
     """Load any WHEP server with viewers, and check what they receive."""
-    target = Target(url, token, options.headers(header), ca_file, insecure, patience)
     asked = load.Options(viewers, ramp, duration, probes, allowed, metrics)
-    return load.run(loaded.config, target, asked, _output(output, as_json))
+    return load.run(loaded.config, access.target(url), asked, saved.to())
 
 
 def _joins(
@@ -202,18 +188,13 @@ def _joins(
     ] = joins.DEFAULT_PROBES,
     allowed: Allowed = False,
     metrics: Metrics = None,
-    output: ResultsFile = None,
-    as_json: AsJson = False,
-    token: Token = None,
-    header: Header = None,
-    ca_file: CaFile = None,
-    insecure: Insecure = False,
-    patience: Patience = 30.0,
+    *,
+    saved: Saved,
+    access: Access,
 ) -> int:
     """A storm of joins at any WHEP server: how long each stage takes, and what others feel."""
-    target = Target(url, token, options.headers(header), ca_file, insecure, patience)
     asked = joins.Options(rate, count, hold, probes, allowed, metrics)
-    return joins.run(loaded.config, target, asked, _output(output, as_json))
+    return joins.run(loaded.config, access.target(url), asked, saved.to())
 
 
 def _loss(
@@ -256,20 +237,15 @@ def _loss(
     ] = False,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of the dice.")] = 1,
     allowed: Allowed = False,
-    output: ResultsFile = None,
-    as_json: AsJson = False,
-    token: Token = None,
-    header: Header = None,
-    ca_file: CaFile = None,
-    insecure: Insecure = False,
-    patience: Patience = 30.0,
+    *,
+    saved: Saved,
+    access: Access,
 ) -> int:
     """Viewers on a bad way at any WHEP server: what is repaired, how soon, and what that costs."""
-    target = Target(url, token, options.headers(header), ca_file, insecure, patience)
     asked = loss.Options(
         lost, run_length, rtt, jitter, reorder, viewers, duration, audio, seed, allowed
     )
-    return loss.run(loaded.config, target, asked, _output(output, as_json))
+    return loss.run(loaded.config, access.target(url), asked, saved.to())
 
 
 _PUBLISH: Final = publish.Options()
@@ -311,16 +287,11 @@ def _publish(
     ] = _PUBLISH.rate,
     duration: Duration = None,
     allowed: Allowed = False,
-    output: ResultsFile = None,
-    as_json: AsJson = False,
-    token: Token = None,
-    header: Header = None,
-    ca_file: CaFile = None,
-    insecure: Insecure = False,
-    patience: Patience = 30.0,
+    *,
+    saved: Saved,
+    access: Access,
 ) -> int:
     """Publish a packet trace to any WHIP server, each payload with its time and a checksum."""
-    target = Target(url, token, options.headers(header), ca_file, insecure, patience)
     asked = publish.Options(
         trace=trace,
         profile=profile,
@@ -332,7 +303,7 @@ def _publish(
         duration_s=duration,
         allowed=allowed,
     )
-    return publish.run(loaded.config, target, asked, _output(output, as_json))
+    return publish.run(loaded.config, access.target(url), asked, saved.to())
 
 
 def _rig(
@@ -404,10 +375,6 @@ def _without_path(argument: str) -> str:
         return f"{name}{equals}{URL(value).origin()}/…"
     except ValueError:
         return f"{name}{equals}{MASK}"
-
-
-def _output(path: Path | None, as_json: bool) -> Output:
-    return Output(without_secrets(_asked.get()), options.say, path, as_json)
 
 
 def _command(body: Callable[..., int]) -> Callable[..., None]:

@@ -1,4 +1,4 @@
-"""The harness's programs import nothing before Ctrl-C is theirs to take."""
+"""The programs import nothing before Ctrl-C is theirs to take."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ import pytest
 
 from pyforward_bench.rig.child import python_environment
 
+MODULES = ["pyforward.__main__", "pyforward_bench.__main__", "pyforward_bench.rig.__main__"]
 
-@pytest.mark.parametrize("module", ["pyforward_bench.__main__", "pyforward_bench.rig.__main__"])
+
+@pytest.mark.parametrize("module", MODULES)
 def test_nothing_is_imported_before_ctrl_c_ends_the_process(module: str) -> None:
     """What takes a second would print where it was interrupted."""
     program = f"import sys, {module}; print(*(n for n in sys.modules if n.startswith('pyforward')))"
@@ -21,5 +23,5 @@ def test_nothing_is_imported_before_ctrl_c_ends_the_process(module: str) -> None
         text=True,
         check=True,
     )
-    packages = {"pyforward_bench", "pyforward_bench.rig"}
-    assert set(done.stdout.split()) <= {*packages, *(f"{name}.__main__" for name in packages)}
+    packages = {name.removesuffix(".__main__") for name in MODULES}
+    assert set(done.stdout.split()) <= {*packages, *MODULES}
