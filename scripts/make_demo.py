@@ -1,15 +1,13 @@
 """Makes ``pyforward/media/demo.rtp``: 20 s of test picture and tone as RTP packets, to be looped.
 
 H.264 constrained baseline, 640×360, 30 frames/s, a keyframe every 2 s, and Opus, 48 kHz stereo.
-It needs PyAV (``pip install 'pyforward[media]'``), whose wheel carries GPL encoders; what it makes
-is data, so playing the demo needs no encoder. The same PyAV gives the same bytes on every run.
+It needs PyAV (see ``encoders.py``); what it makes is data, so playing the demo needs no encoder.
 
 What the picture holds: colour bars, a clock, a ball that crosses in two seconds, the frame's number
 as text and as a bar code (lower left: white, ten bits with the highest first, black), and a square
 that flashes with a short beep at every full second, so that eye and ear can judge lip sync.
 
-Everything in it repeats after 20 s, and the second of two encoded turns is kept, so that the loop
-has no seam.
+Everything in it repeats after 20 s, so that it can be looped.
 """
 
 from __future__ import annotations
@@ -19,19 +17,14 @@ import sys
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
-
-import av
-from av.audio.codeccontext import AudioCodecContext
-from av.audio.frame import AudioFrame
-from av.video.codeccontext import VideoCodecContext
-from av.video.frame import PictureType, VideoFrame
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from pyforward.media import demo, rtp, rtpdump, source
 from pyforward.media.packetizers import h264
+from scripts import encoders
+from scripts.encoders import SAMPLES_PER_PACKET, SAMPLES_PER_S, Planes
 
 TARGET = Path(__file__).resolve().parents[1] / "pyforward" / "media" / "demo.rtp"
 LARGEST_FILE_BYTES = 2_000_000
@@ -42,7 +35,6 @@ FRAMES = LOOP_S * FRAMES_PER_S
 VIDEO_BITS_PER_S = 560_000
 VIDEO_SSRC = 0x70797631
 
-SAMPLES_PER_S, SAMPLES_PER_PACKET = 48_000, 960
 AUDIO_BITS_PER_S = 64_000
 AUDIO_SSRC = 0x70796131
 
@@ -187,33 +179,12 @@ def draw(number: int, background: Picture) -> Picture:
     return picture
 
 
-def video_frames(turns: int) -> Iterator[VideoFrame]:
+def pictures() -> Iterator[Planes]:
+    """Of two turns."""
     background = backdrop()
-    pictures: list[Picture] = []
-    for index in range(turns * FRAMES):
-        if index < FRAMES:
-            pictures.append(draw(index, background))
-        picture = pictures[index % FRAMES]
-        frame = VideoFrame(WIDTH, HEIGHT, "yuv420p")
-        for plane, data, width in zip(
-            frame.planes,
-            (picture.y, picture.u, picture.v),
-            (WIDTH, WIDTH // 2, WIDTH // 2),
-            strict=True,
-        ):
-            plane.update(_padded(data, width, plane.line_size))
-        frame.pts = index
-        frame.time_base = Fraction(1, FRAMES_PER_S)
-        if index % (2 * FRAMES_PER_S) == 0:
-            frame.pict_type = PictureType.I
-        yield frame
-
-
-def _padded(data: bytearray, width: int, line_size: int) -> bytes:
-    if width == line_size:
-        return bytes(data)
-    padding = bytes(line_size - width)
-    return b"".join(data[row : row + width] + padding for row in range(0, len(data), width))
+    turn = [draw(number, background) for number in range(FRAMES)]
+    for picture in turn + turn:
+        yield picture.y, picture.u, picture.v
 
 
 # The tone ----------------------------------------------------------------------------------------
@@ -238,66 +209,21 @@ def samples() -> array[int]:
     return out
 
 
-def audio_frames(turns: int) -> Iterator[AudioFrame]:
-    turn = samples()
-    for index in range(turns * LOOP_S * SAMPLES_PER_S // SAMPLES_PER_PACKET):
-        start = index * SAMPLES_PER_PACKET * 2 % len(turn)
-        frame = AudioFrame("s16", "stereo", SAMPLES_PER_PACKET)
-        frame.planes[0].update(turn[start : start + SAMPLES_PER_PACKET * 2].tobytes())
-        frame.sample_rate = SAMPLES_PER_S
-        frame.pts = index * SAMPLES_PER_PACKET
-        frame.time_base = Fraction(1, SAMPLES_PER_S)
-        yield frame
-
-
-# Encoding ----------------------------------------------------------------------------------------
-
-
-def encode_video() -> list[bytes]:
-    """The second turn's frames, each as an Annex B byte stream."""
-    context = av.codec.CodecContext.create("libx264", "w")
-    assert isinstance(context, VideoCodecContext)
-    context.width, context.height, context.pix_fmt = WIDTH, HEIGHT, "yuv420p"
-    context.time_base = Fraction(1, FRAMES_PER_S)
-    context.framerate = Fraction(FRAMES_PER_S)
-    context.bit_rate = VIDEO_BITS_PER_S
-    context.thread_count = 1
-    context.options = {
-        "preset": "slow",
-        "profile": "baseline",
-        "level": "3.0",
-        "forced-idr": "1",
-        "x264-params": ":".join(
-            (
-                f"keyint={2 * FRAMES_PER_S}",
-                f"min-keyint={2 * FRAMES_PER_S}",
-                "scenecut=0",
-                "bframes=0",
-                "repeat-headers=1",
-                "threads=1",
-                "sliced-threads=0",
-                "sync-lookahead=0",
-                f"vbv-maxrate={VIDEO_BITS_PER_S // 1000}",
-                f"vbv-bufsize={VIDEO_BITS_PER_S // 1000}",
-            )
-        ),
-    }
-    packets = [bytes(p) for frame in video_frames(2) for p in context.encode(frame)]
-    packets += [bytes(p) for p in context.encode(None)]
-    assert len(packets) == 2 * FRAMES, len(packets)
-    return packets[FRAMES:]
-
-
-def encode_audio() -> list[bytes]:
-    """The second turn's Opus packets."""
-    context = av.codec.CodecContext.create("libopus", "w")
-    assert isinstance(context, AudioCodecContext)
-    context.sample_rate, context.layout, context.format = SAMPLES_PER_S, "stereo", "s16"
-    context.bit_rate = AUDIO_BITS_PER_S
-    context.time_base = Fraction(1, SAMPLES_PER_S)
-    packets = [bytes(p) for frame in audio_frames(2) for p in context.encode(frame)]
-    wanted = LOOP_S * SAMPLES_PER_S // SAMPLES_PER_PACKET
-    return packets[wanted : 2 * wanted]
+VIDEO = encoders.Video(
+    WIDTH,
+    HEIGHT,
+    FRAMES_PER_S,
+    keyframe_frames=2 * FRAMES_PER_S,
+    bits_per_s=VIDEO_BITS_PER_S,
+    options={"preset": "slow", "level": "3.0"},
+    x264=(
+        "bframes=0",
+        "repeat-headers=1",
+        "sync-lookahead=0",
+        f"vbv-maxrate={VIDEO_BITS_PER_S // 1000}",
+        f"vbv-bufsize={VIDEO_BITS_PER_S // 1000}",
+    ),
+)
 
 
 # Packetizing -------------------------------------------------------------------------------------
@@ -319,12 +245,12 @@ def make() -> bytes:
     """The whole file."""
     records: list[rtpdump.Record] = []
     video = rtp.Writer(source.VIDEO_PAYLOAD_TYPE, VIDEO_SSRC)
-    for number, frame in enumerate(encode_video()):
+    for number, frame in enumerate(encoders.h264(VIDEO, pictures())):
         timestamp = number * source.VIDEO_CLOCK_HZ // FRAMES_PER_S
         packets = video.packets(payloads(frame), timestamp, marker=True)
         records.extend(record(packet, source.VIDEO_CLOCK_HZ) for packet in packets)
     audio = rtp.Writer(source.AUDIO_PAYLOAD_TYPE, AUDIO_SSRC)
-    for number, frame in enumerate(encode_audio()):
+    for number, frame in enumerate(encoders.opus(samples(), AUDIO_BITS_PER_S)):
         # The marker opens a talkspurt (RFC 3551 §4.1), and this one never ends.
         packets = audio.packets([frame], number * SAMPLES_PER_PACKET, marker=False)
         records.extend(record(packet, source.AUDIO_CLOCK_HZ) for packet in packets)

@@ -6,9 +6,7 @@ are synthetic: a camera that pans over hills, nearer ones faster, now hastening 
 with a grain that no encoder foresees. So is the sound: a voice that sings and hisses. Encoders set
 for live use make sizes of them that vary as those of a real stream do.
 
-It needs PyAV (``pip install 'pyforward[media]'``), whose wheel carries GPL encoders; what it makes
-is data. The same PyAV gives the same files on every run. All repeats after 10 s, and the second of
-two encoded turns is kept, so that the loop has no seam.
+It needs PyAV (see ``encoders.py``). All repeats after 10 s, so that it can be looped.
 """
 
 from __future__ import annotations
@@ -19,14 +17,7 @@ import sys
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
-
-import av
-from av.audio.codeccontext import AudioCodecContext
-from av.audio.frame import AudioFrame
-from av.video.codeccontext import VideoCodecContext
-from av.video.frame import PictureType, VideoFrame
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "bench"))
@@ -37,6 +28,8 @@ from pyforward.media.rtp import MOST_PAYLOAD_BYTES
 from pyforward_bench.payloads import Video
 from pyforward_bench.traces import Frame, Trace
 from pyforward_bench.traces.table import written
+from scripts import encoders
+from scripts.encoders import SAMPLES_PER_PACKET, SAMPLES_PER_S, Planes
 
 TARGET = Path(__file__).resolve().parents[1] / "bench" / "pyforward_bench" / "traces"
 
@@ -45,7 +38,6 @@ LOOP_S = 10
 FRAMES = LOOP_S * FRAMES_PER_S
 KEYFRAME_FRAMES = 2 * FRAMES_PER_S
 
-SAMPLES_PER_S, SAMPLES_PER_PACKET = 48_000, 960
 AUDIO_BITS_PER_S = 64_000
 # What makes the encoder meet that with this sound.
 ENCODER_AUDIO_BITS_PER_S = 61_500
@@ -133,26 +125,10 @@ class Camera:
         return b"".join(tile[(y + row) % len(tile)][x : x + width] for row in range(count))
 
 
-def video_frames(profile: Profile, turns: int) -> Iterator[VideoFrame]:
+def pictures(profile: Profile) -> Iterator[Planes]:
+    """Of two turns."""
     camera = Camera(profile.width, profile.height)
-    half = profile.width // 2
-    for index in range(turns * FRAMES):
-        frame = VideoFrame(profile.width, profile.height, "yuv420p")
-        widths = (profile.width, half, half)
-        for plane, data, width in zip(frame.planes, camera.planes(index), widths, strict=True):
-            plane.update(_padded(data, width, plane.line_size))
-        frame.pts = index
-        frame.time_base = Fraction(1, FRAMES_PER_S)
-        if index % KEYFRAME_FRAMES == 0:
-            frame.pict_type = PictureType.I
-        yield frame
-
-
-def _padded(data: bytes, width: int, line_size: int) -> bytes:
-    if width == line_size:
-        return data
-    padding = bytes(line_size - width)
-    return b"".join(data[row : row + width] + padding for row in range(0, len(data), width))
+    yield from map(camera.planes, range(2 * FRAMES))
 
 
 # The sound ---------------------------------------------------------------------------------------
@@ -180,66 +156,23 @@ def samples() -> array[int]:
     return out
 
 
-def audio_frames(turns: int) -> Iterator[AudioFrame]:
-    turn = samples()
-    for index in range(turns * LOOP_S * SAMPLES_PER_S // SAMPLES_PER_PACKET):
-        start = index * SAMPLES_PER_PACKET * 2 % len(turn)
-        frame = AudioFrame("s16", "stereo", SAMPLES_PER_PACKET)
-        frame.planes[0].update(turn[start : start + SAMPLES_PER_PACKET * 2].tobytes())
-        frame.sample_rate = SAMPLES_PER_S
-        frame.pts = index * SAMPLES_PER_PACKET
-        frame.time_base = Fraction(1, SAMPLES_PER_S)
-        yield frame
-
-
 # Encoding ----------------------------------------------------------------------------------------
 
 
-def encode_video(profile: Profile) -> list[bytes]:
-    """The second turn's frames, each as an Annex B byte stream: a live encoder's, that holds its
-    rate within half a second."""
-    context = av.codec.CodecContext.create("libx264", "w")
-    assert isinstance(context, VideoCodecContext)
-    context.width, context.height, context.pix_fmt = profile.width, profile.height, "yuv420p"
-    context.time_base = Fraction(1, FRAMES_PER_S)
-    context.framerate = Fraction(FRAMES_PER_S)
-    context.bit_rate = profile.encoder_bits_per_s
-    context.thread_count = 1
+def encoded(profile: Profile) -> list[bytes]:
+    """The frames of a turn, as a live encoder makes them that holds its rate within half a
+    second."""
     rate_kbps = profile.encoder_bits_per_s // 1_000
-    context.options = {
-        "preset": "veryfast",
-        "tune": "zerolatency",
-        "profile": "baseline",
-        "level": profile.level,
-        "forced-idr": "1",
-        "x264-params": ":".join(
-            (
-                f"keyint={KEYFRAME_FRAMES}",
-                f"min-keyint={KEYFRAME_FRAMES}",
-                "scenecut=0",
-                "threads=1",
-                "sliced-threads=0",  # a frame is one slice, as libwebrtc's
-                f"vbv-maxrate={rate_kbps}",
-                f"vbv-bufsize={rate_kbps // 2}",
-            )
-        ),
-    }
-    packets = [bytes(p) for frame in video_frames(profile, 2) for p in context.encode(frame)]
-    packets += [bytes(p) for p in context.encode(None)]
-    assert len(packets) == 2 * FRAMES, len(packets)
-    return packets[FRAMES:]
-
-
-def encode_audio() -> list[bytes]:
-    """The second turn's Opus packets."""
-    context = av.codec.CodecContext.create("libopus", "w")
-    assert isinstance(context, AudioCodecContext)
-    context.sample_rate, context.layout, context.format = SAMPLES_PER_S, "stereo", "s16"
-    context.bit_rate = ENCODER_AUDIO_BITS_PER_S
-    context.time_base = Fraction(1, SAMPLES_PER_S)
-    packets = [bytes(p) for frame in audio_frames(2) for p in context.encode(frame)]
-    wanted = LOOP_S * SAMPLES_PER_S // SAMPLES_PER_PACKET
-    return packets[wanted : 2 * wanted]
+    video = encoders.Video(
+        profile.width,
+        profile.height,
+        FRAMES_PER_S,
+        KEYFRAME_FRAMES,
+        profile.encoder_bits_per_s,
+        options={"preset": "veryfast", "tune": "zerolatency", "level": profile.level},
+        x264=(f"vbv-maxrate={rate_kbps}", f"vbv-bufsize={rate_kbps // 2}"),
+    )
+    return encoders.h264(video, pictures(profile))
 
 
 # Packets -----------------------------------------------------------------------------------------
@@ -259,7 +192,7 @@ def picture_sizes(unit: bytes) -> list[int]:
 def video_trace(profile: Profile) -> list[Frame]:
     parameters_bytes = Video(profile.height).least_parameters_bytes
     frames = []
-    for number, access_unit in enumerate(encode_video(profile)):
+    for number, access_unit in enumerate(encoded(profile)):
         slices = {u[0] & 0x1F: u for u in h264.nal_units(access_unit) if u[0] & 0x1F in (1, 5)}
         ((kind, unit),) = slices.items()
         sizes = picture_sizes(unit)
@@ -274,7 +207,7 @@ def audio_trace() -> list[Frame]:
     step_us = SAMPLES_PER_PACKET * 1_000_000 // SAMPLES_PER_S
     return [
         Frame(number * step_us, "audio", (len(packet),))
-        for number, packet in enumerate(encode_audio())
+        for number, packet in enumerate(encoders.opus(samples(), ENCODER_AUDIO_BITS_PER_S))
     ]
 
 
