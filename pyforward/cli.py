@@ -54,7 +54,9 @@ def _run(loaded: Loaded, ready_file: Path | None, *, demo: bool) -> int:
     from pyforward.server import serve
 
     def tell(url: str) -> None:
-        typer.echo(f"pyforward: open {url}/ in a browser; Ctrl-C stops it")
+        # By itself and in bold: the log's lines are around it, and more will come.
+        page = typer.style(f"{url}/", bold=True)
+        typer.echo(f"\n    Open {page} in a browser. Ctrl-C stops the demo.\n")
 
     return serve(loaded.config, ready_file=ready_file, demo=demo, on_ready=tell if demo else None)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +105,22 @@ def test_configuration_errors_exit_with_2(
 
 def test_usage_errors_exit_with_2() -> None:
     assert run("frobnicate") == 2
+
+
+def test_the_page_to_open_stands_by_itself(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def serve(_: Config, *, on_ready: Callable[[str], None] | None, **__: object) -> int:
+        if on_ready is not None:
+            on_ready("http://127.0.0.1:8080")
+        return 0
+
+    monkeypatch.setattr("pyforward.server.serve", serve)
+    assert run("demo") == 0
+    told = "Open http://127.0.0.1:8080/ in a browser. Ctrl-C stops the demo."
+    assert capsys.readouterr().out.splitlines() == ["", f"    {told}", ""]
+    assert run("serve") == 0
+    assert capsys.readouterr().out == ""
 
 
 # watch and publish --------------------------------------------------------------------------------
