@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import re
@@ -25,6 +26,8 @@ STREAM = "rig"
 
 READY_LIMIT_S = 30.0
 _ASK_LIMIT_S = 30.0
+_DYING_S = 0.5
+"""Sockets of a process that was killed are gone before it is."""
 
 BUSY = """\
 while True:
@@ -149,6 +152,8 @@ class Server:
             ):
                 return await answer.text()
         except (aiohttp.ClientError, TimeoutError) as error:
+            with contextlib.suppress(RunError):
+                await self.child.ended(_DYING_S)
             if self.child.code is not None:
                 raise RunError(f"The server ended: {self.child.last_words}.") from None
             why = str(error) or "nothing came in time"
