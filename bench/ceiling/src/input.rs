@@ -7,6 +7,7 @@ use std::path::Path;
 
 use crate::destinations;
 use crate::options::Options;
+use crate::schedule::{self, Due};
 use crate::trains::{self, Train};
 use crate::variant::{self, Plays, Variant};
 
@@ -17,45 +18,72 @@ const MAX_BYTES: u64 = 32 << 20;
 pub struct Input {
     /// Where the caller wants the load; none if the rig has its own viewers.
     pub destinations: Option<Vec<SocketAddr>>,
-    /// The rows, each with the trains that it plays round and round.
-    pub rows: Vec<(Variant, Vec<Train>)>,
+    /// What is done with them.
+    pub work: Work,
     /// In words: whose packets these are.
     pub media: String,
+}
+
+/// What a run does.
+pub enum Work {
+    /// It compares rows, each with the trains that it plays round and round.
+    Compare(Vec<(Variant, Vec<Train>)>),
+    /// It plays trains at their time.
+    Play(Vec<Due>),
 }
 
 impl Input {
     /// Reads the files and decides on the rows.
     pub fn read(options: &Options) -> Result<Input, String> {
-        let trains = options.trains.as_deref().map(|path| read(path, trains::parse)).transpose()?;
         let destinations =
             options.to.as_deref().map(|path| read(path, destinations::parse)).transpose()?;
         if let Some(destinations) = &destinations {
             destinations::permit(destinations, options.may_load)?;
         }
-        let payload = trains.as_deref().map_or(options.payload, trains::mean_payload);
-        let rows = variant::rows(options.variants.as_deref(), trains.is_some())?
-            .into_iter()
-            .map(|variant| {
-                let played = match (variant.plays, &trains) {
-                    (Plays::File, Some(trains)) => trains.clone(),
-                    (Plays::Equal(packets), _) => vec![Train::equal(packets, payload)],
-                    (Plays::File, None) => Vec::new(),
-                };
-                (variant, played)
-            })
-            .collect();
-        let media = match &trains {
-            Some(trains) => format!("{} trains of a file, {payload} B a packet", trains.len()),
-            None => format!("packets of {payload} B"),
+        let (work, media) = match &options.play {
+            Some(path) => {
+                let schedule = read(path, schedule::parse)?;
+                let media = format!("{} trains at their time", schedule.len());
+                (Work::Play(schedule), media)
+            }
+            None => comparison(options)?,
         };
-        Ok(Input { destinations, rows, media })
+        Ok(Input { destinations, work, media })
     }
 
     /// Bytes of the longest train, with what is added to each payload.
     pub fn longest(&self, overhead: usize) -> usize {
-        let trains = self.rows.iter().flat_map(|(_, trains)| trains);
-        trains.map(|train| train.len(overhead)).max().unwrap_or_default()
+        let longest = |trains: &mut dyn Iterator<Item = Train>| {
+            trains.map(|train| train.len(overhead)).max().unwrap_or_default()
+        };
+        match &self.work {
+            Work::Compare(rows) => {
+                longest(&mut rows.iter().flat_map(|(_, trains)| trains).copied())
+            }
+            Work::Play(schedule) => longest(&mut schedule.iter().map(|due| due.train)),
+        }
     }
+}
+
+fn comparison(options: &Options) -> Result<(Work, String), String> {
+    let trains = options.trains.as_deref().map(|path| read(path, trains::parse)).transpose()?;
+    let payload = trains.as_deref().map_or(options.payload, trains::mean_payload);
+    let rows = variant::rows(options.variants.as_deref(), trains.is_some())?
+        .into_iter()
+        .map(|variant| {
+            let played = match (variant.plays, &trains) {
+                (Plays::File, Some(trains)) => trains.clone(),
+                (Plays::Equal(packets), _) => vec![Train::equal(packets, payload)],
+                (Plays::File, None) => Vec::new(),
+            };
+            (variant, played)
+        })
+        .collect();
+    let media = match &trains {
+        Some(trains) => format!("{} trains of a file, {payload} B a packet", trains.len()),
+        None => format!("packets of {payload} B"),
+    };
+    Ok((Work::Compare(rows), media))
 }
 
 /// The text of a file through its parser; errors name the file.

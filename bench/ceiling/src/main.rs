@@ -1,6 +1,7 @@
 //! `pyforward-ceiling`: the bare sender. Header, seal, train, send, and nothing else: what any
 //! forwarder on this machine can reach at most. It says how many packets a second of CPU carries,
-//! sent one by one, by `sendmmsg`, and as trains.
+//! sent one by one, by `sendmmsg`, and as trains; or it plays a schedule in real time, and says how
+//! late frames leave.
 //!
 //! It runs twice. The outer process pins a second one to a core and gives it a network namespace of
 //! its own, so that the load goes nowhere else and all that was made vanishes with the processes.
@@ -10,11 +11,15 @@
 mod broadcast;
 mod cpu;
 mod destinations;
+mod histogram;
 mod input;
 mod options;
+mod play;
+mod played;
 mod report;
 mod rig;
 mod sample;
+mod schedule;
 mod trains;
 mod variant;
 
@@ -23,9 +28,9 @@ use std::time::{Duration, Instant};
 
 use broadcast::Broadcast;
 use cpu::CpuClock;
-use input::Input;
+use input::{Input, Work};
 use options::{Inside, Options};
-use report::Report;
+use report::{Head, Report};
 use rig::Rig;
 use sample::Sample;
 use trains::Train;
@@ -63,8 +68,6 @@ struct Row<'a> {
     trains: std::iter::Cycle<std::slice::Iter<'a, Train>>,
 }
 
-/// Interleaved rounds: each row is measured once in every round, so that a noisy minute of the
-/// machine falls on all of them.
 fn measure(options: &Options, input: &Input, inside: Inside) -> Result<ExitCode, String> {
     let rig = Rig::build(inside)?;
     let destinations = match &input.destinations {
@@ -74,9 +77,32 @@ fn measure(options: &Options, input: &Input, inside: Inside) -> Result<ExitCode,
     let longest = input.longest(options.overhead());
     let mut broadcast = Broadcast::new(options, &rig, &destinations, longest)?;
     let clock = CpuClock::new()?;
-    let mut report = Report::new(options, input, destinations.len(), &rig, &clock);
-    let mut rows: Vec<Row> = input
-        .rows
+    let head = Head::new(options, input, destinations.len(), &rig, &clock);
+    let told = match &input.work {
+        Work::Play(schedule) => {
+            let played = play::play(&mut broadcast, &clock, schedule, options.time)?;
+            played.told(&head, rig.arrived(), options.json)
+        }
+        Work::Compare(rows) => {
+            let report = compare(options, rows, &rig, &mut broadcast, &clock)?;
+            report.told(&head, rig.arrived(), options.json)
+        }
+    };
+    print!("{told}");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Interleaved rounds: each row is measured once in every round, so that a noisy minute of the
+/// machine falls on all of them.
+fn compare(
+    options: &Options,
+    rows: &[(Variant, Vec<Train>)],
+    rig: &Rig,
+    broadcast: &mut Broadcast,
+    clock: &CpuClock,
+) -> Result<Report, String> {
+    let mut report = Report::default();
+    let mut rows: Vec<Row> = rows
         .iter()
         .filter(|(variant, _)| !variant.offload || rig.can_offload())
         .map(|(variant, trains)| Row { variant: *variant, trains: trains.iter().cycle() })
@@ -85,15 +111,14 @@ fn measure(options: &Options, input: &Input, inside: Inside) -> Result<ExitCode,
         for row in &mut rows {
             rig.set_offload(row.variant.offload)?;
             let time = if round == 0 { WARM_UP } else { options.time };
-            let sample = run(&mut broadcast, &clock, row, time)?;
+            let sample = run(broadcast, clock, row, time)?;
             report.sent(&sample);
             if round > 0 {
                 report.add(&row.variant, sample);
             }
         }
     }
-    report.print(rig.arrived());
-    Ok(ExitCode::SUCCESS)
+    Ok(report)
 }
 
 /// Sends trains to every viewer until the time is over.
@@ -108,11 +133,14 @@ fn run(
     let until = Instant::now() + time;
     let before = clock.now()?;
     for train in &mut row.trains {
-        sample.add(broadcast.burst(&row.variant, *train, &mut out)?);
+        sample.add(broadcast.burst(&row.variant, *train, &mut out, |_| ())?);
         if Instant::now() >= until {
             break;
         }
     }
     sample.time = clock.now()? - before;
-    Ok(sample)
+    match sample.lost {
+        0 => Ok(sample),
+        lost => Err(format!("the kernel did not take {lost} packets: no figure")),
+    }
 }

@@ -11,17 +11,20 @@ use crate::trains::MAX_PAYLOAD;
 pub const HEADER: usize = 12;
 
 const USAGE: &str = "\
-pyforward-ceiling: packets per second of CPU of a bare sender (header, seal, train, send)
+pyforward-ceiling: packets per second of CPU of a bare sender (header, seal, train, send), or how
+late its frames leave
 
   --suite gcm|gcm256|cm  AEAD_AES_128_GCM (default), AEAD_AES_256_GCM, AES128_CM_SHA1_80
   --viewers N            destinations, each with its own keys and address (1000)
-  --seconds S            for each row in each round (1)
+  --seconds S            for each row in each round, or of the schedule (1)
   --rounds N             interleaved rounds (6)
   --core N               the core it is pinned to (0)
   --payload BYTES        of each packet, without header and tag (1188)
   --trains FILE          what is played instead: one train a line, the packets' payloads in bytes
                          with commas between them, all but the last equal, the last not larger
   --variants NAME,...    rows, in this order; an unknown name lists them
+  --play FILE            no rows: each train when it is due; one a line, microseconds from the start,
+                         a space, sizes as above, and a space and m where a frame ends
   --arena-kib N          what is sealed before it is sent, at most (256)
   --json                 one JSON object instead of the table
   --loopback             do not try for a namespace
@@ -57,6 +60,8 @@ pub struct Options {
     pub payload: usize,
     /// The file of trains.
     pub trains: Option<PathBuf>,
+    /// The file of what is played in real time.
+    pub play: Option<PathBuf>,
     /// The names of the rows.
     pub variants: Option<Vec<String>>,
     /// Bytes that are sealed before they are sent.
@@ -85,6 +90,7 @@ impl Default for Options {
             core: 0,
             payload: 1_188,
             trains: None,
+            play: None,
             variants: None,
             arena: 256 << 10,
             json: false,
@@ -113,6 +119,7 @@ impl Options {
                 "--core" => options.core = number(&name, &value()?, 0, 4_095)?,
                 "--payload" => options.payload = number(&name, &value()?, 1, MAX_PAYLOAD)?,
                 "--trains" => options.trains = Some(value()?.into()),
+                "--play" => options.play = Some(value()?.into()),
                 "--variants" => {
                     options.variants = Some(value()?.split(',').map(str::to_owned).collect());
                 }
@@ -140,17 +147,32 @@ impl Options {
 /// Options that say two things, or half of one.
 fn contradiction(given: &[String]) -> Option<String> {
     let has = |name: &str| given.iter().any(|given| given == name);
-    [("--trains", "--payload"), ("--to", "--viewers"), ("--here", "--loopback")]
+    EXCLUSIVE
         .into_iter()
         .find(|(one, other)| has(one) && has(other))
         .map(|(one, other)| format!("{one} and {other} contradict each other"))
         .or_else(|| {
-            [("--here", "--to"), ("--to", "--here"), ("--i-may-load-this-host", "--here")]
+            TOGETHER
                 .into_iter()
                 .find(|(one, other)| has(one) && !has(other))
                 .map(|(one, other)| format!("{one} wants {other} as well"))
         })
 }
+
+/// Each alone.
+const EXCLUSIVE: [(&str, &str); 7] = [
+    ("--trains", "--payload"),
+    ("--to", "--viewers"),
+    ("--here", "--loopback"),
+    ("--play", "--trains"),
+    ("--play", "--payload"),
+    ("--play", "--variants"),
+    ("--play", "--rounds"),
+];
+
+/// The first only with the second.
+const TOGETHER: [(&str, &str); 3] =
+    [("--here", "--to"), ("--to", "--here"), ("--i-may-load-this-host", "--here")];
 
 fn suite(text: &str) -> Result<Profile, String> {
     match text {
@@ -221,6 +243,8 @@ mod tests {
             ("--frobnicate", "unknown option --frobnicate"),
             ("--trains a --payload 9", "--trains and --payload contradict"),
             ("--here --to a --viewers 9", "--to and --viewers contradict"),
+            ("--play a --trains b", "--play and --trains contradict"),
+            ("--play a --rounds 2", "--play and --rounds contradict"),
             ("--here --to a --loopback", "--here and --loopback contradict"),
             ("--here", "--here wants --to"),
             ("--to a", "--to wants --here"),

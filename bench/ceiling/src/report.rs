@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::fs;
 
 use crate::cpu::{CpuClock, CpuTime};
-use crate::input::Input;
+use crate::input::{Input, Work};
 use crate::options::Options;
 use crate::rig::Rig;
 use crate::sample::{Figures, Sample, median};
@@ -17,40 +17,64 @@ const VIEWER_PACKETS: f64 = 264.0;
 /// something else meanwhile; its figures are no ceiling.
 const LEAST_GAIN: f64 = 2.2;
 
-/// The rows so far.
-pub struct Report {
-    json: bool,
-    head: Vec<(&'static str, String)>,
-    rows: Vec<(Variant, Vec<Sample>)>,
-    frames: u64,
-}
+/// What was run: the beginning of every result.
+#[derive(Default)]
+pub struct Head(Vec<(&'static str, String)>);
 
-impl Report {
-    /// Nothing measured yet.
+impl Head {
+    /// Of this run.
     pub fn new(
         options: &Options,
         input: &Input,
         viewers: usize,
         rig: &Rig,
         clock: &CpuClock,
-    ) -> Report {
+    ) -> Head {
         let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
         let build = if cfg!(debug_assertions) { "debug: no figure" } else { "release" };
-        let head = vec![
+        let rounds = match input.work {
+            Work::Compare(_) => options.rounds,
+            Work::Play(_) => 1,
+        };
+        Head(vec![
             ("suite", options.profile.name().to_owned()),
             ("media", input.media.clone()),
             ("viewers", viewers.to_string()),
-            ("rounds", options.rounds.to_string()),
+            ("rounds", rounds.to_string()),
             ("seconds", options.time.as_secs_f64().to_string()),
             ("arena_kib", (options.arena >> 10).to_string()),
             ("kernel", kernel.trim().to_owned()),
             ("build", build.to_owned()),
             ("cpu_time", clock.describe()),
             ("rig", rig.describe().to_owned()),
-        ];
-        Report { json: options.json, head, rows: Vec::new(), frames: 0 }
+        ])
     }
 
+    /// A line each.
+    pub fn table(&self) -> String {
+        self.0.iter().map(|(name, value)| line(name, value)).collect()
+    }
+
+    /// Fields with commas between them.
+    pub fn json(&self) -> String {
+        let fields = self.0.iter().map(|(name, value)| format!("\"{name}\":\"{value}\""));
+        fields.collect::<Vec<_>>().join(",")
+    }
+}
+
+/// One of the lines before the figures.
+pub fn line(name: &str, value: &str) -> String {
+    format!("{name:<13} {value}\n")
+}
+
+/// The rows so far.
+#[derive(Default)]
+pub struct Report {
+    rows: Vec<(Variant, Vec<Sample>)>,
+    frames: u64,
+}
+
+impl Report {
     /// Counts what was sent, also outside the rounds that count.
     pub fn sent(&mut self, sample: &Sample) {
         self.frames += sample.frames;
@@ -64,9 +88,9 @@ impl Report {
         }
     }
 
-    /// All of it, to standard output.
-    pub fn print(&self, arrived: Option<u64>) {
-        print!("{}", if self.json { self.json(arrived) } else { self.table(arrived) });
+    /// All of it, as JSON or as a table.
+    pub fn told(&self, head: &Head, arrived: Option<u64>, json: bool) -> String {
+        if json { self.json(head, arrived) } else { self.table(head, arrived) }
     }
 
     /// What a packet costs in a row, round by round.
@@ -96,22 +120,14 @@ impl Report {
         time
     }
 
-    fn table(&self, arrived: Option<u64>) -> String {
-        let mut out = String::new();
-        let mut head = |name: &str, value: String| {
-            let _ = writeln!(out, "{name:<13} {value}");
-        };
-        self.head.iter().for_each(|(name, value)| head(name, value.clone()));
-        if let Some(arrived) = arrived {
-            head("arrived", format!("{arrived} frames at the far end, {} sent", self.frames));
-        }
-        head("clocks", clocks(self.time()));
-        head("valid", verdict(self.gain()));
+    fn table(&self, head: &Head, arrived: Option<u64>) -> String {
+        let mut out = head.table();
+        out += &counted(self.frames, arrived);
+        out += &line("clocks", &clocks(self.time()));
+        out += &line("valid", &verdict(self.gain()));
         if let Some(gain) = self.sending_gain() {
-            head(
-                "sending",
-                format!("{gain:.2} times cheaper in trains of 8, header and seal apart"),
-            );
+            let cheaper = format!("{gain:.2} times cheaper in trains of 8, header and seal apart");
+            out += &line("sending", &cheaper);
         }
         let _ = writeln!(
             out,
@@ -136,25 +152,41 @@ impl Report {
         out
     }
 
-    fn json(&self, arrived: Option<u64>) -> String {
-        let mut fields: Vec<String> =
-            self.head.iter().map(|(name, value)| format!("\"{name}\":\"{value}\"")).collect();
-        let time = self.time();
+    fn json(&self, head: &Head, arrived: Option<u64>) -> String {
         let gain = self.gain();
-        fields.extend([
-            format!("\"sent\":{}", self.frames),
-            format!("\"arrived\":{}", or_null(arrived)),
-            format!("\"cpu_s\":{}", time.own.as_secs_f64()),
-            format!("\"busy_s\":{}", busy(time)),
-            format!("\"disagreement\":{}", or_null(time.disagreement())),
+        let fields = [
+            head.json(),
+            counts_json(self.frames, arrived),
+            time_json(self.time()),
             format!("\"trains_of_8_over_singles\":{}", or_null(gain)),
             format!("\"sending_gain\":{}", or_null(self.sending_gain())),
             format!("\"valid\":{}", or_null(gain.map(|gain| gain >= LEAST_GAIN))),
-        ]);
+        ];
         let rows: Vec<String> =
             self.rows.iter().map(|(row, samples)| row_json(row, samples)).collect();
         format!("{{{},\"rows\":[{}]}}\n", fields.join(","), rows.join(","))
     }
+}
+
+/// How many frames of the device left and arrived; nothing where nobody counts.
+pub fn counted(sent: u64, arrived: Option<u64>) -> String {
+    let told = |arrived| line("arrived", &format!("{arrived} frames at the far end, {sent} sent"));
+    arrived.map_or(String::new(), told)
+}
+
+/// The same as fields.
+pub fn counts_json(sent: u64, arrived: Option<u64>) -> String {
+    format!("\"sent\":{sent},\"arrived\":{}", or_null(arrived))
+}
+
+/// What both clocks say, as fields.
+pub fn time_json(time: CpuTime) -> String {
+    format!(
+        "\"cpu_s\":{},\"busy_s\":{},\"disagreement\":{}",
+        time.own.as_secs_f64(),
+        busy(time),
+        or_null(time.disagreement())
+    )
 }
 
 fn row_json(variant: &Variant, samples: &[Sample]) -> String {
@@ -194,7 +226,8 @@ fn round_json(sample: &Sample) -> String {
     )
 }
 
-fn or_null(value: Option<impl ToString>) -> String {
+/// A value of JSON.
+pub fn or_null(value: Option<impl ToString>) -> String {
     value.map_or("null".to_owned(), |value| value.to_string())
 }
 
@@ -209,7 +242,8 @@ fn busy(time: CpuTime) -> String {
     or_null((!time.busy.is_zero()).then_some(time.busy.as_secs_f64()))
 }
 
-fn clocks(time: CpuTime) -> String {
+/// What both clocks say.
+pub fn clocks(time: CpuTime) -> String {
     let own = time.own.as_secs_f64();
     match time.disagreement() {
         Some(share) => format!(
@@ -242,15 +276,19 @@ mod tests {
     use super::*;
     use crate::variant;
 
+    fn head() -> Head {
+        Head(vec![("rig", "none".to_owned())])
+    }
+
     /// Two rounds of half a second, with so many packets in each row.
     fn report(rows: &[(&str, u64)]) -> Report {
-        let head = vec![("rig", "none".to_owned())];
-        let mut report = Report { json: true, head, rows: Vec::new(), frames: 7 };
+        let mut report = Report { rows: Vec::new(), frames: 7 };
         let time = CpuTime { own: Duration::from_millis(500), busy: Duration::from_millis(510) };
         for (name, packets) in rows {
             let variant = variant::rows(Some(&[(*name).to_owned()]), false).unwrap()[0];
             let packets = *packets;
-            let sample = Sample { packets, bytes: 9, messages: 3, calls: 2, frames: 0, time };
+            let sample =
+                Sample { packets, bytes: 9, messages: 3, calls: 2, time, ..Sample::default() };
             report.add(&variant, sample);
             report.add(&variant, sample);
         }
@@ -259,7 +297,7 @@ mod tests {
 
     #[test]
     fn json_has_each_round_and_the_verdict() {
-        let json = report(&[(SINGLES, 1_000), (EIGHT, 2_500)]).json(None);
+        let json = report(&[(SINGLES, 1_000), (EIGHT, 2_500)]).json(&head(), None);
         let round = "{\"packets\":1000,\"bytes\":9,\"messages\":3,\"calls\":2,\
                      \"cpu_s\":0.5,\"busy_s\":0.51}";
         for part in [
@@ -269,18 +307,18 @@ mod tests {
         ] {
             assert!(json.contains(part), "{part}: {json}");
         }
-        let json = report(&[(SINGLES, 1_000), (EIGHT, 2_199)]).json(None);
+        let json = report(&[(SINGLES, 1_000), (EIGHT, 2_199)]).json(&head(), None);
         assert!(json.contains("\"valid\":false"), "{json}");
     }
 
     #[test]
     fn the_table_says_in_words_whether_it_holds() {
-        let table = |rows| report(rows).table(Some(9));
+        let table = |rows| report(rows).table(&head(), Some(9));
         assert!(table(&[(SINGLES, 1_000), (EIGHT, 2_500)]).contains("yes: trains of 8 carry 2.50"));
         let bad = table(&[(SINGLES, 1_000), (EIGHT, 2_100)]);
         assert!(bad.contains("NO: trains of 8 carry only 2.10"), "{bad}");
         assert!(table(&[(SINGLES, 1_000)]).contains("not judged"));
-        let json = report(&[(EIGHT, 1_000)]).json(None);
+        let json = report(&[(EIGHT, 1_000)]).json(&head(), None);
         assert!(json.contains("\"trains_of_8_over_singles\":null"), "{json}");
         assert!(json.contains("\"valid\":null"), "{json}");
     }
@@ -289,7 +327,7 @@ mod tests {
     fn a_dear_seal_is_taken_off_both() {
         // 10 us and 5 us a packet, of which the seal is 2.5 us.
         let rows = [(SEAL, 200_000), (SINGLES, 50_000), (EIGHT, 100_000)];
-        let json = report(&rows).json(None);
+        let json = report(&rows).json(&head(), None);
         let gain = json.split("\"sending_gain\":").nth(1).unwrap().split(',').next().unwrap();
         assert!((gain.parse::<f64>().unwrap() - 3.0).abs() < 1e-9, "{gain}");
     }

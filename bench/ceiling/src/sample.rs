@@ -7,6 +7,8 @@ use crate::cpu::CpuTime;
 pub struct Sample {
     /// Datagrams.
     pub packets: u64,
+    /// Of these, what the kernel did not take.
+    pub lost: u64,
     /// Their bytes, without UDP and IP.
     pub bytes: u64,
     /// Messages that the kernel was given: trains, or datagrams where they leave singly.
@@ -23,6 +25,7 @@ impl Sample {
     /// Counts another one in.
     pub fn add(&mut self, other: Sample) {
         self.packets += other.packets;
+        self.lost += other.lost;
         self.bytes += other.bytes;
         self.messages += other.messages;
         self.calls += other.calls;

@@ -62,7 +62,8 @@ pub fn parse(text: &str) -> Result<Vec<Train>, String> {
     }
 }
 
-fn train(line: &str) -> Result<Train, String> {
+/// Reads one: sizes with commas between them.
+pub fn train(line: &str) -> Result<Train, String> {
     if line.len() > MAX_LINE {
         return Err(format!("longer than {MAX_LINE} bytes"));
     }

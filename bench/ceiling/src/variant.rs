@@ -44,12 +44,15 @@ const BASE: Variant = Variant {
     send: true,
 };
 
+/// What is given leaves as the forwarder sends it; a schedule is played like this.
+pub const TRAINS: Variant = Variant { name: "trains", plays: Plays::File, ..BASE };
+
 /// Every row there is, in the report's order.
 const ALL: [Variant; 10] = [
     Variant { name: SEAL, send: false, ..BASE },
     Variant { name: SINGLES, gso: false, sendmmsg: false, ..BASE },
     Variant { name: "sendmmsg", gso: false, ..BASE },
-    Variant { name: "trains", plays: Plays::File, ..BASE },
+    TRAINS,
     Variant { name: "trains of 1", plays: Plays::Equal(1), ..BASE },
     Variant { name: "trains of 2", plays: Plays::Equal(2), ..BASE },
     Variant { name: "trains of 4", plays: Plays::Equal(4), ..BASE },

@@ -8,18 +8,26 @@ use std::path::PathBuf;
 use std::process::{Command, Output};
 use std::time::Duration;
 
+fn program(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_pyforward-ceiling")).args(arguments).output().unwrap()
+}
+
+/// One short round of rows.
 fn ceiling(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_pyforward-ceiling"))
-        .args(["--rounds", "1", "--seconds", "0.01", "--json"])
-        .args(arguments)
-        .output()
-        .unwrap()
+    program(&[&["--rounds", "1", "--seconds", "0.01", "--json"], arguments].concat())
+}
+
+fn play(schedule: &str, seconds: &str, arguments: &[&str]) -> Output {
+    program(&[&["--play", schedule, "--seconds", seconds, "--json"], arguments].concat())
 }
 
 fn run(arguments: &[&str]) -> String {
-    let output = ceiling(arguments);
+    told(&ceiling(arguments))
+}
+
+fn told(output: &Output) -> String {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
+    String::from_utf8(output.stdout.clone()).unwrap()
 }
 
 fn refused(arguments: &[&str]) -> String {
@@ -31,6 +39,11 @@ fn refused(arguments: &[&str]) -> String {
 fn number(json: &str, name: &str) -> Option<u64> {
     let (_, rest) = json.split_once(&format!("\"{name}\":"))?;
     rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+}
+
+fn seconds(json: &str, name: &str) -> f64 {
+    let (_, rest) = json.split_once(&format!("\"{name}\":")).unwrap();
+    rest.split(',').next().unwrap().parse().unwrap()
 }
 
 /// A file of this test alone.
@@ -120,6 +133,54 @@ fn bad_files_are_told_before_anything_is_sent() {
     assert!(error.contains("bad.trains: line 1: "), "{error}");
     assert!(refused(&["--here", "--to", elsewhere.to_str().unwrap()]).contains("No such file"));
     assert!(refused(&["--variants", "singles,trains"]).contains("wants --trains FILE"));
+    let late = file("late", "9 100\n8 100 m\n");
+    let output = play(late.to_str().unwrap(), "1", &[]);
+    assert_eq!(output.status.code(), Some(2));
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(error.contains("late: line 2: earlier"), "{error}");
+}
+
+#[test]
+fn a_schedule_is_played_at_its_time() {
+    let sockets = ["127.0.0.1:0", "127.0.0.2:0"].map(|address| UdpSocket::bind(address).unwrap());
+    let lines = sockets.each_ref().map(|socket| socket.local_addr().unwrap().to_string());
+    let to = file("played.to", &lines.join("\n"));
+    let schedule = file("played", "0 300,300,120\n20000 80 m\n400000 200 m\n420000 50\n");
+    let output = play(schedule.to_str().unwrap(), "60", &["--here", "--to", to.to_str().unwrap()]);
+    let json = told(&output);
+
+    for (name, value) in [("packets", 12), ("lost", 0), ("frames", 2), ("count", 4)] {
+        assert_eq!(number(&json, name), Some(value), "{name}: {json}");
+    }
+    let took = seconds(&json, "took_s");
+    assert!((0.42..59.0).contains(&took), "when all is due, and no longer: {json}");
+    assert!(number(&json, "p99").unwrap() < 400_000, "a frame's time is from its own moment: {json}");
+    for socket in &sockets {
+        // The first train is sent once before, as a warm-up.
+        let lens = waiting(socket);
+        let expected = [(328, 4), (148, 2), (108, 1), (228, 1), (78, 1)];
+        assert_eq!(lens, expected.into_iter().collect(), "{json}");
+    }
+}
+
+#[test]
+fn what_is_due_after_the_time_is_not_played() {
+    let schedule = file("long", "0 300 m\n3600000000 300 m\n");
+    let json = told(&play(schedule.to_str().unwrap(), "0.1", &["--loopback", "--viewers", "3"]));
+    assert_eq!((number(&json, "frames"), number(&json, "packets")), (Some(1), Some(3)), "{json}");
+}
+
+/// A second's work that is due at once, in a tenth of it.
+#[test]
+fn who_cannot_keep_up_goes_on_and_is_late() {
+    let train = ["1000"; 16].join(",");
+    let schedule = file("much", &format!("0 {train} m\n").repeat(10_000));
+    let json = told(&play(schedule.to_str().unwrap(), "0.1", &["--loopback", "--viewers", "100"]));
+    let frames = number(&json, "frames").unwrap();
+    assert!((1..10_000).contains(&frames), "{json}");
+    assert_eq!(number(&json, "count"), Some(100 * frames), "{json}");
+    assert!(number(&json, "behind_us").unwrap() >= 100_000, "{json}");
+    assert!(number(&json, "most").unwrap() >= 90_000, "as late as all before it took: {json}");
 }
 
 /// Tests that run in a namespace of their own have nothing to be refused.
