@@ -2,7 +2,8 @@
 
 ``pyforward-ceiling`` (bench/ceiling) seals and sends the same trains to the same sinks, from the
 server's namespace and core, in turns with the server's own rounds, so that a noisy minute of the
-machine falls on both.
+machine falls on both: as fast as it can (:func:`run`), or each train when it is due, so that it is
+held to the same latency as the server (:func:`play`).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, TypeVar
 
 from pyforward.errors import HostError, RunError
 from pyforward_bench.rig.child import Child
@@ -39,6 +41,8 @@ VARIANTS = (TRAINS, SINGLES, EIGHT, SEAL)
 
 _BUILD_LIMIT_S = 1_200.0
 _SPARE_S = 30.0
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +74,35 @@ class Sent:
     def usage(self) -> Usage:
         """For the clocks' agreement."""
         return Usage(self.busy_s, self.cpu_s, self.cpu_s, self.busy_s)
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """A train of a schedule: the sizes of its payloads in bytes, and when the last of them is
+    there, in microseconds from the start."""
+
+    due_us: int
+    sizes: tuple[int, ...]
+    ends_frame: bool
+
+    @property
+    def line(self) -> str:
+        """As the program reads it."""
+        sizes = ",".join(map(str, self.sizes))
+        return f"{self.due_us} {sizes}{' m' if self.ends_frame else ''}\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Played:
+    """A schedule, played: packets that were sent, those of its warm-up among them, and those that
+    were lost. ``p99_us`` is over all frames and destinations, from when a frame's last packet was
+    there to when it had left; None without a whole frame. The last train began ``behind_us``
+    late."""
+
+    sent: int
+    lost: int
+    p99_us: float | None
+    behind_us: float
 
 
 @dataclass(slots=True)
@@ -142,8 +175,13 @@ async def run(
     senders = []
     try:
         for number, core in enumerate(cores):
-            words = _words(program, network, folder, load, ports[number :: len(cores)], core)
-            words += ["--seconds", f"{seconds / len(VARIANTS):g}"]
+            trains = folder / f"ceiling-{core}.trains"
+            trains.write_text("".join(f"{','.join(map(str, train))}\n" for train in load.trains))
+            words = [
+                *_words(program, network, folder, ports[number :: len(cores)], core),
+                *("--trains", str(trains), "--suite", load.suite, "--rounds", "1"),
+                *("--variants", ",".join(VARIANTS), "--seconds", f"{seconds / len(VARIANTS):g}"),
+            ]
             name = f"ceiling-{core}"
             senders.append(Child.begin(name, words, folder, netns=network.server_pid, cores=[core]))
         codes = [await sender.ended(seconds + _SPARE_S) for sender in senders]
@@ -158,16 +196,55 @@ async def run(
     )
 
 
-def read(sender: Child, code: int) -> Sent:
-    """What it printed. Raises RunError."""
-    if code != 0:
-        raise RunError(f"{PROGRAM} failed: {sender.last_words}.")
+async def play(
+    program: Path,
+    network: Network,
+    folder: Path,
+    schedule: Sequence[Due],
+    ports: Sequence[int],
+    *,
+    seconds: float,
+    core: int,
+) -> Played:
+    """The schedule in real time to these ports of the sinks' address, for so long at most however
+    late it is. Raises RunError."""
+    file = folder / "ceiling.schedule"
+    file.write_text("".join(due.line for due in schedule))
+    words = [
+        *_words(program, network, folder, ports, core),
+        *("--play", str(file), "--seconds", f"{seconds:g}"),
+    ]
+    sender = Child.begin(f"ceiling-{core}", words, folder, netns=network.server_pid, cores=[core])
     try:
-        told = json.loads(sender.printed)
+        code = await sender.ended(seconds + _SPARE_S)
+    finally:
+        await sender.stop()
+    return read_played(sender, code)
+
+
+def read(sender: Child, code: int) -> Sent:
+    """What it printed of its rows. Raises RunError."""
+
+    def sent(told: dict[str, Any]) -> Sent:
         rates = {str(row["name"]): float(row["packets_per_cpu_second"]) for row in told["rows"]}
         return Sent(rates, float(told["cpu_s"]), float(told["busy_s"]))
-    except (ValueError, KeyError, TypeError) as error:
-        raise RunError(f"{PROGRAM} printed what cannot be read: {error!r}.") from None
+
+    return _read(sender, code, sent)
+
+
+def read_played(sender: Child, code: int) -> Played:
+    """What it printed of a schedule. Raises RunError."""
+
+    def played(told: dict[str, Any]) -> Played:
+        p99_us = told["latency_us"]["p99"]
+        return Played(
+            sent=int(told["sent"]),
+            lost=int(told["lost"]),
+            p99_us=None if p99_us is None else float(p99_us),
+            behind_us=float(told["behind_us"]),
+        )
+
+    return _read(sender, code, played)
 
 
 # The trains --------------------------------------------------------------------------------------
@@ -179,9 +256,22 @@ def trains_of(trace: Trace) -> tuple[tuple[int, ...], ...]:
     trains = []
     for frame in trace.frames:
         for at in range(0, len(frame.sizes), LONGEST_TRAIN):
-            part = frame.sizes[at : at + LONGEST_TRAIN]
-            trains.append(_equal(part))
+            trains += even_trains(frame.sizes[at : at + LONGEST_TRAIN])
     return tuple(trains)
+
+
+def even_trains(sizes: Sequence[int]) -> list[tuple[int, ...]]:
+    """Packets that leave together, in as few trains as they can be: all of a train of one size, but
+    for a last one that may be smaller, where padding makes up for a hundredth of a packet."""
+    trains = []
+    rest = tuple(sizes)
+    while rest:
+        length = 1
+        while length < len(rest) and _can_be_even(rest[: length + 1]):
+            length += 1
+        train, rest = rest[:length], rest[length:]
+        trains.append((max(train),) * (length - 1) + train[-1:])
+    return trains
 
 
 def trains_reached(
@@ -212,19 +302,23 @@ def trains_reached(
 
 
 def _words(
-    program: Path, network: Network, folder: Path, load: Load, ports: Sequence[int], core: int
+    program: Path, network: Network, folder: Path, ports: Sequence[int], core: int
 ) -> list[str]:
-    """The command, but for how long; what it sends and where is in files."""
+    """The command, but for what it sends and for how long."""
     sinks = network.addresses.sinks
     host = f"[{sinks}]" if ":" in sinks else sinks
-    to, trains = folder / f"ceiling-{core}.to", folder / f"ceiling-{core}.trains"
+    to = folder / f"ceiling-{core}.to"
     to.write_text("".join(f"{host}:{port}\n" for port in ports))
-    trains.write_text("".join(f"{','.join(map(str, train))}\n" for train in load.trains))
-    return [
-        str(program),
-        *("--here", "--to", str(to), "--trains", str(trains), "--suite", load.suite),
-        *("--core", str(core), "--variants", ",".join(VARIANTS), "--rounds", "1", "--json"),
-    ]
+    return [str(program), "--here", "--to", str(to), "--core", str(core), "--json"]
+
+
+def _read(sender: Child, code: int, of: Callable[[dict[str, Any]], _T]) -> _T:
+    if code != 0:
+        raise RunError(f"{PROGRAM} failed: {sender.last_words}.")
+    try:
+        return of(json.loads(sender.printed))
+    except (ValueError, KeyError, TypeError) as error:
+        raise RunError(f"{PROGRAM} printed what cannot be read: {error!r}.") from None
 
 
 _MOST_TRAINS = 120
@@ -235,10 +329,10 @@ def _below(bound: int) -> int:
     return max((known for known in _BOUNDS if known < bound), default=bound - 1)
 
 
-def _equal(sizes: Sequence[int]) -> tuple[int, ...]:
-    """All but the last of one size, and the last no larger, as UDP_SEGMENT wants it: the forwarder
-    evens them out by padding."""
-    return (max(sizes),) * (len(sizes) - 1) + (sizes[-1],)
+def _can_be_even(sizes: Sequence[int]) -> bool:
+    """Whether padding makes all but the last as large as the largest, as UDP_SEGMENT wants it."""
+    largest = max(sizes)
+    return all(largest - size <= size // 100 for size in sizes[:-1])
 
 
 def _built(native: Path) -> Path:

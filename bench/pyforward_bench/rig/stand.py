@@ -26,15 +26,16 @@ from pyforward.commands import Trial
 from pyforward.config import Config
 from pyforward.errors import HostError, RunError
 from pyforward_bench.rig import ceiling, publisher, server
-from pyforward_bench.rig.audience import SILENCE_S, Audience, Crowd
-from pyforward_bench.rig.ceiling import TRAINS, Ceiling, Load, Sent, trains_of
+from pyforward_bench.rig.audience import FIRST_PORT, SILENCE_S, Audience, Crowd
+from pyforward_bench.rig.ceiling import TRAINS, Ceiling, Load, Played, Sent, trains_of
 from pyforward_bench.rig.child import Child
 from pyforward_bench.rig.clocks import usage_between
-from pyforward_bench.rig.counter import NO_PORTS, Count, Counter
+from pyforward_bench.rig.counter import NO_PORTS, Count, Counter, Ports
 from pyforward_bench.rig.measured import Measured, Reading, Window, unlike
 from pyforward_bench.rig.network import Network
 from pyforward_bench.rig.publisher import Feed, Publisher
 from pyforward_bench.rig.scale import Scale
+from pyforward_bench.rig.schedule import schedule
 from pyforward_bench.rig.server import Server, Serving
 
 TRIES = 3
@@ -51,6 +52,11 @@ _QUIET_RATE = 0.1
 _READING_SHARE = 0.02
 _ARRIVE_S = 0.3
 """By then everything that was on its way has arrived."""
+
+_RESUME_S = 0.5
+"""By then a feed that was paused has got going again."""
+
+_DRAIN_LIMIT_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,9 +276,8 @@ class Stand:
         if isinstance(self.program, str):
             raise HostError(self.program)
         ports = await self.server.viewer_ports(self.network.addresses.sinks)
-        async with self.publisher.paused():
-            await asyncio.sleep(_ARRIVE_S)
-            sent = await ceiling.run(
+        async with self._silent():
+            return await ceiling.run(
                 self.program,
                 self.network,
                 self._folder,
@@ -281,8 +286,33 @@ class Stand:
                 seconds=self.scale.ceiling_s,
                 cores=self.server.serving.cores,
             )
-        await asyncio.sleep(0.5)  # and the feed gets going again
-        return sent
+
+    async def play(self, feed: Feed, viewers: int) -> Played:
+        """The ceiling sender in the server's place for the length of a window: the same feed to so
+        many, at its pace. What the counter did not see counts as lost.
+
+        They are ports of the sinks' address, whether somebody has joined at them or not: the device
+        drops what comes before any socket, so that the sender cannot tell. Raises RunError, or
+        HostError where there is none.
+        """
+        if isinstance(self.program, str):
+            raise HostError(self.program)
+        window_s = self._config.engine.frame_window_ms / 1e3
+        trains = schedule(feed, self.scale.seconds, window_s)
+        ports = range(FIRST_PORT, FIRST_PORT + viewers)
+        async with self._silent(), self._covered(ports.stop) as counter:
+            before = await counter.read()
+            played = await ceiling.play(
+                self.program,
+                self.network,
+                self._folder,
+                trains,
+                ports,
+                seconds=self.scale.seconds,
+                core=self.server_core,
+            )
+            came = await counter.read() - before
+        return replace(played, lost=max(played.lost, played.sent - came.packets))
 
     def doubt(self, row: str, why: Sequence[str]) -> str | None:
         """The run is invalid for these reasons, of which those that differ only in their figures
@@ -291,6 +321,31 @@ class Stand:
         return "in doubt: see why the run is invalid" if why else None
 
     # Private -------------------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def _silent(self) -> AsyncIterator[None]:
+        """Nothing is published, and nothing of it is on its way any more: a server that is seconds
+        late has to come to an end first."""
+        loop = asyncio.get_running_loop()
+        async with self.publisher.paused():
+            until_s = loop.time() + _DRAIN_LIMIT_S
+            before, now = None, await self._reached()
+            while now != before and loop.time() < until_s:
+                await asyncio.sleep(_ARRIVE_S)
+                before, now = now, await self._reached()
+            yield
+        await asyncio.sleep(_RESUME_S)
+
+    @asynccontextmanager
+    async def _covered(self, end: int) -> AsyncIterator[Counter]:
+        """The counter also takes what goes to ports that nobody has yet, up to ``end``."""
+        assert self.counter is not None, "nothing counts"
+        there = self.audience.ports
+        await self.counter.cover(Ports(FIRST_PORT, max(there.end, end)))
+        try:
+            yield self.counter
+        finally:
+            await self.counter.cover(there)
 
     async def _ceiling_of(self, suite: str, feed: Feed, serving: Serving | None) -> float:
         """Packets per CPU-second of a ceiling sender with this suite, measured once in a run."""

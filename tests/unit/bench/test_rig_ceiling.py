@@ -15,7 +15,9 @@ from pyforward_bench.rig.ceiling import (
     SINGLES,
     TRAINS,
     Ceiling,
+    Played,
     Sent,
+    even_trains,
     trains_of,
     trains_reached,
 )
@@ -37,6 +39,15 @@ def test_frames_become_trains_of_at_most_sixteen_equal_packets() -> None:
         assert train[-1] <= train[0]
     assert trains[1] == (901,) * 16
     assert trains[3] == (701, 701)
+
+
+def test_what_padding_cannot_even_out_is_another_train() -> None:
+    # As a keyframe begins: with its parameter sets alone.
+    assert even_trains((78, 1146, 1146, 1147)) == [(78,), (1147, 1147, 1147)]
+    assert even_trains((1200, 1189, 300)) == [(1200, 1200, 300)]
+    assert even_trains((1200, 1188, 300)) == [(1200, 1188), (300,)]
+    assert even_trains((50, 51)) == [(50,), (51,)]
+    assert even_trains(()) == []
 
 
 def test_the_usual_trace_can_be_sent() -> None:
@@ -121,6 +132,17 @@ def test_figures_are_read_by_their_names() -> None:
     rows = [{"name": TRAINS, "packets_per_cpu_second": 559_000, "least": 1}]
     child = Ended(json.dumps({"suite": "gcm", "rows": rows, "cpu_s": 1.5, "busy_s": 1.6}))
     assert ceiling.read(child, 0) == Sent({TRAINS: 559_000.0}, 1.5, 1.6)  # type: ignore[arg-type]
+
+
+def test_of_a_schedule_lateness_and_losses_are_read() -> None:
+    told = {"sent": 1_004, "packets": 1_000, "lost": 2, "behind_us": 80}
+    latency = {"count": 500, "p50": 900, "p99": 9_800, "p999": 12_000, "most": 13_000}
+    child = Ended(json.dumps(told | {"latency_us": latency}))
+    assert ceiling.read_played(child, 0) == Played(1_004, 2, 9_800.0, 80.0)  # type: ignore[arg-type]
+    nothing = Ended(json.dumps(told | {"latency_us": latency | {"p99": None}}))
+    assert ceiling.read_played(nothing, 0).p99_us is None  # type: ignore[arg-type]
+    with pytest.raises(RunError, match="cannot be read"):
+        ceiling.read_played(Ended(json.dumps(told)), 0)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("printed", ["", "{}", '{"rows": [{}]}', "[]"])

@@ -1,0 +1,113 @@
+"""The ceiling sender in the server's place."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from pyforward.config import Config
+from pyforward.errors import HostError
+from pyforward_bench.rig import ceiling, stand
+from pyforward_bench.rig.audience import FIRST_PORT, Audience
+from pyforward_bench.rig.ceiling import Due, Played
+from pyforward_bench.rig.counter import Count, Counter, Ports
+from pyforward_bench.rig.network import Network
+from pyforward_bench.rig.publisher import Feed, Publisher
+from pyforward_bench.rig.scale import QUICK
+from pyforward_bench.rig.stand import Stand
+
+VIEWERS = 600
+THERE = Ports(FIRST_PORT, FIRST_PORT + 200)
+
+
+class Ground:
+    """Counts, publishes and watches; everything in it happens in the order of ``log``."""
+
+    def __init__(self, backlog: Sequence[int] = (), arrive: int = 1_000) -> None:
+        self.log: list[Any] = []
+        self.ports = THERE
+        self.counted = 0
+        self._backlog = list(backlog)
+        self._arrive = arrive
+
+    @contextlib.asynccontextmanager
+    async def paused(self) -> AsyncIterator[None]:
+        self.log.append("paused")
+        yield
+        self.log.append("resumed")
+
+    async def cover(self, ports: Ports) -> None:
+        self.log.append(ports)
+
+    async def read(self) -> Count:
+        if self._backlog:
+            self.counted += self._backlog.pop(0)
+        return Count(self.counted, 0)
+
+    async def play(self, *where: object, seconds: float, core: int) -> Played:
+        schedule = cast("Sequence[Due]", where[3])
+        self.log.append((len(schedule), where[4], seconds, core, len(self._backlog)))
+        self.counted += self._arrive
+        return Played(1_000, 3, 9_000.0, 50.0)
+
+
+@pytest.fixture(autouse=True)
+def no_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stand, "_ARRIVE_S", 0.0)
+    monkeypatch.setattr(stand, "_RESUME_S", 0.0)
+
+
+def stand_on(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> Stand:
+    monkeypatch.setattr(ceiling, "play", ground.play)
+    monkeypatch.setattr(Stand, "audience", cast("Audience", ground))
+    monkeypatch.setattr(Stand, "publisher", cast("Publisher", ground))
+    return Stand(
+        Config(),
+        cast("Network", None),
+        Path(),
+        QUICK,
+        counter=cast("Counter", ground),
+        program=Path("ceiling"),
+    )
+
+
+async def test_it_plays_to_ports_that_nobody_has_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    ground = Ground()
+    played = await stand_on(ground, monkeypatch).play(Feed(paced=True), VIEWERS)
+    trains, ports, seconds, core, _ = ground.log[2]
+    assert ground.log == ["paused", Ports(FIRST_PORT, ports.stop), ground.log[2], THERE, "resumed"]
+    assert ports == range(FIRST_PORT, FIRST_PORT + VIEWERS)
+    assert trains > 30 * seconds
+    assert (seconds, core) == (QUICK.seconds, 0)
+    assert played == Played(1_000, 3, 9_000.0, 50.0)
+
+
+async def test_ports_of_sinks_stay_covered(monkeypatch: pytest.MonkeyPatch) -> None:
+    ground = Ground()
+    await stand_on(ground, monkeypatch).play(Feed(paced=True), 10)
+    assert ground.log[1] == ground.log[3] == THERE
+
+
+async def test_what_the_counter_did_not_see_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    played = await stand_on(Ground(arrive=990), monkeypatch).play(Feed(), VIEWERS)
+    assert played.lost == 10
+
+
+async def test_it_waits_until_nothing_of_the_feed_comes_any_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ground = Ground(backlog=[500, 400, 300])
+    played = await stand_on(ground, monkeypatch).play(Feed(), VIEWERS)
+    assert ground.log[2][-1] == 0
+    assert played.lost == 3
+
+
+async def test_without_a_ceiling_sender_it_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    without = stand_on(Ground(), monkeypatch)
+    without.program = "no cargo"
+    with pytest.raises(HostError, match="no cargo"):
+        await without.play(Feed(), VIEWERS)
