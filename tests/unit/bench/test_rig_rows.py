@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,19 +10,14 @@ import pytest
 
 from pyforward.errors import ConfigError
 from pyforward_bench import results
-from pyforward_bench.rig.audience import Crowd
-from pyforward_bench.rig.clocks import Usage
-from pyforward_bench.rig.counter import Count
 from pyforward_bench.rig.inside import line
-from pyforward_bench.rig.measured import Window, unlike
+from pyforward_bench.rig.measured import unlike
 from pyforward_bench.rig.report import Report
 from pyforward_bench.rig.rows import TABLE, Figure, Spec, chosen
-from pyforward_bench.rig.rows.capacity import Staircase, Step
 from pyforward_bench.rig.rows.overload import jain
 from pyforward_bench.rig.rows.spec import is_least, is_most, joined, quantile
 from pyforward_bench.rig.scale import FULL, QUICK
 from pyforward_bench.rig.stand import Stand
-from pyforward_bench.statistics import Figures, Tally
 
 
 async def _nothing(stand: Stand, spec: Spec) -> list[Figure]:
@@ -104,77 +98,6 @@ def test_a_line_for_the_terminal() -> None:
     assert re.fullmatch(r"r00 +a figure: 4\.00 ms, .*: met", line(SPEC.of([3, 4, 9], met=True)))
     assert line(SPEC.could_not("no nft", lacking=True)).endswith("a figure: not run: no nft")
     assert line(SPEC.could_not("the server ended")).endswith("a figure: failed: the server ended")
-
-
-# The staircase -----------------------------------------------------------------------------------
-
-
-def window(
-    sinks: int = 100_000,
-    metrics: Mapping[str, float] | None = None,
-    **probes: int,
-) -> Window:
-    """With two probes that received a thousand packets each."""
-    figures = Tally().figures()
-    found: Figures = type(figures)(
-        **{name: getattr(figures, name) for name in figures.__dataclass_fields__}
-        | {"packets": 2_000, "expected": 2_000}
-        | probes
-    )
-    usage = Usage(10.0, 1.0, 0.9, 1.0)
-    return Window(Crowd(100, 2), usage, Count(sinks, 1_000 * sinks), found, metrics or {}, ())
-
-
-def test_a_window_counts_everybody() -> None:
-    found = window()
-    assert found.packets == 102_000
-    assert found.packets_per_cpu_s == 102_000
-    assert found.load == pytest.approx(0.1)
-
-
-def test_nothing_lost() -> None:
-    assert Step(102, window()).lost is None
-    assert Step(102, window(sinks=99_000)).lost is None  # the ends fall into frames
-
-
-@pytest.mark.parametrize(
-    ("found", "words"),
-    [
-        (window(lost=3), "the probes missed 3"),
-        (window(missing=4), "the probes missed 4"),
-        (window(sinks=90_000), "900 packets a sink were counted, of 1000"),
-        (window(metrics={'pyforward_send_drops_total{reason="full"}': 7.0}), "did not send 7"),
-    ],
-)
-def test_what_was_lost_is_told(found: Window, words: str) -> None:
-    told = Step(102, found).lost
-    assert told is not None
-    assert words in told
-
-
-def test_frames_that_came_late() -> None:
-    frames = window().probes.frame_latency_us
-    frames.record(4_000, 99)
-    frames.record(90_000)
-    step = Step(1, window(frame_latency_us=frames))  # type: ignore[arg-type]
-    assert step.wrong(10.0) is None
-    frames.record(90_000)
-    assert step.wrong(10.0) == "p99 of the frame latency was 90.0 ms"
-    assert step.wrong(100.0) is None
-    assert Step(1, window()).wrong(10.0) == "no frame's latency was known"
-
-
-def test_the_staircase_ends_at_the_first_step_that_is_wrong() -> None:
-    frames = window().probes.frame_latency_us
-    frames.record(4_000)
-    found = {"frame_latency_us": frames}
-    steps = [
-        Step(viewers, window(lost=viewers // 300, **found))  # type: ignore[arg-type]
-        for viewers in (100, 200, 300, 250)
-    ]
-    assert Staircase(1_000.0, False, steps).last(10.0) == (200, steps[2])
-    assert Staircase(1_000.0, False, steps[:2]).last(10.0) == (200, None)
-    assert Staircase(1_000.0, False, steps).last(1.0) == (0.0, steps[0])
 
 
 # The run -----------------------------------------------------------------------------------------

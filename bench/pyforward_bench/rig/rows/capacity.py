@@ -1,16 +1,25 @@
-"""How many viewers one core serves: more and more of them, until something is lost or late."""
+"""How many viewers one core serves: more and more of them, until something is lost or late.
+
+The last of N viewers of one stream waits for N trains, whoever sends them. So the ceiling sender is
+held to the same latency as the server: it plays the same feed to as many viewers, in turns with the
+server's steps (docs/decisions/0021).
+"""
 
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
-from pyforward_bench.rig.ceiling import TRAINS, Load, trains_of
+from pyforward_bench.rig.audience import Crowd
+from pyforward_bench.rig.ceiling import TRAINS, Load, Played, trains_of
 from pyforward_bench.rig.measured import Window
 from pyforward_bench.rig.publisher import Feed
 from pyforward_bench.rig.rows.spec import Figure, Spec, joined
-from pyforward_bench.rig.stand import SetUp, Stand
+from pyforward_bench.rig.rows.staircase import Plan, Staircase, climb, look_closer
+from pyforward_bench.rig.stand import PRESUMED_CEILING, SetUp, Stand
 
 VIEWERS = "viewers per core"
 
@@ -19,27 +28,31 @@ BEHIND_MS = 100.0
 """Three frames late: packets come faster than they leave."""
 LEAST_SHARE = 0.80
 
-# Of what the ceiling sender could serve.
-_STEPS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 1.0, 1.1, 1.2)
-_QUICK_STEPS = (0.1, 0.3, 0.5, 0.7, 0.9, 1.1)
+_LIMITS_MS = (MOST_LATENCY_MS, BEHIND_MS)
 
-# Where there is no ceiling sender: about what it reaches on a core of 2.4 GHz.
-_PRESUMED_PACKETS_PER_S = 500_000.0
+# Of what the ceiling sender could serve if nobody asked how late.
+_PLAN = Plan(first=0.15, ratio=1.25, most=1.2, within=1.06, looks=5)
+_QUICK_PLAN = Plan(first=0.2, ratio=1.5, most=1.2, within=1.12, looks=3)
+
 _PROBES = 8
 _SETTLE_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class Step(ABC):
     """What so many viewers got."""
 
     viewers: float
-    window: Window
 
     @property
+    @abstractmethod
     def p99_ms(self) -> float | None:
-        p99_us = self.window.probes.frame_latency_us.quantile(0.99)
-        return None if p99_us is None else p99_us / 1e3
+        """Of the frame latency, where any was known."""
+
+    @property
+    @abstractmethod
+    def lost(self) -> str | None:
+        """What did not arrive."""
 
     def late(self, limit_ms: float) -> str | None:
         """Why this was too late."""
@@ -54,9 +67,27 @@ class Step:
         return self.lost or self.late(limit_ms)
 
     @property
+    def told(self) -> str:
+        """For the terminal."""
+        well = "" if self.p99_ms is None else f"well, p99 {self.p99_ms:.1f} ms"
+        return f"{self.viewers:.0f} viewers: {self.wrong(MOST_LATENCY_MS) or well}"
+
+
+@dataclass(frozen=True, slots=True)
+class ServerStep(Step):
+    """What the server's viewers got."""
+
+    window: Window
+
+    @property
+    def p99_ms(self) -> float | None:
+        p99_us = self.window.probes.frame_latency_us.quantile(0.99)
+        return None if p99_us is None else p99_us / 1e3
+
+    @property
     def lost(self) -> str | None:
-        """What was lost: of the probes' packets, of those that the server sends, or of those that
-        the counter should have seen."""
+        """Of the probes' packets, of those that the server sends, or of those that the counter
+        should have seen."""
         window, probes = self.window, self.window.probes
         if probes.lost or probes.missing:
             return f"the probes missed {max(probes.lost, probes.missing)} packets"
@@ -72,28 +103,37 @@ class Step:
         return None
 
 
+@dataclass(frozen=True, slots=True)
+class CeilingStep(Step):
+    """What the ceiling sender's destinations got."""
+
+    played: Played
+
+    @property
+    def p99_ms(self) -> float | None:
+        return None if self.played.p99_us is None else self.played.p99_us / 1e3
+
+    @property
+    def lost(self) -> str | None:
+        if not self.played.lost:
+            return None
+        return f"{self.played.lost} of {self.played.sent} packets were not counted"
+
+
 @dataclass(slots=True)
-class Staircase:
-    """``most`` is what the ceiling sender could serve, ``presumed`` where nobody measured it."""
+class Stairs:
+    """The server's steps, and those of the ceiling sender where there is one; ``most`` is what that
+    could serve if nobody asked how late, or what is presumed of it."""
 
     most: float
-    presumed: bool
-    steps: list[Step]
-
-    def last(self, limit_ms: float) -> tuple[float, Step | None]:
-        """The viewers of the last step before the first one that was wrong, and that one."""
-        viewers = 0.0
-        for step in self.steps:
-            if step.wrong(limit_ms) is not None:
-                return viewers, step
-            viewers = step.viewers
-        return viewers, None
+    server: Staircase[ServerStep]
+    ceiling: Staircase[CeilingStep] | None
 
 
 async def r05(stand: Stand, spec: Spec) -> Sequence[Figure]:
-    """Two figures: as the target has it, and until the server falls behind. A server that does not
+    """Two figures: as the target has it, and until the sender falls behind. A server that does not
     keep up loses nothing for as long as its socket has room, and is seconds late meanwhile."""
-    stairs = await _climb(stand, Feed(paced=True))
+    stairs = await _climbed(stand, Feed(paced=True))
     in_time = _figure(stand, spec, stairs, MOST_LATENCY_MS)
     in_step = _figure(stand, spec, stairs, BEHIND_MS, part=f"p99 < {BEHIND_MS:g} ms instead")
     stand.in_time, stand.capacity = in_time.row.value or None, in_step.row.value or None
@@ -101,7 +141,7 @@ async def r05(stand: Stand, spec: Spec) -> Sequence[Figure]:
 
 
 async def r05a(stand: Stand, spec: Spec) -> Sequence[Figure]:
-    stairs = await _climb(stand, Feed(paced=True, opus=True))
+    stairs = await _climbed(stand, Feed(paced=True, opus=True))
     return [_figure(stand, spec, stairs, MOST_LATENCY_MS)]
 
 
@@ -122,56 +162,71 @@ ROWS = (
 # Private -----------------------------------------------------------------------------------------
 
 
-async def _climb(stand: Stand, feed: Feed) -> Staircase:
-    """Until the server falls behind, or there are more than the ceiling sender could serve."""
-    quick = stand.scale.quick
+async def _climbed(stand: Stand, feed: Feed) -> Stairs:
+    """Both until they fall behind, or there are more than the ceiling sender could serve."""
     await stand.set_up(SetUp(stand.crowd(), _rated(feed, stand.scale.rate)))
     await asyncio.sleep(_SETTLE_S)
-    presumed = isinstance(stand.program, str)
-    packets_per_s = _PRESUMED_PACKETS_PER_S
-    if not presumed:
+
+    async def serve(viewers: float) -> ServerStep:
+        crowd, rated = _scaled(stand, feed, viewers)
+        await stand.set_up(SetUp(crowd, rated))
+        await asyncio.sleep(_SETTLE_S)
+        step = ServerStep(crowd.viewers * rated.rate, await stand.window(tries=1))
+        stand.say(f"  the server, {step.told}")
+        return step
+
+    async def play(viewers: float) -> CeilingStep:
+        crowd, rated = _scaled(stand, feed, viewers)
+        played = await stand.play(rated, crowd.viewers)
+        step = CeilingStep(crowd.viewers * rated.rate, played)
+        stand.say(f"  the ceiling sender, {step.told}")
+        return step
+
+    server = Staircase(serve, _LIMITS_MS)
+    senders: list[Staircase[Any]] = [server]
+    packets_per_s, ceiling = PRESUMED_CEILING, None
+    if stand.why_no_ceiling is None:
         sent = await stand.ceiling_round(Load(trains_of(feed.trace)))
-        packets_per_s = sent.rates[TRAINS]
-    stairs = Staircase(packets_per_s / feed.packets_per_s, presumed, [])
-    for share in _QUICK_STEPS if quick else _STEPS:
-        viewers = round(share * stairs.most)
-        step = await _step(stand, feed, viewers)
-        if step.wrong(BEHIND_MS) is not None:
-            step = await _step(stand, feed, viewers)  # once is chance
-        stairs.steps.append(step)
-        stand.say(f"  {step.viewers:.0f} viewers: {step.wrong(MOST_LATENCY_MS) or 'well'}")
-        if step.wrong(BEHIND_MS) is not None:
-            break
-    return stairs
+        packets_per_s, ceiling = sent.rates[TRAINS], Staircase(play, _LIMITS_MS)
+        senders.append(ceiling)
+    most = packets_per_s / feed.packets_per_s
+    plan = _QUICK_PLAN if stand.scale.quick else _PLAN
+    await climb(senders, plan.numbers(most))
+    await look_closer(senders, MOST_LATENCY_MS, plan)
+    return Stairs(most, server, ceiling)
 
 
-async def _step(stand: Stand, feed: Feed, viewers: int) -> Step:
+def _scaled(stand: Stand, feed: Feed, viewers: float) -> tuple[Crowd, Feed]:
     """So many viewers, or, in a quick run, a few at so much of the rate."""
     if stand.scale.quick:
         crowd = stand.crowd()
-        feed = _rated(feed, viewers / crowd.viewers)
-    else:
-        crowd = stand.crowd(max(viewers - _PROBES, 1), _PROBES)
-    await stand.set_up(SetUp(crowd, feed))
-    await asyncio.sleep(_SETTLE_S)
-    window = await stand.window(tries=1)
-    return Step(crowd.viewers * feed.rate, window)
+        return crowd, _rated(feed, viewers / crowd.viewers)
+    return stand.crowd(max(round(viewers) - _PROBES, 1), _PROBES), feed
 
 
 def _figure(
-    stand: Stand, spec: Spec, stairs: Staircase, limit_ms: float, part: str | None = None
+    stand: Stand, spec: Spec, stairs: Stairs, limit_ms: float, part: str | None = None
 ) -> Figure:
-    """The last step that was well; its range ends where the next one was not."""
-    value, first = stairs.last(limit_ms)
-    notes: list[str | None] = []
+    """The last step that was well, beside the ceiling sender's under the same limit; its range ends
+    where the next one was not."""
+    value, first = stairs.server.last(limit_ms)
+    notes = [stand.why_no_ceiling]
     if first is not None:
         notes.append(f"at {first.viewers:.0f} {first.wrong(limit_ms)}")
         notes.append(stand.doubt(spec.row, [why for why in first.window.wrong if "harness" in why]))
+    ceiling = None
+    if stairs.ceiling is not None:
+        reached, too_many = stairs.ceiling.last(limit_ms)
+        ceiling = reached or None
+        if too_many is not None:
+            why = too_many.wrong(limit_ms)
+            notes.append(f"the ceiling sender: at {too_many.viewers:.0f} {why}")
+        notes.append(f"however late, its packets per CPU-second would serve {stairs.most:.0f}")
     if stand.scale.quick:
         notes.append(f"{stand.scale.sinks} viewers at a scaled rate stand for more at rate 1")
-    ceiling = None if stairs.presumed else stairs.most
-    judged = ceiling is not None and spec.target is not None and part is None
-    met = value >= LEAST_SHARE * stairs.most if judged else None
+    met = None
+    if ceiling is not None and spec.target is not None and part is None:
+        met = value >= LEAST_SHARE * ceiling
     figure = spec.of([value], part=part, ceiling=ceiling, met=met, note=joined(*notes))
     if first is None:
         return figure
