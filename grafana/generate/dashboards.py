@@ -19,8 +19,15 @@ from pyforward_bench import exposition as bench
 _SOURCE = model.DataSourceRef(type_val="prometheus", uid="${datasource}")
 _HEIGHTS = {"number": 4, "lines": 8}
 _EVERY = "10s"
-_KEPT = "${__url_time_range}&${job:queryparam}&${instance:queryparam}"
-"""What a link takes along: the time and the servers that are looked at."""
+_KEPT = "&".join(
+    (
+        "${__url_time_range}",
+        "${datasource:queryparam}",
+        "${job:queryparam}",
+        "${instance:queryparam}",
+    )
+)
+"""What a link takes along: the time, and the servers that are looked at."""
 
 Drawn = stat.Panel | timeseries.Panel
 
@@ -61,6 +68,8 @@ def _panel(board: Board, panel: Panel, titles: dict[str, str]) -> Drawn:
         drawn.max(panel.most)
     drawn.thresholds(_thresholds(panel))
     drawn.links([_link(key, titles[key]) for key in board.onward])
+    if panel.tells_streams_apart and not board.by_stream:
+        drawn.data_links([_to_its_stream()])
     for ref, query in zip("ABCDEFGH", panel.queries, strict=False):
         target = prometheus.Dataquery().expr(query.expr).legend_format(query.legend).ref_id(ref)
         target.datasource(_SOURCE)
@@ -117,6 +126,14 @@ def _link(key: str, title: str) -> dash.DashboardLink:
         dash.DashboardLink(title)
         .type(model.DashboardLinkType.LINK)
         .url(f"/d/pyforward-{key}?{_KEPT}")
+    )
+
+
+def _to_its_stream() -> dash.DashboardLink:
+    """From one line of a panel to the board of the stream that the line is of."""
+    stream = "${__field.labels.stream}"
+    return _link("stream", f"Stream {stream}").url(
+        f"/d/pyforward-stream?{_KEPT}&var-stream={stream}"
     )
 
 

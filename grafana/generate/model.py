@@ -26,11 +26,16 @@ class Panel:
     unit: str
     description: str
     queries: tuple[Query, ...]
-    kind: Literal["lines", "number"] = "lines"
-    width: int = 8
-    steps: tuple[float, float] | None = None
-    most: float | None = None
-    stacked: bool = False
+    kind: Literal["lines", "number"]
+    width: int
+    steps: tuple[float, float] | None
+    most: float | None
+    stacked: bool
+
+    @property
+    def tells_streams_apart(self) -> bool:
+        """Whether it has a line for each stream."""
+        return any("{{stream}}" in query.legend for query in self.queries)
 
 
 @dataclass(frozen=True, slots=True)

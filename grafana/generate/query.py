@@ -30,6 +30,13 @@ class Scope:
         _demand(metric, "gauge", by)
         return f"{_over(fold, by)} ({self._of(metric.name, where)})"
 
+    def share(self, part: Metric, whole: Metric, *by: str) -> str:
+        """A gauge's share of another one with the same labels, of several servers the largest."""
+        for metric in (part, whole):
+            _demand(metric, "gauge", by)
+        both = f"{self._of(part.name, '')} / {self._of(whole.name, '')}"
+        return f"{_over('max', by)} ({both})"
+
     def quantile(self, q: float, metric: Metric, *by: str, where: str = "") -> str:
         """A quantile of what a histogram observed."""
         _demand(metric, "histogram", by)
@@ -83,6 +90,6 @@ def _demand(metric: Metric, kind: str, by: Iterable[str]) -> None:
 IN, OUT = ('direction="in"', 'direction="out"')
 
 BOARD = Scope('job=~"$job",instance=~"$instance"', "$__rate_interval")
-STREAM = Scope('job=~"$job",instance=~"$instance",stream=~"$stream"', "$__rate_interval")
+STREAM = Scope('job=~"$job",instance=~"$instance",stream="$stream"', "$__rate_interval")
 BENCH = Scope('job=~"$bench"', "$__rate_interval")
 RULE = Scope("", "5m")

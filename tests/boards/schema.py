@@ -16,6 +16,7 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 PLACE = ROOT / "grafana" / "schema"
 COMPILER = PLACE / "node_modules" / ".bin" / "tsc"
+COMPOSE_LINTER = PLACE / "node_modules" / ".bin" / "dclint"
 
 _KINDS = {"timeseries": "TimeSeriesPanelCfg", "stat": "StatPanelCfg"}
 _HAS_FIELD_CONFIG = {"timeseries"}

@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -77,7 +78,21 @@ def test_links_lead_to_boards_that_are_there(board: Board) -> None:
         assert targets
         assert targets <= uids
         assert drawn["uid"] not in targets
-        assert all("${__url_time_range}" in link["url"] for link in panel["links"])
+        for link in panel["links"]:
+            for kept in ("__url_time_range", "datasource:", "job:", "instance:"):
+                assert f"${{{kept}" in link["url"], panel["title"]
+
+
+@pytest.mark.parametrize("board", BOARDS, ids=by_key)
+def test_a_line_that_is_a_stream_s_leads_to_the_stream(board: Board) -> None:
+    drawn = json.loads((GRAFANA / "dashboards" / f"{board.key}.json").read_text())
+    for panel in (one for one in drawn["panels"] if one["type"] != "row"):
+        by_stream = any("{{stream}}" in one["legendFormat"] for one in panel["targets"])
+        (link,) = panel["fieldConfig"]["defaults"].get("links") or (None,)
+        assert (link is not None) == (by_stream and not board.by_stream), panel["title"]
+        if link is not None:
+            assert link["url"].startswith("/d/pyforward-stream?")
+            assert link["url"].endswith("&var-stream=${__field.labels.stream}")
 
 
 def test_panels_do_not_overlap_and_fit_24_columns() -> None:
@@ -172,6 +187,53 @@ def test_alerts_fire_when_they_should_and_only_then() -> None:
     promtool("test", "rules", "pyforward.test.yml")
 
 
+def test_shares_are_of_one_server_each(tmp_path: Path) -> None:
+    """Of two servers that are half busy no panel says that anything is full."""
+    queries = {panel.key: panel.queries[0].expr for board in BOARDS for panel in board.panels}
+    series = {
+        "pyforward_shard_busy_seconds_total{SERVER,shard='0'}": "0+5x60",
+        "pyforward_shard_cpu_seconds_total{SERVER,shard='0'}": "0+5x60",
+        "pyforward_queue_depth{SERVER,queue='joins'}": "5x60",
+        "pyforward_queue_limit{SERVER,queue='joins'}": "10x60",
+        "pyforward_capacity_used_ratio{SERVER}": "0.5x60",
+        "pyforward_resource_used_ratio{SERVER,resource='shard'}": "0.5x60",
+    }
+    each = ("{instance='a', shard='0'}", "{instance='b', shard='0'}")
+    expected = {
+        "busy": each,
+        "cpu": each,
+        "queues": ("{queue='joins'}",),
+        "capacity": ("{}",),
+        "resources": ("{resource='shard'}",),
+    }
+    case = {
+        "interval": "10s",
+        "input_series": [
+            {"series": name.replace("SERVER", f"job='pyforward',instance='{server}'"), "values": v}
+            for name, v in series.items()
+            for server in "ab"
+        ],
+        "promql_expr_test": [
+            {
+                "expr": chosen(queries[key]),
+                "eval_time": "5m",
+                "exp_samples": [{"labels": one, "value": 0.5} for one in labels],
+            }
+            for key, labels in expected.items()
+        ],
+    }
+    file = tmp_path / "shares.yml"
+    file.write_text(yaml.safe_dump({"tests": [case]}))
+    promtool("test", "rules", str(file))
+
+
+def chosen(expr: str) -> str:
+    """A query as Grafana sends it, of all servers."""
+    for name, value in {"[$__rate_interval]": "[1m]", "$job": ".+", "$instance": ".+"}.items():
+        expr = expr.replace(name, value)
+    return expr
+
+
 def test_promtool_accepts_the_configuration() -> None:
     promtool("check", "config", "--syntax-only", str(ROOT / "deploy" / "prometheus.yml"))
 
@@ -213,6 +275,28 @@ def test_yaml_is_tidy() -> None:
         check=False,
     )
     assert answer.returncode == 0, answer.stdout
+
+
+def compose_complaints(file: Path) -> str:
+    """What a checker of compose files says, which knows their schema; nothing if all is right."""
+    if not schema.COMPOSE_LINTER.exists():
+        pytest.skip("this machine has no dclint")
+    words = [str(schema.COMPOSE_LINTER), "--config", str(ROOT / ".dclintrc.json"), str(file)]
+    answer = subprocess.run(words, capture_output=True, text=True, check=False)
+    return "" if answer.returncode == 0 else answer.stdout + answer.stderr
+
+
+def test_the_compose_file_is_one() -> None:
+    assert compose_complaints(ROOT / "deploy" / "compose.yaml") == ""
+
+
+def test_a_compose_file_that_is_wrong_is_told(tmp_path: Path) -> None:
+    file = tmp_path / "compose.yaml"
+    text = (ROOT / "deploy" / "compose.yaml").read_text()
+    for right, wrong in (("tmpfs: [/tmp]", "tmpfs: {}"), ("image:", "imaje:")):
+        assert right in text
+        file.write_text(text.replace(right, wrong, 1))
+        assert "ComposeValidationError" in compose_complaints(file)
 
 
 def test_what_is_provisioned_is_there() -> None:

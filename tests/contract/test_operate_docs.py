@@ -7,13 +7,19 @@ import time
 from collections.abc import Callable
 from typing import Any, cast
 
+import pytest
+
+from grafana.generate.boards import BOARDS
+from grafana.generate.rules import RECORDINGS
 from pyforward.api.operations import OPERATIONS
 from pyforward.config import settings
 from pyforward.feed import EVENTS
+from pyforward.metrics.catalog import CATALOG, FOREIGN
 from pyforward.webhooks.signature import headers, key_of
 from tests.contract.house import ROOT
 
-CONSOLE = (ROOT / "docs" / "operate" / "console.md").read_text()
+PAGES = {path.name: path.read_text() for path in (ROOT / "docs" / "operate").glob("*.md")}
+CONSOLE = PAGES["console.md"]
 
 
 def section(title: str) -> str:
@@ -33,11 +39,29 @@ def test_every_operation_is_in_the_table() -> None:
     assert {f"{operation.method} {operation.path}" for operation in OPERATIONS} == told
 
 
-def test_settings_that_are_named_exist() -> None:
+@pytest.mark.parametrize("page", PAGES)
+def test_settings_that_are_named_exist(page: str) -> None:
     names = {setting.name for setting in settings()}
     sections = {setting.section for setting in settings()}
-    named = re.findall(r"`(\w+)\.(\w+)`", CONSOLE)
-    assert {f"{one}.{key}" for one, key in named if one in sections} <= names
+    named = re.findall(r"(?<![/\w])(\w+)\.(?!md\b)(\w+)", PAGES[page])
+    assert {f"{one}.{key}" for one, key in named if one in sections} - names == set()
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_metrics_that_are_named_exist(page: str) -> None:
+    known = {metric.name for metric in CATALOG} | FOREIGN | {rule.name for rule in RECORDINGS}
+    known |= {f"{metric.name}_bucket" for metric in CATALOG if metric.kind == "histogram"}
+    named = re.findall(r"\b(?:pyforward[_:]|process_)[a-z0-9_:]+", PAGES[page])
+    assert set(named) - known == set()
+
+
+def test_boards_and_panels_that_the_runbook_names_exist() -> None:
+    known = {board.title for board in BOARDS}
+    known |= {panel.title for board in BOARDS for panel in board.panels}
+    steps = "\n".join(re.findall(r"^\d+\. .*$", PAGES["runbook.md"], re.MULTILINE))
+    named = re.findall(r"(?<!\*)\*([^*\n]+)\*(?!\*)", steps)
+    assert set(named) - known == set()
+    assert len(named) > 20
 
 
 def test_the_code_that_verifies_is_right() -> None:

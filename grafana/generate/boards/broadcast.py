@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from grafana.generate.model import Board, Panel, Query, Row
+from grafana.generate.model import Board, Query, Row
+from grafana.generate.panels import lines, number, quantiles
 from grafana.generate.query import BOARD, IN, OUT, ratio
 from pyforward.metrics.catalog import control, engine, process, streams
 
@@ -15,93 +16,83 @@ _WHOLE = 'stage="whole"'
 _NOW = Row(
     "Now",
     (
-        Panel(
+        number(
             "viewers",
             "Viewers",
             "short",
             "Sessions that watch. A sudden fall with streams still live is trouble here or on the "
             "way; one that follows its streams is the audience going home.",
-            (Query(BOARD.gauge(control.VIEWERS), "viewers"),),
-            kind="number",
+            Query(BOARD.gauge(control.VIEWERS), "viewers"),
             width=3,
         ),
-        Panel(
+        number(
             "live",
             "Streams live",
             "short",
             "Streams that have a publisher. Fewer than are on air: a publisher is gone.",
-            (Query(BOARD.gauge(control.STREAMS_LIVE), "streams"),),
-            kind="number",
+            Query(BOARD.gauge(control.STREAMS_LIVE), "streams"),
             width=3,
         ),
-        Panel(
+        number(
             "egress",
             "Egress",
             "bps",
             "What leaves for viewers, as UDP payload. At the limit of the network card viewers "
             "lose packets that no figure of this server shows but their loss.",
-            (Query(_EGRESS, "egress"),),
-            kind="number",
+            Query(_EGRESS, "egress"),
             width=3,
         ),
-        Panel(
+        number(
             "first-frame",
             "Time to first frame, p95",
             "s",
             "From the answer to the first keyframe sent, of those who joined just now. Above 3 s "
             "viewers go away: the board of joins shows which stage takes so long.",
-            (Query(BOARD.quantile(0.95, control.JOIN_STAGES, where=_WHOLE), "p95"),),
-            kind="number",
+            Query(BOARD.quantile(0.95, control.JOIN_STAGES, where=_WHOLE), "p95"),
             width=3,
             steps=(2, 4),
         ),
-        Panel(
+        number(
             "loss",
             "Loss, mean",
             "percentunit",
             "Mean of what viewers report as lost. Above 2 % on all streams it is this server's way "
             "out; on one stream it is its publisher; on few viewers it is their last mile.",
-            (Query(_LOSS, "loss"),),
-            kind="number",
+            Query(_LOSS, "loss"),
             width=3,
             steps=(0.02, 0.05),
         ),
-        Panel(
+        number(
             "repaired",
             "Repaired",
             "percentunit",
             "Of the packets that viewers asked for again, how many they got. Low: the cache lacks "
             "them (missed) or budgets are spent (refused); the picture breaks.",
-            (
-                Query(
-                    ratio(_ANSWERED, BOARD.rate(engine.NACKED, where=IN)),
-                    "repaired",
-                    idle="test_a_lossy_way_shows",
-                ),
+            Query(
+                ratio(_ANSWERED, BOARD.rate(engine.NACKED, where=IN)),
+                "repaired",
+                idle="test_a_lossy_way_shows",
             ),
-            kind="number",
             width=3,
             most=1,
         ),
-        Panel(
+        number(
             "frozen",
             "Frozen",
             "percentunit",
             "Share of viewers whose picture stands still: they wait for a keyframe, or the "
             "publisher has been silent for a second. Above 5 %: see the stream's keyframes.",
-            (Query(_FROZEN, "frozen"),),
-            kind="number",
+            Query(_FROZEN, "frozen"),
             width=3,
             steps=(0.05, 0.2),
         ),
-        Panel(
+        number(
             "capacity",
             "Capacity used",
             "percentunit",
             "Share of the busiest resource of the busiest server. Add a server at 70 %: above 90 % "
             "viewers get packets late.",
-            (Query(BOARD.gauge(process.CAPACITY_USED, fold="max"), "capacity"),),
-            kind="number",
+            Query(BOARD.gauge(process.CAPACITY_USED, fold="max"), "capacity"),
             width=3,
             steps=(0.7, 0.9),
             most=1,
@@ -112,41 +103,37 @@ _NOW = Row(
 _AUDIENCE = Row(
     "Audience",
     (
-        Panel(
+        lines(
             "viewers-by-stream",
             "Viewers by stream",
             "short",
             "The ten largest. A step down of one stream alone: its publisher or its codec; of all "
             "at once: this server or its network.",
-            (
-                Query(
-                    f"topk(10, {BOARD.gauge(streams.STREAM_VIEWERS, 'stream')})",
-                    "{{stream}}",
-                ),
+            Query(
+                f"topk(10, {BOARD.gauge(streams.STREAM_VIEWERS, 'stream')})",
+                "{{stream}}",
             ),
             stacked=True,
         ),
-        Panel(
+        lines(
             "egress-by-stream",
             "Egress by stream",
             "bps",
             "The ten largest. A stream whose bitrate falls while its viewers stay: the publisher's "
             "encoder or uplink is in trouble.",
-            (
-                Query(
-                    "topk(10, 8 * " + BOARD.rate(streams.STREAM_BYTES, "stream", where=OUT) + ")",
-                    "{{stream}}",
-                ),
+            Query(
+                "topk(10, 8 * " + BOARD.rate(streams.STREAM_BYTES, "stream", where=OUT) + ")",
+                "{{stream}}",
             ),
             stacked=True,
         ),
-        Panel(
+        lines(
             "joins",
             "Joins by result",
             "ops",
             "Requests in a second. Refused or failed beside connected: the board of joins names "
             "the reasons.",
-            (Query(BOARD.rate(control.JOINS, "result"), "{{result}}"),),
+            Query(BOARD.rate(control.JOINS, "result"), "{{result}}"),
         ),
     ),
 )
@@ -154,65 +141,54 @@ _AUDIENCE = Row(
 _QUALITY = Row(
     "What viewers get",
     (
-        Panel(
+        lines(
             "first-frame-quantiles",
             "Time to first frame",
             "s",
             "A p99 far above p50: few viewers, on bad ways or waiting for a keyframe. A p50 that "
             "rises: the publisher's keyframe interval, or handshakes that wait for CPU.",
-            tuple(
-                Query(BOARD.quantile(q, control.JOIN_STAGES, where=_WHOLE), f"p{q * 100:g}")
-                for q in (0.5, 0.95, 0.99)
-            ),
+            *quantiles(BOARD, control.JOIN_STAGES, 0.5, 0.95, 0.99, where=_WHOLE),
         ),
-        Panel(
+        lines(
             "loss-quantiles",
             "Loss reported by viewers",
             "percentunit",
             "Quantiles over reports. p50 above 0: packets are lost before the ways part, at this "
             "server's card or uplink.",
-            tuple(
-                Query(BOARD.quantile(q, engine.VIEWER_LOSS), f"p{q * 100:g}")
-                for q in (0.5, 0.95, 0.99)
-            ),
+            *quantiles(BOARD, engine.VIEWER_LOSS, 0.5, 0.95, 0.99),
         ),
-        Panel(
+        lines(
             "nack-answers",
             "What became of NACKs",
             "pps",
             "Served is good. Missed: asked for too late, or lost by the publisher. Refused: more "
             "than the budget of a viewer or a shard. Merged: the answer is on its way.",
-            (Query(BOARD.rate(engine.NACK_ANSWERS, "result"), "{{result}}"),),
+            Query(BOARD.rate(engine.NACK_ANSWERS, "result"), "{{result}}"),
         ),
-        Panel(
+        lines(
             "frozen-by-stream",
             "Frozen viewers by stream",
             "short",
             "The ten worst. All viewers of a stream: its publisher sends nothing, or no keyframe.",
-            (Query(f"topk(10, {BOARD.gauge(streams.STREAM_FROZEN, 'stream')})", "{{stream}}"),),
+            Query(f"topk(10, {BOARD.gauge(streams.STREAM_FROZEN, 'stream')})", "{{stream}}"),
         ),
-        Panel(
+        lines(
             "round-trip",
             "Round trip to viewers",
             "s",
             "Quantiles over reports. It rises with the queue at a viewer's last mile, and for all "
             "of them at once with the queue at ours.",
-            tuple(
-                Query(BOARD.quantile(q, engine.VIEWER_ROUND_TRIP), f"p{q * 100:g}")
-                for q in (0.5, 0.95)
-            ),
+            *quantiles(BOARD, engine.VIEWER_ROUND_TRIP, 0.5, 0.95),
         ),
-        Panel(
+        lines(
             "resources",
             "Capacity used by resource",
             "percentunit",
             "Which resource is the busiest. shard: packets; control: joins and answers; the others "
             "are limits of the process or of limits.* in the settings.",
-            (
-                Query(
-                    BOARD.gauge(process.RESOURCE_USED, "resource", fold="max"),
-                    "{{resource}}",
-                ),
+            Query(
+                BOARD.gauge(process.RESOURCE_USED, "resource", fold="max"),
+                "{{resource}}",
             ),
             steps=(0.7, 0.9),
             most=1,

@@ -2,72 +2,70 @@
 
 from __future__ import annotations
 
-from grafana.generate.model import Board, Panel, Query, Row
+from grafana.generate.model import Board, Query, Row
+from grafana.generate.panels import lines, quantiles
 from grafana.generate.query import BOARD, OUT, ratio
 from pyforward.metrics.catalog import control, engine, events, process
 
+_SHARD = ("instance", "shard")
+_SHARD_OF = "shard {{shard}} of {{instance}}"
 _PACKETS_OUT = BOARD.rate(engine.PACKETS, where=OUT)
 
 _SHARDS = Row(
     "Shards",
     (
-        Panel(
+        lines(
             "busy",
             "Shards busy",
             "percentunit",
             "Share of time in which a shard was not waiting. Above 85 % packets leave late. One "
             "far above the others: few viewers, whose addresses fell unevenly.",
-            (Query(BOARD.rate(engine.SHARD_BUSY, "shard"), "shard {{shard}}"),),
+            Query(BOARD.rate(engine.SHARD_BUSY, *_SHARD), _SHARD_OF),
             steps=(0.7, 0.85),
             most=1,
         ),
-        Panel(
+        lines(
             "cpu",
             "CPU by thread",
             "percentunit",
             "Of one core. Busy above CPU: a shard did not get its core, something else runs there. "
             "control near 1: joins and answers wait.",
-            (
-                Query(BOARD.rate(engine.SHARD_CPU, "shard"), "shard {{shard}}"),
-                Query(BOARD.rate(process.CONTROL_CPU), "control"),
-            ),
+            Query(BOARD.rate(engine.SHARD_CPU, *_SHARD), _SHARD_OF),
+            Query(BOARD.rate(process.CONTROL_CPU, "instance"), "control of {{instance}}"),
             most=1,
         ),
-        Panel(
+        lines(
             "cpu-per-packet",
             "CPU per packet sent",
             "s",
             "Of shards. 1 to 2 µs with trains of 8; above 4 µs trains do not form: see their "
             "length, and unsegmented ones.",
-            (Query(ratio(BOARD.rate(engine.SHARD_CPU), _PACKETS_OUT), "per packet"),),
+            Query(ratio(BOARD.rate(engine.SHARD_CPU), _PACKETS_OUT), "per packet"),
         ),
-        Panel(
+        lines(
             "turns",
             "Turns of a shard, p99",
             "s",
             "How long a shard was busy between two waits: whatever comes meanwhile is so late. "
             "Above 10 ms: too many viewers, or a core shared with others.",
-            (Query(BOARD.quantile(0.99, engine.TURN, "shard"), "shard {{shard}}"),),
+            Query(BOARD.quantile(0.99, engine.TURN, "shard"), "shard {{shard}}"),
             steps=(0.01, 0.05),
         ),
-        Panel(
+        lines(
             "fan-out",
             "Fan-out, p99",
             "s",
             "To send what had come to all viewers of a shard: so much later than the first gets "
-            "the last one its packet.",
-            (Query(BOARD.quantile(0.99, engine.FAN_OUT, "shard"), "shard {{shard}}"),),
+            "the last one its packet. Above 10 ms: more viewers on a shard than see it in time.",
+            Query(BOARD.quantile(0.99, engine.FAN_OUT, "shard"), "shard {{shard}}"),
         ),
-        Panel(
+        lines(
             "latency",
             "Arrival to send",
             "s",
             "What this server adds to each packet; a frame's first packets wait for its last one, "
             "4 ms at most (engine.frame_window_ms). p99 above 20 ms: a shard is saturated.",
-            tuple(
-                Query(BOARD.quantile(q, engine.FORWARD_LATENCY), f"p{q * 100:g}")
-                for q in (0.5, 0.99)
-            ),
+            *quantiles(BOARD, engine.FORWARD_LATENCY, 0.5, 0.99),
             steps=(0.02, 0.1),
         ),
     ),
@@ -76,73 +74,61 @@ _SHARDS = Row(
 _PACKETS = Row(
     "Packets",
     (
-        Panel(
+        lines(
             "packets",
             "Packets",
             "pps",
             "In from publishers, out to viewers. Retransmissions above 5 % of first ones: ways "
             "lose packets, or a NACK storm; see what became of NACKs.",
-            (
-                Query(
-                    BOARD.rate(engine.PACKETS, "direction", "transmission"),
-                    "{{direction}} {{transmission}}",
-                ),
+            Query(
+                BOARD.rate(engine.PACKETS, "direction", "transmission"),
+                "{{direction}} {{transmission}}",
             ),
         ),
-        Panel(
+        lines(
             "bytes",
             "Bitrate",
             "bps",
             "UDP payload. Out at the card's speed: packets are lost behind this server.",
-            (
-                Query(
-                    f"8 * {BOARD.rate(engine.BYTES, 'direction', 'transmission')}",
-                    "{{direction}} {{transmission}}",
-                ),
+            Query(
+                f"8 * {BOARD.rate(engine.BYTES, 'direction', 'transmission')}",
+                "{{direction}} {{transmission}}",
             ),
         ),
-        Panel(
+        lines(
             "train",
             "Packets in a message",
             "short",
             "Trains of 8 and more cost a third of single packets. Means near 1: small streams, or "
             "segmentation is off or refused.",
-            (
-                Query(BOARD.mean(engine.TRAIN_PACKETS), "mean"),
-                Query(BOARD.quantile(0.9, engine.TRAIN_PACKETS), "p90"),
-            ),
+            Query(BOARD.mean(engine.TRAIN_PACKETS), "mean"),
+            Query(BOARD.quantile(0.9, engine.TRAIN_PACKETS), "p90"),
         ),
-        Panel(
+        lines(
             "calls",
             "Messages in a system call",
             "short",
             "How many messages one sendmmsg carries. Near 1 with many viewers: engine.sendmmsg is "
             "off.",
-            (
-                Query(
-                    ratio(BOARD.rate(engine.SENT_MESSAGES), BOARD.rate(engine.SEND_CALLS)), "mean"
-                ),
-            ),
+            Query(ratio(BOARD.rate(engine.SENT_MESSAGES), BOARD.rate(engine.SEND_CALLS)), "mean"),
         ),
-        Panel(
+        lines(
             "unsegmented",
             "Unsegmented trains",
             "ops",
             "Sent again packet by packet, because route or device refused the segment size. For "
             "long: a tunnel or a small MTU on the way out.",
-            (Query(BOARD.rate(engine.UNSEGMENTED), "trains"),),
+            Query(BOARD.rate(engine.UNSEGMENTED), "trains"),
         ),
-        Panel(
+        lines(
             "evening",
             "Padding that evens trains",
             "percentunit",
             "Of what leaves. Above 2 %: the publisher's packets are of very unequal sizes; "
             "engine.padding turns it off.",
-            (
-                Query(
-                    ratio(BOARD.rate(engine.EVENING_BYTES), BOARD.rate(engine.BYTES, where=OUT)),
-                    "padding",
-                ),
+            Query(
+                ratio(BOARD.rate(engine.EVENING_BYTES), BOARD.rate(engine.BYTES, where=OUT)),
+                "padding",
             ),
         ),
     ),
@@ -151,66 +137,61 @@ _PACKETS = Row(
 _DROPS = Row(
     "Dropped",
     (
-        Panel(
+        lines(
             "drops",
             "Dropped",
             "pps",
             "send full: the send buffer (net.core.wmem_max) or the card; send error: unreachable "
             "viewers; receive: a shard did not read in time; lost: the publisher's way.",
-            (
-                Query(BOARD.rate(engine.SEND_DROPS, "reason"), "send {{reason}}"),
-                Query(BOARD.rate(engine.RECEIVE_DROPS), "receive"),
-                Query(BOARD.rate(engine.LOST), "lost"),
-                Query(BOARD.rate(engine.DROPPED_EVENTS), "events"),
-            ),
+            Query(BOARD.rate(engine.SEND_DROPS, "reason"), "send {{reason}}"),
+            Query(BOARD.rate(engine.RECEIVE_DROPS), "receive"),
+            Query(BOARD.rate(engine.LOST), "lost"),
+            Query(BOARD.rate(engine.DROPPED_EVENTS), "events"),
         ),
-        Panel(
+        lines(
             "discards",
             "Discarded, by reason",
             "pps",
             "Received packets that went no further. srtp_auth, stun_integrity: strangers or broken "
             "peers; rtp_late, rtp_duplicate: a bad way in; exchange_full: a shard is stuck.",
-            (
-                Query(
-                    f"{BOARD.rate(engine.DISCARDS, 'reason')} > 0",
-                    "{{reason}}",
-                    idle="test_discards_show",
-                ),
+            Query(
+                f"{BOARD.rate(engine.DISCARDS, 'reason')} > 0",
+                "{{reason}}",
+                idle="test_discards_show",
             ),
         ),
-        Panel(
+        lines(
             "nacks",
             "NACKs",
             "pps",
             "Packets asked for: in by viewers, out of publishers. In on all streams: our way out "
             "loses packets.",
-            (Query(BOARD.rate(engine.NACKED, "direction"), "{{direction}}"),),
+            Query(BOARD.rate(engine.NACKED, "direction"), "{{direction}}"),
         ),
-        Panel(
+        lines(
             "datagrams",
             "Datagrams in",
             "pps",
             "Of any protocol. Far above packets in: a flood, or many checks and reports of many "
             "viewers.",
-            (
-                Query(BOARD.rate(engine.RECEIVED_DATAGRAMS), "datagrams"),
-                Query(BOARD.rate(engine.ICE_CHECKS), "checks"),
-                Query(BOARD.rate(engine.ICE_CHECKS_SENT), "checks sent"),
-            ),
+            Query(BOARD.rate(engine.RECEIVED_DATAGRAMS), "datagrams"),
+            Query(BOARD.rate(engine.ICE_CHECKS), "checks"),
+            Query(BOARD.rate(engine.ICE_CHECKS_SENT), "checks sent"),
         ),
-        Panel(
+        lines(
             "exchange",
             "Between shards",
             "ops",
-            "Messages. They grow with packets in and shards, never with viewers.",
-            (Query(BOARD.rate(engine.EXCHANGED), "messages"),),
+            "Messages. They grow with packets in and shards, never with viewers. None with two "
+            "shards and viewers on both: half of them see nothing.",
+            Query(BOARD.rate(engine.EXCHANGED), "messages"),
         ),
-        Panel(
+        lines(
             "keyframes-in",
             "Keyframes in",
             "ops",
             "Of all publishers. None while streams are live: nobody can begin to watch.",
-            (Query(BOARD.rate(engine.KEYFRAMES), "keyframes"),),
+            Query(BOARD.rate(engine.KEYFRAMES), "keyframes"),
         ),
     ),
 )
@@ -218,107 +199,93 @@ _DROPS = Row(
 _PROCESS = Row(
     "The process",
     (
-        Panel(
+        lines(
             "lag",
             "Control loop late",
             "s",
             "Joins, DELETEs and the API wait so long; media does not. Above 0.1 s: too many joins, "
             "listeners or scrapes at a time.",
-            tuple(Query(BOARD.quantile(q, process.LOOP_LAG), f"p{q * 100:g}") for q in (0.5, 0.99)),
+            *quantiles(BOARD, process.LOOP_LAG, 0.5, 0.99),
             steps=(0.1, 0.5),
         ),
-        Panel(
+        lines(
             "queues",
             "Queues, share of their limits",
             "percentunit",
             "At 1 what comes next is refused or dropped. events: control does not follow; "
             "exchanges: a shard does not.",
-            (
-                Query(
-                    f"{BOARD.gauge(control.QUEUE_DEPTH, 'queue', fold='max')} / "
-                    f"{BOARD.gauge(control.QUEUE_LIMIT, 'queue', fold='max')}",
-                    "{{queue}}",
-                ),
-            ),
+            Query(BOARD.share(control.QUEUE_DEPTH, control.QUEUE_LIMIT, "queue"), "{{queue}}"),
             most=1,
             steps=(0.5, 0.8),
         ),
-        Panel(
+        lines(
             "memory",
             "Memory",
             "bytes",
-            "Resident, and the caches in it. It grows with viewers (some 25 KiB each) and streams; "
+            "Resident, and the caches in it. It grows with viewers (some 26 KiB each) and streams; "
             "growing without them is a leak.",
-            (
-                Query(BOARD.foreign("process_resident_memory_bytes"), "resident {{instance}}"),
-                Query(BOARD.gauge(engine.CACHE_BYTES), "caches"),
-            ),
+            Query(BOARD.foreign("process_resident_memory_bytes"), "resident {{instance}}"),
+            Query(BOARD.gauge(engine.CACHE_BYTES), "caches"),
         ),
-        Panel(
+        lines(
             "descriptors",
             "Descriptors",
             "short",
             "Open, and the limit. They grow with HTTP connections, not with viewers.",
-            (
-                Query(BOARD.foreign("process_open_fds"), "open {{instance}}"),
-                Query(BOARD.foreign("process_max_fds"), "limit {{instance}}"),
-            ),
+            Query(BOARD.foreign("process_open_fds"), "open {{instance}}"),
+            Query(BOARD.foreign("process_max_fds"), "limit {{instance}}"),
         ),
-        Panel(
+        lines(
             "profiles",
             "Sessions by SRTP profile",
             "short",
             "Sessions with AES128_CM cost four times the CPU of GCM: old clients, or "
             "dtls.srtp_profiles in another order.",
-            (Query(BOARD.gauge(control.SRTP_SESSIONS, "profile"), "{{profile}}"),),
+            Query(BOARD.gauge(control.SRTP_SESSIONS, "profile"), "{{profile}}"),
             stacked=True,
         ),
-        Panel(
+        lines(
             "sessions",
             "Sessions and shards",
             "short",
             "Sessions that control knows, and those that shards were told of each second. Told of "
             "and never gone: a leak.",
-            (
-                Query(BOARD.gauge(control.SESSIONS), "sessions"),
-                Query(BOARD.gauge(control.PUBLISHERS), "publishers"),
-                Query(BOARD.gauge(control.STREAMS), "streams"),
-                Query(BOARD.gauge(engine.SHARDS), "shards"),
-                Query(BOARD.rate(engine.SHARD_SESSIONS, "change"), "{{change}} in a second"),
-            ),
+            Query(BOARD.gauge(control.SESSIONS), "sessions"),
+            Query(BOARD.gauge(control.PUBLISHERS), "publishers"),
+            Query(BOARD.gauge(control.STREAMS), "streams"),
+            Query(BOARD.gauge(engine.SHARDS), "shards"),
+            Query(BOARD.rate(engine.SHARD_SESSIONS, "change"), "{{change}} in a second"),
         ),
-        Panel(
+        lines(
             "scrape",
             "Scrape",
             "s",
             "How long the control loop was kept by /metrics. Above 50 ms: metrics.max_streams is "
             "too high for this machine.",
-            (Query(BOARD.gauge(process.SCRAPE, "instance", fold="max"), "{{instance}}"),),
+            Query(BOARD.gauge(process.SCRAPE, "instance", fold="max"), "{{instance}}"),
             steps=(0.05, 0.2),
         ),
-        Panel(
+        lines(
             "build",
             "Builds and settings",
             "short",
             "Servers by version and by the hash of their settings. More than one of a kind: a "
             "deployment that is not finished.",
-            (
-                Query(
-                    BOARD.count(process.BUILD_INFO, "version"),
-                    "version {{version}}",
-                ),
-                Query(
-                    BOARD.count(process.CONFIG_INFO, "hash"),
-                    "settings {{hash}}",
-                ),
+            Query(
+                BOARD.count(process.BUILD_INFO, "version"),
+                "version {{version}}",
+            ),
+            Query(
+                BOARD.count(process.CONFIG_INFO, "hash"),
+                "settings {{hash}}",
             ),
         ),
-        Panel(
+        lines(
             "uptime",
             "Running since",
             "s",
             "Short, again and again: the process dies and is started anew; see its log.",
-            (Query(f"time() - {BOARD.foreign('process_start_time_seconds')}", "{{instance}}"),),
+            Query(f"time() - {BOARD.foreign('process_start_time_seconds')}", "{{instance}}"),
         ),
     ),
 )
@@ -326,40 +293,34 @@ _PROCESS = Row(
 _EVENTS = Row(
     "Events",
     (
-        Panel(
+        lines(
             "events",
             "Events told",
             "ops",
             "To listeners and webhooks; viewers beyond events.viewers_per_s are summed. Dropped: "
             "a listener does not read. Refused: more of them than events.listeners.",
-            (
-                Query(BOARD.rate(events.EVENTS), "told"),
-                Query(BOARD.rate(events.LISTENERS_DROPPED), "listeners dropped"),
-                Query(BOARD.rate(events.LISTENERS_REFUSED), "listeners refused"),
-            ),
+            Query(BOARD.rate(events.EVENTS), "told"),
+            Query(BOARD.rate(events.LISTENERS_DROPPED), "listeners dropped"),
+            Query(BOARD.rate(events.LISTENERS_REFUSED), "listeners refused"),
         ),
-        Panel(
+        lines(
             "listeners",
             "Listeners, and what waits",
             "short",
             "Consoles and others at /api/events, and events that wait for each webhook. Many for "
             "long: it is slow or away, and beyond webhooks.queue the oldest are dropped.",
-            (
-                Query(BOARD.gauge(events.LISTENERS), "listeners"),
-                Query(BOARD.gauge(events.WEBHOOK_WAITING, "target"), "waiting {{target}}"),
-            ),
+            Query(BOARD.gauge(events.LISTENERS), "listeners"),
+            Query(BOARD.gauge(events.WEBHOOK_WAITING, "target"), "waiting {{target}}"),
         ),
-        Panel(
+        lines(
             "webhooks",
             "Webhooks",
             "ops",
             "Failed attempts are made again, webhooks.attempts in all. Dropped: whoever counts "
             "viewers by these events counts wrong from now on.",
-            (
-                Query(BOARD.rate(events.WEBHOOK_DELIVERED, "target"), "delivered {{target}}"),
-                Query(BOARD.rate(events.WEBHOOK_FAILED, "target"), "failed {{target}}"),
-                Query(BOARD.rate(events.WEBHOOK_DROPPED, "target"), "dropped {{target}}"),
-            ),
+            Query(BOARD.rate(events.WEBHOOK_DELIVERED, "target"), "delivered {{target}}"),
+            Query(BOARD.rate(events.WEBHOOK_FAILED, "target"), "failed {{target}}"),
+            Query(BOARD.rate(events.WEBHOOK_DROPPED, "target"), "dropped {{target}}"),
         ),
     ),
 )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from grafana.generate.model import Board, Panel, Query, Row
+from grafana.generate.model import Board, Query, Row
+from grafana.generate.panels import lines, quantiles
 from grafana.generate.query import BENCH, BOARD, OUT, ratio
 from pyforward.metrics.catalog import control, engine, process
 from pyforward_bench import exposition as bench
@@ -10,77 +11,65 @@ from pyforward_bench import exposition as bench
 _BOTH = Row(
     "Both sides",
     (
-        Panel(
+        lines(
             "viewers",
             "Viewers",
             "short",
             "The harness's receive; the server's have a session. Fewer receive than have a "
             "session: media does not arrive, or waits for a keyframe.",
-            (
-                Query(BOARD.gauge(control.VIEWERS), "server"),
-                Query(BENCH.gauge(bench.VIEWERS, "state"), "bench {{state}}"),
-            ),
+            Query(BOARD.gauge(control.VIEWERS), "server"),
+            Query(BENCH.gauge(bench.VIEWERS, "state"), "bench {{state}}"),
             width=12,
         ),
-        Panel(
+        lines(
             "joins",
             "Joins",
             "ops",
             "The server's connected beside the harness's. A harness that joins slower than it was "
             "told to is itself at its limit.",
-            (
-                Query(BOARD.rate(control.JOINS, where='kind="watch",result="connected"'), "server"),
-                Query(BENCH.rate(bench.JOINS, "result"), "bench {{result}}"),
-            ),
+            Query(BOARD.rate(control.JOINS, where='kind="watch",result="connected"'), "server"),
+            Query(BENCH.rate(bench.JOINS, "result"), "bench {{result}}"),
             width=12,
         ),
-        Panel(
+        lines(
             "packets",
             "Packets sent and received",
             "pps",
             "What the server sent and what the harness received. A gap is lost between the two: in "
             "a buffer of the harness, as a rule.",
-            (
-                Query(BOARD.rate(engine.PACKETS, where=OUT), "sent"),
-                Query(BENCH.rate(bench.PACKETS), "received"),
-            ),
+            Query(BOARD.rate(engine.PACKETS, where=OUT), "sent"),
+            Query(BENCH.rate(bench.PACKETS), "received"),
             width=12,
         ),
-        Panel(
+        lines(
             "bitrate",
             "Bitrate sent and received",
             "bps",
             "The same in bits, with retransmissions. A flat top is a card, a veth or "
             "a buffer, and not the server.",
-            (
-                Query(f"8 * {BOARD.rate(engine.BYTES, where=OUT)}", "sent"),
-                Query(f"8 * {BENCH.rate(bench.BYTES)}", "received"),
-            ),
+            Query(f"8 * {BOARD.rate(engine.BYTES, where=OUT)}", "sent"),
+            Query(f"8 * {BENCH.rate(bench.BYTES)}", "received"),
             width=12,
         ),
-        Panel(
+        lines(
             "latency",
             "Latency, p99",
             "s",
             "server: arrival to send; bench: publisher to viewer, both kernels included. Theirs "
             "alone rises: the harness reads late, and the run does not count.",
-            (
-                Query(BOARD.quantile(0.99, engine.FORWARD_LATENCY), "server"),
-                Query(BENCH.quantile(0.99, bench.LATENCY), "bench"),
-            ),
+            Query(BOARD.quantile(0.99, engine.FORWARD_LATENCY), "server"),
+            Query(BENCH.quantile(0.99, bench.LATENCY), "bench"),
             width=12,
         ),
-        Panel(
+        lines(
             "loss",
             "Dropped and lost",
             "pps",
             "What the server dropped, what the harness lacks, and what of it was repaired. Lacking "
             "without drops: the harness's buffers.",
-            (
-                Query(BOARD.rate(engine.SEND_DROPS), "server dropped"),
-                Query(BENCH.rate(bench.LOST), "bench lost"),
-                Query(BENCH.rate(bench.REPAIRED), "bench repaired"),
-            ),
+            Query(BOARD.rate(engine.SEND_DROPS), "server dropped"),
+            Query(BENCH.rate(bench.LOST), "bench lost"),
+            Query(BENCH.rate(bench.REPAIRED), "bench repaired"),
             width=12,
         ),
     ),
@@ -89,41 +78,35 @@ _BOTH = Row(
 _SERVER = Row(
     "The server",
     (
-        Panel(
+        lines(
             "capacity",
             "Capacity used",
             "percentunit",
             "At 1 the run shows this server's limit; well below it, something else is the limit.",
-            (Query(BOARD.gauge(process.CAPACITY_USED, fold="max"), "capacity"),),
+            Query(BOARD.gauge(process.CAPACITY_USED, fold="max"), "capacity"),
             most=1,
             steps=(0.7, 0.9),
         ),
-        Panel(
+        lines(
             "cpu-per-packet",
             "CPU per packet sent",
             "s",
-            "Of shards. The figure to compare between two builds, at the same bitrate and viewers.",
-            (
-                Query(
-                    ratio(
-                        BOARD.rate(engine.SHARD_CPU),
-                        BOARD.rate(engine.PACKETS, where=OUT),
-                    ),
-                    "per packet",
+            "Of shards. The figure to compare between two builds, at the same bitrate and viewers. "
+            "Above 4 µs trains do not form, or others use this core.",
+            Query(
+                ratio(
+                    BOARD.rate(engine.SHARD_CPU),
+                    BOARD.rate(engine.PACKETS, where=OUT),
                 ),
+                "per packet",
             ),
         ),
-        Panel(
+        lines(
             "first-frame",
             "Time to first frame",
             "s",
             "While viewers come. It rises with --ramp when handshakes wait for CPU.",
-            tuple(
-                Query(
-                    BOARD.quantile(q, control.JOIN_STAGES, where='stage="whole"'), f"p{q * 100:g}"
-                )
-                for q in (0.5, 0.99)
-            ),
+            *quantiles(BOARD, control.JOIN_STAGES, 0.5, 0.99, where='stage="whole"'),
         ),
     ),
 )
