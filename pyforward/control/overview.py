@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
-from itertools import islice
+from itertools import chain
 from math import ceil
 from typing import Any, Literal, TypeVar
 
@@ -36,7 +36,11 @@ BATCH = 500
 """Sessions in one question."""
 
 SAMPLE = 2000
-"""Viewers that are asked after for a list of streams, over all of them."""
+"""Viewers that are asked after for a list of streams, over all of them, where that gives each
+stream enough."""
+
+ENOUGH = 50
+"""Viewers of one stream: of fewer, the worst tenth is a matter of luck, and so is its health."""
 
 Order = Literal["worst", "joined"]
 Rows = Sequence[Row]
@@ -76,18 +80,24 @@ class Overview:
         return self._stream(stream, reports, rows)
 
     async def _sampled(self, streams: Sequence[Stream]) -> tuple[StreamFigures, ...]:
-        if not streams:
-            return ()
-        self._turn += 1
-        most = max(4, SAMPLE // len(streams))
-        taken = {one.id: _sample(one, most, self._turn) for one in streams}
-        publishers = [one.publisher for one in streams if one.publisher is not None]
-        viewers = [session for sample in taken.values() for session in sample]
-        reports = await self._ask([*publishers, *viewers])
-        return tuple(
-            self._stream(one, reports, [(s, reports.get(s.id)) for s in taken[one.id]])
-            for one in streams
-        )
+        async def gather() -> list[tuple[Stream, StreamFigures]]:
+            self._turn += 1
+            sizes = _sample_sizes([len(one.viewers) for one in streams])
+            taken = [
+                _sample(one, most, self._turn) for one, most in zip(streams, sizes, strict=True)
+            ]
+            publishers = [one.publisher for one in streams if one.publisher is not None]
+            reports = await self._ask([*publishers, *chain.from_iterable(taken)])
+            return [
+                (one, self._stream(one, reports, [(s, reports.get(s.id)) for s in sample]))
+                for one, sample in zip(streams, taken, strict=True)
+            ]
+
+        fresh_s = FRESH_S if sum(len(one.viewers) for one in streams) > BATCH else 0.0
+        found = await self._shared(tuple(one.id for one in streams), gather, fresh_s)
+        # Which have ended since are ended.
+        known = self._context.books.stream
+        return tuple(figures for one, figures in found if known(one.name) is one)
 
     def _stream(
         self, stream: Stream, reports: dict[SessionId, SessionReport], rows: Rows
@@ -241,10 +251,25 @@ class _Rates:
         )
 
 
+def _sample_sizes(viewers: Sequence[int]) -> list[int]:
+    """How many of each stream's viewers are asked after: all of small ones, and what these leave
+    of ``SAMPLE`` is for the large ones."""
+    sizes, left = [0] * len(viewers), SAMPLE
+    by_size = sorted(range(len(viewers)), key=viewers.__getitem__)
+    for done, index in enumerate(by_size):
+        fair = max(0, left) // (len(by_size) - done)
+        sizes[index] = min(viewers[index], max(ENOUGH, fair))
+        left -= sizes[index]
+    return sizes
+
+
 def _sample(stream: Stream, most: int, turn: int) -> list[Session]:
     """At most so many viewers, spread over the order of their joining, others at each turn."""
-    stride = max(1, ceil(len(stream.viewers) / most))
-    return list(islice(stream.viewers.values(), turn % stride, None, stride))
+    present = list(stream.viewers.values())
+    if len(present) <= most:
+        return present
+    turned = turn % ceil(len(present) / most)
+    return [present[number * len(present) // most + turned] for number in range(most)]
 
 
 def _cursor_number(after: str | None) -> int:

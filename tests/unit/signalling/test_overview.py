@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import random
+from math import ceil
 
 import pytest
 
@@ -10,7 +12,7 @@ from pyforward.commands import Flowing, ReportSessions
 from pyforward.control import StreamFigures
 from pyforward.control.figures import PublisherFigures, Quality, Spread
 from pyforward.control.health import health
-from pyforward.control.overview import BATCH
+from pyforward.control.overview import BATCH, ENOUGH, SAMPLE, _sample_sizes
 from pyforward.ids import SessionId, format_session
 from tests.unit.signalling.offers import offer
 from tests.unit.signalling.world import World, report_row
@@ -30,6 +32,12 @@ async def show(world: World, losses: list[float]) -> list[SessionId]:
         world.engine.rows[session] = report_row(session, loss=loss, drops=0, rtt_ms=20.0)
         viewers.append(session)
     return viewers
+
+
+async def passed() -> None:
+    """Time for what is over to be forgotten."""
+    for _ in range(3):
+        await asyncio.sleep(0)
 
 
 async def test_the_worst_viewers_come_first_page_by_page(world: World) -> None:
@@ -62,16 +70,66 @@ async def test_a_list_of_streams_asks_a_bounded_sample(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("pyforward.control.overview.SAMPLE", 10)
+    monkeypatch.setattr("pyforward.control.overview.ENOUGH", 10)
     await show(world, [0.0] * 95)
     world.engine.forget()
     asked = set()
     for _ in range(10):
         (stream,) = (await world.control.streams()).items
-        assert stream.quality.measured <= 10
+        assert stream.quality.measured == 10
         assert stream.viewers == 95
+        await passed()
     for question in world.engine.taken(ReportSessions):
         asked |= set(question.sessions)
     assert len(asked) == 95 + 1, "others are asked at each turn, and the publisher at all of them"
+
+
+@pytest.mark.parametrize(
+    ("viewers", "sizes"),
+    [
+        ([], []),
+        ([3, 0, 1500], [3, 0, 1500]),
+        ([10_000], [SAMPLE]),
+        ([10_000, 2, 2], [SAMPLE - 4, 2, 2]),
+        ([900, 5000, 5000], [666, 667, 667]),
+        ([100] * 1000, [ENOUGH] * 1000),
+        ([100] * 300 + [10_000], [ENOUGH] * 301),
+    ],
+)
+def test_what_small_streams_leave_is_for_large_ones(viewers: list[int], sizes: list[int]) -> None:
+    assert _sample_sizes(viewers) == sizes
+
+
+def test_the_sample_of_a_well_stream_is_well() -> None:
+    """Two viewers of a hundred have bad lines: the worst tenth does not, and no list says so."""
+    lots = random.Random(6)
+    crowd = [0.3, 0.3] + [0.0] * 98
+    samples = [lots.sample(crowd, ENOUGH) for _ in range(1000)]
+    assert max(sorted(sample)[ceil(0.9 * ENOUGH) - 1] for sample in samples) == 0.0
+
+
+async def test_a_storm_of_lists_costs_one_sample(world: World) -> None:
+    await show(world, [0.0] * (BATCH + 10))
+    world.engine.forget()
+    pages = await asyncio.gather(*(world.control.streams() for _ in range(200)))
+    assert {len(page.items) for page in pages} == {1}
+    assert len(world.engine.taken(ReportSessions)) == 2
+
+
+async def test_a_viewer_that_joins_meanwhile_is_measured(world: World) -> None:
+    await show(world, [])
+    listing = asyncio.create_task(world.control.streams())
+    await asyncio.sleep(0)
+    await world.watch("show", WATCH)
+    assert (await listing).items[0].quality.measured == 1
+
+
+async def test_a_stream_that_ends_meanwhile_is_in_no_list(world: World) -> None:
+    await show(world, [0.0])
+    listing = asyncio.create_task(world.control.streams())
+    await asyncio.sleep(0)
+    await world.control.remove_stream("show")
+    assert (await listing).items == ()
 
 
 async def test_a_storm_costs_one_survey_in_questions_of_bounded_size(world: World) -> None:
