@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 
 import structlog
 from aiohttp import web
@@ -80,31 +81,34 @@ async def _pump(
     missed: Sequence[Told],
     stream: str | None,
 ) -> None:
-    await _write(request, response, f"retry: {RETRY_MS}\n\n{_text(missed, stream)}")
+    await _write(request, response, chain([f"retry: {RETRY_MS}\n\n"], _pieces(missed, stream)))
     while True:
         told = await listener.wait(HEARTBEAT_S)
         if listener.is_over:
             return
         # A comment shows a listener that is still there, and proxies that we are.
-        text = _text(told, stream) if told else ":\n\n"
-        if text:
-            await _write(request, response, text)
+        await _write(request, response, _pieces(told, stream) if told else [":\n\n"])
 
 
-async def _write(request: web.Request, response: web.StreamResponse, text: str) -> None:
+async def _write(request: web.Request, response: web.StreamResponse, pieces: Iterable[str]) -> None:
     async with asyncio.timeout(READ_LIMIT_S):
-        await response.write(text.encode())
-        # write() looks at the connection only after much more than a listener may hold up.
-        await request.writer.drain()
+        for piece in pieces:
+            await response.write(piece.encode())
+            # write() looks at the connection only after much more than a listener may hold up.
+            await request.writer.drain()
 
 
-def _text(told: Sequence[Told], stream: str | None) -> str:
-    return "".join(_block(one) for one in told if stream is None or one.stream in (None, stream))
-
-
-def _block(told: Told) -> str:
-    identity = f"id: {told.id}\n" if told.id else ""
-    return f"{identity}event: {told.kind}\ndata: {told.text}\n\n"
+def _pieces(told: Sequence[Told], stream: str | None) -> Iterator[str]:
+    """The blocks. Figures of many streams are more than a listener may hold up: they are cut, and
+    what it has not taken yet stays where all listeners share it."""
+    for one in told:
+        if stream is not None and one.stream not in (None, stream):
+            continue
+        identity = f"id: {one.id}\n" if one.id else ""
+        yield f"{identity}event: {one.kind}\ndata: {one.text[:BUFFER_BYTES]}"
+        for start in range(BUFFER_BYTES, len(one.text), BUFFER_BYTES):
+            yield one.text[start : start + BUFFER_BYTES]
+        yield "\n\n"
 
 
 def _bound_buffers(request: web.Request) -> None:
