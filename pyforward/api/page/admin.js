@@ -113,12 +113,22 @@ at("sign-out").addEventListener("click", () => {
 
 function addEvent(event) {
   const name = event.stream ?? "";
+  const text = sentence(event);
+  const time = make("time", { datetime: event.time }, clock(new Date(event.time)));
+  const newest = at("events").firstElementChild;
+  if (newest?.dataset.same === `${name}: ${text}`) {
+    // Many at once that read alike are one line.
+    newest.dataset.times = Number(newest.dataset.times ?? 1) + 1;
+    newest.firstElementChild.replaceWith(time);
+    newest.lastElementChild.textContent = `${text} × ${newest.dataset.times}`;
+    return;
+  }
   const line = make(
     "li",
-    { "data-kind": event.kind, "data-weight": weight(event) },
-    make("time", { datetime: event.time }, clock(new Date(event.time))),
+    { "data-kind": event.kind, "data-weight": weight(event), "data-same": `${name}: ${text}` },
+    time,
     name === "" ? "" : make("a.of", { href: `#stream=${encodeURIComponent(name)}` }, name),
-    make("span", {}, sentence(event)),
+    make("span", {}, text),
   );
   at("events").prepend(line);
   while (at("events").childElementCount > MOST_EVENTS) at("events").lastElementChild.remove();

@@ -91,14 +91,14 @@ export class StreamView {
     }
     const keyframes = publisher.keyframe_interval_ms;
     describe(card.querySelector("dl"), {
-      Session: publisher.session,
-      Address: publisher.address ?? "–",
       Codecs: publisher.codecs.join(" + "),
-      "Here for": duration(publisher.connected_s),
+      Keyframes: keyframes === null ? "–" : `every ${(keyframes / 1000).toFixed(1)} s`,
       Bitrate: bitrate(publisher.bitrate_bps),
       Lost: percent(publisher.loss),
       "Round trip": milliseconds(publisher.rtt_ms),
-      Keyframes: keyframes === null ? "–" : `every ${(keyframes / 1000).toFixed(1)} s`,
+      "Here for": duration(publisher.connected_s),
+      Address: publisher.address ?? "–",
+      Session: publisher.session,
       Encryption: publisher.srtp_profile ?? "–",
     });
     reconcile(card.querySelector(".tracks"), publisher.tracks, {

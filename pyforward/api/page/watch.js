@@ -21,6 +21,8 @@ show(player, {
   stats: at("watch-stats"),
   key: "state",
   onState(state, httpStatus) {
+    // Before there is a picture they would control nothing.
+    if (state === "playing") video.controls = true;
     at("sound").hidden = state !== "playing" || !video.muted;
     at("token-form").hidden = httpStatus !== 401 && httpStatus !== 403;
   },

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from typing import Literal
 
 import pytest
 from playwright.async_api import BrowserContext, Page, Request, expect
@@ -174,6 +175,26 @@ async def test_a_server_that_comes_back_is_found(
     await expect(page.locator(".stream .name")).to_have_text("demo")
 
 
+async def test_events_that_read_alike_are_one_line(serve: Serve, page: Page) -> None:
+    server = serve(*GUARDED)
+    await page.goto(f"{server.url}/admin")
+    began = {"kind": "stream_started", "stream": "show", "codecs": ["opus"]}
+    told = [began | {"time": f"2026-01-01T00:00:0{second}Z"} for second in range(3)]
+    told.insert(2, told[2] | {"stream": "other"})
+    events = "".join(f"data: {json.dumps(one)}\n\n" for one in told)
+    await page.route(
+        "**/api/events*",
+        lambda route: route.fulfill(content_type="text/event-stream", body=events),
+    )
+    await page.locator("#token").fill(TOKEN)
+    await page.get_by_role("button", name="Sign in").click()
+    lines = page.locator("#events li")
+    await expect(lines).to_have_count(3)
+    began_once, began_twice = "The stream began (opus).", "The stream began (opus). × 2"
+    await expect(lines.locator("span")).to_have_text([began_once, began_once, began_twice])
+    await expect(lines.last.locator("time")).to_have_attribute("datetime", "2026-01-01T00:00:01Z")
+
+
 async def test_nobody_looks_and_nothing_is_asked(serve: Serve, page: Page) -> None:
     server = serve(*GUARDED, command="demo")
     await signed_in(page, server)
@@ -197,6 +218,54 @@ async def test_it_fits_a_phone(demo: tuple[Server, Command], page: Page) -> None
     await expect(page.locator(".worst tbody tr")).to_have_count(3)
     assert not await page.evaluate(wide)
     await picture(page, "console phone")
+
+
+FAINT = """() => {
+  const luminance = (colour) => {
+    const [r, g, b] = colour.match(/[\\d.]+/g).slice(0, 3).map((part) => part / 255)
+      .map((part) => part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4);
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const behind = (element) => {
+    for (let one = element; one; one = one.parentElement) {
+      const colour = getComputedStyle(one).backgroundColor;
+      if (!/rgba\\(.*, 0\\)|transparent/.test(colour)) return colour;
+    }
+    return "rgb(255, 255, 255)";
+  };
+  const faint = [];
+  for (const element of document.querySelectorAll("body *")) {
+    const own = [...element.childNodes].some((one) => one.nodeType === 3 && one.data.trim());
+    if (!own || !element.checkVisibility() || element.disabled) continue;
+    const [dark, light] = [getComputedStyle(element).color, behind(element)]
+      .map(luminance).sort((a, b) => a - b);
+    const contrast = (light + 0.05) / (dark + 0.05);
+    if (contrast < 4.5) faint.push(`${element.textContent.trim()}: ${contrast.toFixed(2)}`);
+  }
+  return faint;
+}"""
+"""Texts whose contrast is less than WCAG 2.2 asks for (§1.4.3)."""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_every_text_can_be_read(
+    scheme: Literal["light", "dark"], demo: tuple[Server, Command], page: Page
+) -> None:
+    server, _ = demo
+    await page.emulate_media(color_scheme=scheme)
+    await page.goto(f"{server.url}/admin")
+    await expect(page.locator("#login")).to_be_visible()
+    assert await page.evaluate(FAINT) == []
+    await signed_in(page, server)
+    await expect(page.locator(".stream .health")).to_have_text("good")
+    assert await page.evaluate(FAINT) == []
+    for level in ("fair", "poor", "waiting"):
+        dyed = f"document.querySelector('.stream').dataset.health = '{level}'"
+        await page.evaluate(dyed)
+        assert await page.evaluate(FAINT) == []
+    await page.locator(".stream").click()
+    await page.locator(".worst tbody button").first.click()
+    assert await page.evaluate(FAINT) == []
 
 
 HOSTILE = "<img src=x onerror=alert(1)>&amp;\"'\u202e"
