@@ -123,12 +123,20 @@ pub enum Content {
     Other,
 }
 
+/// The last segment of a message that is something else than the rest.
+struct Rider {
+    /// Index of the message.
+    message: usize,
+    content: Content,
+}
+
 /// Collects sealed packets and hands them over.
 pub struct Egress {
     arena: Vec<u8>,
     used: usize,
     messages: Vec<Message>,
     contents: Vec<Content>,
+    riders: Vec<Rider>,
     outcomes: Vec<Outcome>,
     troubles: Vec<Trouble>,
     gso: bool,
@@ -139,7 +147,10 @@ pub struct Train<'a> {
     egress: &'a mut Egress,
     path: Path,
     owner: u32,
+    /// Where the open message starts in the arena.
     start: usize,
+    /// Where this train's own part of it does.
+    own: usize,
     segment: usize,
     cap: usize,
     content: Content,
@@ -154,6 +165,7 @@ impl Egress {
             used: 0,
             messages: Vec::with_capacity(MESSAGES),
             contents: Vec::with_capacity(MESSAGES),
+            riders: Vec::new(),
             outcomes: Vec::with_capacity(MESSAGES),
             troubles: Vec::new(),
             gso,
@@ -182,9 +194,35 @@ impl Egress {
             // Only what arrived larger than an arena can hold gets here; io bounds what arrives.
             self.arena.resize(self.used + room, 0);
         }
-        let start = self.used;
-        let cap = if self.gso { cap } else { 0 };
-        Train { egress: self, path, owner, start, segment: 0, cap, content }
+        let (start, cap) = (self.used, if self.gso { cap } else { 0 });
+        Train { egress: self, path, owner, start, own: start, segment: 0, cap, content }
+    }
+
+    /// Starts a train like [`Egress::train`] for a single packet of media, which rides on the train
+    /// before it as its last segment where that goes to the same viewer and still can take it.
+    pub fn rider(
+        &mut self,
+        path: Path,
+        owner: u32,
+        cap: usize,
+        content: Content,
+        room: usize,
+    ) -> Train<'_> {
+        let open = self.take_open(path, owner, if self.gso { cap } else { 0 });
+        let mut train = self.train(path, owner, cap, content, room);
+        if let Some(message) = open {
+            (train.start, train.segment) = (message.start as usize, message.segment.into());
+        }
+        train
+    }
+
+    /// The last message, if it is media that goes this way in segments.
+    fn take_open(&mut self, path: Path, owner: u32, cap: usize) -> Option<Message> {
+        let media = matches!(self.contents.last(), Some(Content::Media { .. }));
+        self.messages.pop_if(|last| {
+            let known = media && last.owner == owner && owner != Message::NOBODY;
+            known && usize::from(last.segment) <= cap && last.path == path
+        })
     }
 
     /// True when what was collected should be handed over before more is added.
@@ -204,23 +242,23 @@ impl Egress {
         let now = transmit.now();
         stats.add(Counter::SendCalls, calls as u64);
         stats.add(Counter::MessagesOut, self.messages.len() as u64);
-        for ((message, content), outcome) in
-            self.messages.iter().zip(&self.contents).zip(&self.outcomes)
-        {
-            let datagrams = message.datagrams();
-            let mut media = None;
-            if let Content::Media { kind, arrival } = *content {
-                media = Some(kind);
-                count_media(stats, *outcome, datagrams, arrival.map(|arrival| now.since(arrival)));
+        let mut riders = self.riders.drain(..).peekable();
+        let sent = self.messages.iter().zip(&self.contents).zip(&self.outcomes);
+        for (index, ((message, content), outcome)) in sent.enumerate() {
+            let mut rest = message.datagrams();
+            if matches!(content, Content::Media { .. }) {
+                count_train(stats, *outcome, rest);
             }
             if *outcome == Outcome::Unsegmented {
                 stats.add(Counter::SendUnsegmented, 1);
             }
-            let (owner, outcome) = (message.owner, *outcome);
-            if outcome != Outcome::Sent && owner != Message::NOBODY {
-                self.troubles.push(Trouble { owner, outcome, datagrams, media });
+            if let Some(rider) = riders.next_if(|rider| rider.message == index) {
+                rest -= 1;
+                settle(stats, &mut self.troubles, now, message, rider.content, *outcome, 1);
             }
+            settle(stats, &mut self.troubles, now, message, *content, *outcome, rest);
         }
+        drop(riders);
         self.used = 0;
         self.messages.clear();
         self.contents.clear();
@@ -232,16 +270,41 @@ impl Egress {
     }
 }
 
-fn count_media(stats: &mut Stats, outcome: Outcome, datagrams: u32, latency: Option<Duration>) {
+fn count_train(stats: &mut Stats, outcome: Outcome, datagrams: u32) {
     let count = u64::from(datagrams);
     match outcome {
         Outcome::Sent => stats.train_packets.observe(&TRAIN_BOUNDS, count, 1),
         Outcome::Unsegmented => stats.train_packets.observe(&TRAIN_BOUNDS, 1, count),
-        Outcome::Full => return stats.add(Counter::SendDropsFull, count),
-        Outcome::Refused => return stats.add(Counter::SendDropsError, count),
+        Outcome::Full | Outcome::Refused => {}
     }
-    if let Some(latency) = latency {
-        stats.forward_latency.observe(&LATENCY_BOUNDS, latency.as_micros() as u64, count);
+}
+
+/// Counts what became of a message without its rider, or of the rider, and notes what the owner must
+/// hear of it.
+fn settle(
+    stats: &mut Stats,
+    troubles: &mut Vec<Trouble>,
+    now: Time,
+    message: &Message,
+    content: Content,
+    outcome: Outcome,
+    datagrams: u32,
+) {
+    let (mut media, count) = (None, u64::from(datagrams));
+    if let Content::Media { kind, arrival } = content {
+        media = Some(kind);
+        match (outcome, arrival) {
+            (Outcome::Full, _) => stats.add(Counter::SendDropsFull, count),
+            (Outcome::Refused, _) => stats.add(Counter::SendDropsError, count),
+            (Outcome::Sent | Outcome::Unsegmented, Some(arrival)) => {
+                let latency = now.since(arrival).as_micros() as u64;
+                stats.forward_latency.observe(&LATENCY_BOUNDS, latency, count);
+            }
+            (Outcome::Sent | Outcome::Unsegmented, None) => {}
+        }
+    }
+    if outcome != Outcome::Sent && message.owner != Message::NOBODY {
+        troubles.push(Trouble { owner: message.owner, outcome, datagrams, media });
     }
 }
 
@@ -281,10 +344,16 @@ impl Train<'_> {
     }
 
     fn close(&mut self) {
-        let (start, end) = (self.start, self.egress.used);
-        self.start = end;
+        let (start, own, end) = (self.start, self.own, self.egress.used);
+        (self.start, self.own) = (end, end);
         if end == start {
             return;
+        }
+        if own == start {
+            self.egress.contents.push(self.content);
+        } else if end > own {
+            let message = self.egress.messages.len();
+            self.egress.riders.push(Rider { message, content: self.content });
         }
         self.egress.messages.push(Message {
             path: self.path,
@@ -293,7 +362,6 @@ impl Train<'_> {
             segment: self.segment as u16,
             owner: self.owner,
         });
-        self.egress.contents.push(self.content);
     }
 }
 

@@ -6,73 +6,28 @@ mod rig;
 
 use std::time::Duration;
 
-use pyforward_core::claim::Claim;
-use pyforward_core::command::{AddSession, Command};
 use pyforward_core::ids::SessionId;
 use pyforward_core::media::Kind;
-use pyforward_core::srtp::Profile;
 use pyforward_core::stats::Counter;
 use rig::Rig;
-use rig::publisher::{AUDIO, Publisher, VIDEO};
-use rig::viewer::Viewer;
+use rig::local::{self, send, sound, watch};
 
-const LOCAL: SessionId = SessionId(1);
-const GCM: Profile = Profile::AeadAes128Gcm;
 /// 100 Mbit/s.
 const PACE: u64 = 12_500_000;
 /// Ten milliseconds of it beyond the burst.
 const KEYFRAME: u16 = 150;
 
 fn rig(pace: u64) -> Rig {
-    // One shard: another one would hear of its first viewer too late to have this keyframe.
-
-    let mut rig = Rig::with(1, |config| config.pace_bytes_per_second = pace);
-    let added = AddSession {
-        session: LOCAL,
-        ice: None,
-        media: Publisher::media().into(),
-        candidates: Vec::new(),
-        trial: None,
-        claim: Claim::default(),
-    };
-    rig.command(Command::AddSession(Box::new(added)));
-    rig
-}
-
-fn watch(rig: &mut Rig, session: u64) -> SessionId {
-    let session = SessionId(session);
-    rig.add_session(session, Viewer::subscription(session, true));
-    let address = ([10, 0, 1, 1], 3_000 + session.0 as u16).into();
-    rig.viewers.insert(session, Viewer::new(session, address, rig.now, GCM));
-    rig.run_for(Duration::from_millis(1));
-    rig.install_keys(session, GCM);
-    session
+    local::publishing(|config| config.pace_bytes_per_second = pace)
 }
 
 /// A frame of 1,100 B packets, all at once.
 fn frame(rig: &mut Rig, frame: u32, numbers: std::ops::Range<u16>, keyframe: bool) {
-    let packet = |number: u16| {
-        let last = number + 1 == numbers.end;
-        let mut bytes = vec![0x80, (u8::from(last) << 7) | 96];
-        bytes.extend(number.to_be_bytes());
-        bytes.extend((frame * 3_000).to_be_bytes());
-        bytes.extend(VIDEO.0.to_be_bytes());
-        bytes.extend([u8::from(number == numbers.start) << 4, u8::from(!keyframe)]);
-        bytes.extend(number.to_be_bytes());
-        bytes.resize(12 + 1_100, 0);
-        bytes
-    };
-    let packets = numbers.clone().map(packet).collect();
-    rig.command(Command::InjectRtp { session: LOCAL, packets, stamped: false });
+    send(rig, local::frame(frame, numbers, keyframe));
 }
 
 fn talk(rig: &mut Rig, number: u16) {
-    let mut bytes = vec![0x80, 111];
-    bytes.extend(number.to_be_bytes());
-    bytes.extend((u32::from(number) * 960).to_be_bytes());
-    bytes.extend(AUDIO.0.to_be_bytes());
-    bytes.extend([7; 40]);
-    rig.command(Command::InjectRtp { session: LOCAL, packets: vec![bytes], stamped: false });
+    send(rig, vec![sound(number)]);
 }
 
 fn numbers(rig: &Rig, viewer: SessionId) -> Vec<u16> {

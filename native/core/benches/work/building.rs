@@ -42,6 +42,22 @@ pub fn opened(sequence: u64, position: usize, keyframe: bool) -> Packet {
     }
 }
 
+/// A packet of audio, opened.
+pub fn sound() -> Packet {
+    Packet {
+        kind: Kind::Audio,
+        codec: Codec::Opus,
+        payload_type: PayloadType(111),
+        extensions: ForwardedExtensions {
+            room: ForwardedExtensions::NO_ROOM,
+            ..ForwardedExtensions::default()
+        },
+        bytes: vec![0xA5; 160].into(),
+        payload_start: 0,
+        ..opened(0, 0, false)
+    }
+}
+
 /// Of video orientation in [`Extension::FORWARDED`].
 const ORIENTATION: usize = 1;
 

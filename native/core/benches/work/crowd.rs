@@ -16,7 +16,7 @@ use pyforward_core::subscriber::{Beginning, Subscriber};
 use pyforward_core::time::{Ntp, Time, WallClock};
 use pyforward_core::track::Batch;
 
-use super::building::opened;
+use super::building::{opened, sound};
 use super::{FRAME, MID_ID, Work};
 
 const PUBLISHER: SessionId = SessionId(1);
@@ -39,12 +39,12 @@ impl Transmit for Nowhere {
     }
 }
 
-/// Sends a frame to every viewer.
+/// Sends a frame to every viewer, with a packet of audio or without.
 pub struct FanOut {
     viewers: usize,
     stream: Stream,
-    /// The newest frame, placed; the next one has the same packets, further on.
-    frame: Batch,
+    /// The newest frame, placed, and the audio; the next ones are the same, further on.
+    batches: Vec<Batch>,
     round: usize,
     now: Time,
     egress: Egress,
@@ -52,12 +52,12 @@ pub struct FanOut {
 }
 
 impl FanOut {
-    pub fn new(viewers: usize) -> FanOut {
+    pub fn new(viewers: usize, with_audio: bool) -> FanOut {
         let mut stream = Stream::new(StreamId(1), 0);
         stream.add_publisher(Publisher {
             session: PUBLISHER,
             shard: ShardIndex(0),
-            codecs: vec![(Kind::Video, Codec::Vp8)],
+            codecs: vec![(Kind::Video, Codec::Vp8), (Kind::Audio, Codec::Opus)],
         });
         let now = Time(1_000_000);
         for number in 0..viewers {
@@ -65,16 +65,23 @@ impl FanOut {
         }
         // They start with a keyframe.
         let packets = (0..FRAME).map(|at| opened(at as u64, at, true).into()).collect();
-        let keyframe =
-            Departure { stream: StreamId(1), publisher: PUBLISHER, packets, trains: vec![0] };
+        let departure = |packets| Departure {
+            stream: StreamId(1),
+            publisher: PUBLISHER,
+            packets,
+            trains: vec![0],
+        };
         let wall_clock = WallClock { ntp_at_zero: Ntp(3_900_000_000 << 32) };
-        stream.handle_departure(now, wall_clock, &keyframe);
-        let mut round = stream.take_round(now);
-        let frame = round.batches.pop().expect("the keyframe was placed");
+        stream.handle_departure(now, wall_clock, &departure(packets));
+        if with_audio {
+            stream.handle_departure(now, wall_clock, &departure(vec![sound().into()]));
+        }
+        let batches = stream.take_round(now).batches;
+        assert_eq!(batches.len(), 1 + usize::from(with_audio), "all was placed");
         let mut work = FanOut {
             viewers,
             stream,
-            frame,
+            batches,
             round: 0,
             now,
             egress: Egress::new(true),
@@ -97,16 +104,19 @@ impl FanOut {
 
 impl Work for FanOut {
     fn run(&mut self) {
-        for entry in &mut self.frame.entries {
-            entry.sequence += FRAME as u64;
-            entry.timestamp = entry.timestamp.wrapping_add(3_000);
+        for batch in &mut self.batches {
+            let packets = batch.entries.len() as u64;
+            for entry in &mut batch.entries {
+                entry.sequence += packets;
+                entry.timestamp = entry.timestamp.wrapping_add(3_000);
+            }
         }
         self.now = Time(self.now.0 + 33_333);
-        self.send(vec![self.frame.clone()]);
+        self.send(self.batches.clone());
     }
 
     fn packets(&self) -> usize {
-        self.viewers * FRAME
+        self.viewers * self.batches.iter().map(|batch| batch.entries.len()).sum::<usize>()
     }
 }
 

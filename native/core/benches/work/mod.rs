@@ -24,8 +24,9 @@ pub trait Work {
     }
 }
 
-/// All of them by name. A number behind a slash is how many viewers there are.
-pub const NAMES: [&str; 9] = [
+/// All of them by name. A number behind a slash is how many viewers there are; each of them gets a
+/// packet of audio too where somebody rides.
+pub const NAMES: [&str; 10] = [
     "seal",
     "open",
     "header",
@@ -35,6 +36,7 @@ pub const NAMES: [&str; 9] = [
     "fan_out/100",
     "fan_out/1000",
     "fan_out/10000",
+    "ride/100",
 ];
 
 /// Sets one up.
@@ -45,7 +47,10 @@ pub fn named(name: &str) -> Option<Box<dyn Work>> {
         "header" => Box::new(building::Header::new()),
         "gather" => Box::new(building::Gather::new()),
         "train" => Box::new(building::Train::new()),
-        _ => Box::new(crowd::FanOut::new(name.strip_prefix("fan_out/")?.parse().ok()?)),
+        _ => {
+            let (work, viewers) = name.split_once('/')?;
+            Box::new(crowd::FanOut::new(viewers.parse().ok()?, work == "ride"))
+        }
     })
 }
 

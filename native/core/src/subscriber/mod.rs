@@ -492,7 +492,9 @@ impl Way<'_> {
         let mut sent = Sent::default();
         let content = Content::Media { kind: track.kind, arrival };
         let room = entries.clone().map(|e| e.packet.bytes.len() + MAX_ADDED).sum();
-        let mut train = self.egress.train(self.path, self.owner, self.cap, content, room);
+        let single = entries.clone().nth(1).is_none();
+        let begin = if single { Egress::rider } else { Egress::train };
+        let mut train = begin(self.egress, self.path, self.owner, self.cap, content, room);
         for entry in entries {
             let Some(index) = track.numbering.index(entry.sequence) else { continue };
             let sealer = self.sealer;
