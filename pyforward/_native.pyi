@@ -96,6 +96,7 @@ class Engine:
         padding: bool,
         sendmmsg: bool,
         frame_window_us: int,
+        idle_window_us: int,
         keyframe_interval_ms: int,
         silence_ms: int,
         publisher_bitrate_bps: int,

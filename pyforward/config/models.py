@@ -341,8 +341,16 @@ class Engine(Section):
     padding: bool = setting(True, "Even packets of a train out by a few bytes of RTP padding.")
     sendmmsg: bool = setting(True, "Send many messages in one system call.")
     frame_window_ms: float = setting(
-        4.0,
-        "How long packets wait for the end of their video frame; 0: not at all.",
+        15.0,
+        "How long packets wait for the end of their video frame while the shard is busy, which is"
+        " half of its time or more: whole frames cost the least; 0: not at all.",
+        unit="ms",
+        ge=0,
+        le=100,
+    )
+    idle_window_ms: float = setting(
+        1.0,
+        "The same while it is not busy, at most as long: what leaves in parts is there sooner.",
         unit="ms",
         ge=0,
         le=100,

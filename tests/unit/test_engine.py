@@ -146,6 +146,7 @@ class TestStart:
         module = FakeNativeModule()
         flags = {
             "engine.frame_window_ms": "2.5",
+            "engine.idle_window_ms": "0.5",
             "ice.silence_s": "7.5",
             "streams.publisher_bitrate_kbps": "3000",
             "engine.shards": "3",
@@ -156,6 +157,7 @@ class TestStart:
         started = Engine.start(config, asyncio.get_running_loop(), module=module)
         arguments = module.engines[0].arguments
         assert arguments["frame_window_us"] == 2500
+        assert arguments["idle_window_us"] == 500
         assert arguments["silence_ms"] == 7500
         assert arguments["publisher_bitrate_bps"] == 3_000_000
         assert arguments["shards"] == 3

@@ -64,9 +64,10 @@ _SHARDS = Row(
             "Arrival to send",
             "s",
             "What this server adds to each packet; a frame's first packets wait for its last one, "
-            "4 ms at most (engine.frame_window_ms). p99 above 20 ms: a shard is saturated.",
+            "15 ms at most where a shard is busy (engine.frame_window_ms). p99 above 50 ms: a "
+            "shard is saturated.",
             *quantiles(BOARD, engine.FORWARD_LATENCY, 0.5, 0.99),
-            steps=(0.02, 0.1),
+            steps=(0.05, 0.1),
         ),
     ),
 )

@@ -24,6 +24,7 @@ pub mod media;
 pub mod pacer;
 pub mod packet;
 pub mod path;
+pub mod patience;
 pub mod random;
 pub mod record;
 pub mod rtcp;

@@ -54,8 +54,10 @@ pub struct EngineConfig {
     pub padding: bool,
     /// Many messages leave with one system call.
     pub sendmmsg: bool,
-    /// How long a video frame's packets wait for its last one.
+    /// How long a video frame's packets wait for its last one where a shard is busy.
     pub frame_window: Duration,
+    /// The same where it is not; at most as long.
+    pub idle_window: Duration,
     /// How fast a viewer's video leaves after a burst, in bytes a second; 0: at once.
     pub pace_bytes_per_second: u64,
     /// On lossy ways what viewers ask for is sent twice, and the end of a burst once more.
@@ -308,6 +310,7 @@ fn shard_config(
         gso: config.gso && gso::probe(),
         padding: config.padding,
         frame_window: config.frame_window,
+        idle_window: config.idle_window,
         pace_bytes_per_second: config.pace_bytes_per_second,
         repeats: config.repeats,
         keyframe_interval: config.keyframe_interval,

@@ -31,6 +31,7 @@ fn engine(shards: u8) -> Engine {
         padding: true,
         sendmmsg: true,
         frame_window: Duration::from_millis(4),
+        idle_window: Duration::from_millis(4),
         keyframe_interval: Duration::from_millis(500),
         silence: Duration::from_secs(15),
         publisher_bitrate_bps: 20_000_000,

@@ -25,7 +25,7 @@ pub(crate) struct Engine {
 impl Engine {
     #[new]
     #[pyo3(signature = (addresses, port, shards, gso, padding, sendmmsg, frame_window_us,
-        keyframe_interval_ms, silence_ms, publisher_bitrate_bps, max_events, source_address,
+        idle_window_us, keyframe_interval_ms, silence_ms, publisher_bitrate_bps, max_events, source_address,
         pace_bytes_per_second, repeats, cores))]
     #[allow(clippy::too_many_arguments, reason = "keyword arguments in Python")]
     fn new(
@@ -37,6 +37,7 @@ impl Engine {
         padding: bool,
         sendmmsg: bool,
         frame_window_us: u64,
+        idle_window_us: u64,
         keyframe_interval_ms: u64,
         silence_ms: u64,
         publisher_bitrate_bps: u64,
@@ -57,6 +58,7 @@ impl Engine {
             padding,
             sendmmsg,
             frame_window: Duration::from_micros(frame_window_us),
+            idle_window: Duration::from_micros(idle_window_us),
             keyframe_interval: Duration::from_millis(keyframe_interval_ms),
             silence: Duration::from_millis(silence_ms),
             publisher_bitrate_bps,

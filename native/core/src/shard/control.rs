@@ -247,6 +247,7 @@ impl Shard {
             let Some(session) = self.sessions.get_mut(slot) else { return };
             let Some(association) = session.association.as_deref_mut() else { return };
             let Part::Publisher { source, .. } = &mut association.part else { return };
+            source.set_frame_window(self.patience.window());
             let taken = rtp::View::parse(&packet).and_then(|view| {
                 if stamped && let Some(payload) = packet.get_mut(view.header_len..) {
                     stamp::write(payload, self.config.machine_clock, now);

@@ -31,6 +31,7 @@ use crate::figures::Mark;
 use crate::ids::{SessionId, ShardIndex, StreamId};
 use crate::link::Impaired;
 use crate::path::{Path, SocketRequest};
+use crate::patience::Patience;
 use crate::random::Random;
 use crate::record::Recorder;
 use crate::session::{Part, Session};
@@ -59,8 +60,11 @@ pub struct ShardConfig {
     pub gso: bool,
     /// RTP padding evens out packets of a train.
     pub padding: bool,
-    /// How long a video frame's packets wait for its last one; zero: they leave as they came.
+    /// How long a video frame's packets wait for its last one where the shard is busy; zero: they
+    /// leave as they came.
     pub frame_window: std::time::Duration,
+    /// The same where it is not; at most as long.
+    pub idle_window: std::time::Duration,
     /// How fast a viewer's video leaves after a burst of [`crate::pacer::BURST_BYTES`]; 0: at once.
     pub pace_bytes_per_second: u64,
     /// On lossy ways what viewers ask for is sent twice, and the end of a burst once more.
@@ -110,6 +114,7 @@ pub struct Shard {
     /// Streams that hold video for its time.
     streams_holding: Vec<StreamId>,
     repair_budget: Budget,
+    patience: Patience,
     random: Random,
     /// Links of sessions that are tried under loss and delay.
     links: Impaired,
@@ -142,6 +147,7 @@ impl Shard {
         );
         Shard {
             egress: Egress::new(config.gso),
+            patience: Patience::new(config.idle_window, config.frame_window),
             config,
             stats: Stats::default(),
             sessions: Slab::new(),
@@ -238,8 +244,10 @@ impl Shard {
         }
         self.egress.flush(transmit, &mut self.stats);
         if fanned_out {
-            let took = transmit.now().since(began).as_micros() as u64;
-            self.stats.fan_out.observe(&FAN_OUT_BOUNDS, took, 1);
+            let ended = transmit.now();
+            let took = ended.since(began);
+            self.stats.fan_out.observe(&FAN_OUT_BOUNDS, took.as_micros() as u64, 1);
+            self.patience.spend(ended, took);
         }
         self.tell_outcomes(now);
         for session in afterwards.flowing {
@@ -283,7 +291,7 @@ impl Shard {
 
     pub(super) fn source_config(&self) -> SourceConfig {
         SourceConfig {
-            frame_window: self.config.frame_window,
+            frame_window: self.patience.window(),
             trains: self.config.gso,
             padding: self.config.padding,
             keyframe_interval: self.config.keyframe_interval,

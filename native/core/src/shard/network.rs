@@ -287,6 +287,7 @@ impl Shard {
         let taken = match &mut association.part {
             Part::Publisher { source, .. } => {
                 let packet = datagram.get(..opened.len).unwrap_or(&[]);
+                source.set_frame_window(self.patience.window());
                 let taken = source.handle_rtp(now, &view, packet, wire_len, &mut self.stats);
                 if let Some(record) = source.take_record() {
                     self.recorder.push(self.config.machine_clock, &record);

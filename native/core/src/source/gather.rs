@@ -63,6 +63,11 @@ impl Gatherer {
         }
     }
 
+    /// What begins to wait from now on waits so long.
+    pub(super) fn set_window(&mut self, window: Duration) {
+        self.window = window;
+    }
+
     /// Takes a packet that is the newest of its track.
     pub(super) fn push(&mut self, now: Time, packet: Packet) {
         if !self.trains || packet.kind == Kind::Audio {

@@ -179,6 +179,12 @@ impl Source {
         }
     }
 
+    /// How long the packets of a frame wait whose first one is still to come; see
+    /// [`SourceConfig::frame_window`].
+    pub fn set_frame_window(&mut self, window: Duration) {
+        self.gatherer.set_window(window);
+    }
+
     /// Takes an opened packet without its tag. `view` is its header, `wire_len` its bytes of UDP
     /// payload as received.
     ///

@@ -69,6 +69,8 @@ pub struct Rig {
     pub trains: Vec<u32>,
     /// What the next messages come to instead of being sent.
     pub outcomes: Vec<Outcome>,
+    /// How long it takes to send a message, by the clock of who sends.
+    pub toll: Duration,
     /// Nonces under which two byte strings were sealed. Empty, always.
     pub broken: Vec<(SocketAddr, Ssrc, u64)>,
     sealed: HashMap<(Ssrc, u64), u64>,
@@ -91,6 +93,7 @@ pub fn config(index: u8, shards: u8) -> ShardConfig {
         gso: true,
         padding: true,
         frame_window: Duration::from_millis(4),
+        idle_window: Duration::from_millis(4),
         pace_bytes_per_second: 0,
         repeats: true,
         keyframe_interval: Duration::from_millis(500),
@@ -122,6 +125,7 @@ impl Rig {
             landing: BTreeMap::new(),
             trains: Vec::new(),
             outcomes: Vec::new(),
+            toll: Duration::ZERO,
             broken: Vec::new(),
             sealed: HashMap::new(),
             sealed_rtcp: HashMap::new(),
@@ -311,6 +315,7 @@ impl Rig {
             for index in 0..self.shards.len() {
                 let mut out = Out {
                     now: self.now,
+                    toll: self.toll,
                     sent: Vec::new(),
                     outcomes: &mut self.outcomes,
                     trains: &mut self.trains,
@@ -409,7 +414,7 @@ fn digest(bytes: &[u8]) -> u64 {
 /// What a shard has to send, by a kernel that takes everything.
 pub fn drain(shard: &mut Shard, now: Time) -> Vec<(Path, Vec<u8>)> {
     let (outcomes, trains) = (&mut Vec::new(), &mut Vec::new());
-    let mut out = Out { now, sent: Vec::new(), outcomes, trains };
+    let mut out = Out { now, toll: Duration::ZERO, sent: Vec::new(), outcomes, trains };
     shard.drain(now, &mut out);
     out.sent
 }
@@ -417,6 +422,7 @@ pub fn drain(shard: &mut Shard, now: Time) -> Vec<(Path, Vec<u8>)> {
 /// Collects what a shard sends.
 struct Out<'a> {
     now: Time,
+    toll: Duration,
     sent: Vec<(Path, Vec<u8>)>,
     outcomes: &'a mut Vec<Outcome>,
     trains: &'a mut Vec<u32>,
@@ -430,6 +436,7 @@ impl Transmit for Out<'_> {
         outcomes: &mut Vec<Outcome>,
     ) -> usize {
         for message in messages {
+            self.now = self.now + self.toll;
             let outcome = self.outcomes.pop().unwrap_or(Outcome::Sent);
             outcomes.push(outcome);
             if matches!(outcome, Outcome::Full | Outcome::Refused) {

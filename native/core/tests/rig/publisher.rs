@@ -1,6 +1,6 @@
 //! A publisher: frames of VP8 or H.264 and Opus by the clock, kept to answer NACKs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -30,6 +30,8 @@ pub struct Publisher {
     pub on_air: bool,
     /// Packets in a frame and in a keyframe.
     pub frame_packets: (usize, usize),
+    /// Between two packets of a frame, as a pacer spreads them.
+    pub pace: Duration,
     /// Bytes of a video packet's payload, or one more.
     pub payload_bytes: usize,
     /// Every payload that was sent, by kind, in order.
@@ -55,6 +57,7 @@ pub struct Publisher {
     next_audio: Time,
     frames: u64,
     pending: Vec<Vec<u8>>,
+    paced: VecDeque<(Time, Vec<u8>)>,
 }
 
 impl Publisher {
@@ -66,6 +69,7 @@ impl Publisher {
             ice: Checks::new(session, address, now),
             on_air: true,
             frame_packets: (4, 20),
+            pace: Duration::ZERO,
             payload_bytes: 1_100,
             sent: [Vec::new(), Vec::new()],
             keyframe_requests: 0,
@@ -85,6 +89,7 @@ impl Publisher {
             next_audio: now,
             frames: 0,
             pending: Vec::new(),
+            paced: VecDeque::new(),
         }
     }
 
@@ -134,7 +139,8 @@ impl Publisher {
         let media = if self.on_air { self.next_frame.min(self.next_audio) } else { Time::NEVER };
         let pending = if self.pending.is_empty() { Time::NEVER } else { Time(0) };
         let check = if self.checks { self.ice.due() } else { Time::NEVER };
-        check.min(media).min(pending)
+        let paced = self.paced.front().map_or(Time::NEVER, |(due, _)| *due);
+        check.min(media).min(pending).min(paced)
     }
 
     pub fn act(&mut self, now: Time) -> Vec<(SocketAddr, Vec<u8>)> {
@@ -142,6 +148,9 @@ impl Publisher {
         if self.on_air && self.next_frame <= now {
             self.frame(now);
             self.next_frame = self.next_frame + Duration::from_micros(33_333);
+        }
+        while self.paced.front().is_some_and(|(due, _)| *due <= now) {
+            self.pending.extend(self.paced.pop_front().map(|(_, packet)| packet));
         }
         if self.on_air && self.next_audio <= now {
             let payload = self.payload(Kind::Audio, 80, false, true);
@@ -212,12 +221,15 @@ impl Publisher {
     fn frame(&mut self, now: Time) {
         let keyframe = self.frames.is_multiple_of(self.frames_between_keyframes);
         let packets = if keyframe { self.frame_packets.1 } else { self.frame_packets.0 };
+        let before = self.pending.len();
         for position in 0..packets {
             // Packets of a frame differ by a byte, the shorter ones first.
             let size = self.payload_bytes + usize::from(position * 2 >= packets);
             let payload = self.payload(Kind::Video, size, keyframe, position == 0);
             self.packet(now, Kind::Video, payload, position + 1 == packets);
         }
+        let packets = self.pending.split_off(before).into_iter();
+        self.paced.extend(packets.zip(0..).map(|(packet, n)| (now + self.pace * n, packet)));
         self.frames += 1;
     }
 
