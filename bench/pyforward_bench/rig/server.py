@@ -222,6 +222,12 @@ def total(metrics: Mapping[str, float], name: str, *labels: str) -> float:
     )
 
 
+def mean_train(metrics: Mapping[str, float]) -> float:
+    """Packets of a message that carried media."""
+    packets = total(metrics, "pyforward_train_packets_sum")
+    return packets / max(1.0, total(metrics, "pyforward_train_packets_count"))
+
+
 def train_lengths(metrics: Mapping[str, float]) -> dict[int, int]:
     """Messages by how many packets they held, from the histogram ``pyforward_train_packets``: by
     the upper bounds of its buckets."""

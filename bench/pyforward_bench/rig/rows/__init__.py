@@ -17,6 +17,7 @@ from pyforward_bench.rig.rows import (
     loss,
     memory,
     overload,
+    techniques,
     throughput,
 )
 from pyforward_bench.rig.rows.spec import Figure, Spec
@@ -31,6 +32,7 @@ TABLE: tuple[Spec, ...] = (
     *loss.ROWS,
     *joining.ROWS,
     *memory.ROWS,
+    *techniques.ROWS,
 )
 
 

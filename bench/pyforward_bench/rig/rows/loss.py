@@ -11,6 +11,7 @@ from pyforward_bench.loss import within_two_round_trips
 from pyforward_bench.rig.measured import Window
 from pyforward_bench.rig.publisher import Feed
 from pyforward_bench.rig.rows.spec import Figure, Spec, is_least, is_most, joined
+from pyforward_bench.rig.server import Serving
 from pyforward_bench.rig.stand import SetUp, Stand
 from pyforward_bench.statistics import Figures
 
@@ -28,12 +29,12 @@ async def r12(stand: Stand, spec: Spec) -> Sequence[Figure]:
     """First with the delay alone, then with loss too: the same viewers' CPU, and the repairs."""
     clean = await _rounds(stand, loss=0.0)
     lossy = await _rounds(stand, loss=LOSS)
-    wrong = [why for window, _ in (*clean, *lossy) for why in window.wrong]
+    wrong = [why for each, _ in (*clean, *lossy) for why in each.wrong]
     doubt = stand.doubt(spec.row, list(dict.fromkeys(wrong)))
-    base = statistics.median(_cpu_us(window) for window, _ in clean)
-    in_time = [within_two_round_trips(figures, ROUND_TRIP_MS) for _, figures in lossy]
+    base = statistics.median(cpu_us(each) for each, _ in clean)
+    shares_in_time = [in_time(figures) for _, figures in lossy]
     finally_there = [1 - figures.lost / max(1, figures.expected) for _, figures in lossy]
-    dearer = [_cpu_us(window) / base - 1 for window, _ in lossy]
+    dearer = [cpu_us(each) / base - 1 for each, _ in lossy]
     viewers = lossy[0][0].crowd.viewers
     note = joined(f"{viewers} viewers, each a probe", doubt)
     return [
@@ -46,7 +47,7 @@ async def r12(stand: Stand, spec: Spec) -> Sequence[Figure]:
                 note=note,
             )
             for part, shares, target, limit in (
-                ("there within two round trips", in_time, "≥ 99.9 %", _LEAST_IN_TIME),
+                ("there within two round trips", shares_in_time, "≥ 99.9 %", _LEAST_IN_TIME),
                 ("there finally", finally_there, "≥ 99.99 %", _LEAST_FINALLY),
             )
         ),
@@ -60,6 +61,33 @@ async def r12(stand: Stand, spec: Spec) -> Sequence[Figure]:
     ]
 
 
+def set_up(stand: Stand, loss: float, serving: Serving | None = None) -> SetUp:
+    """Probes that watch over such a way."""
+    link = Link(loss=loss, delay_us=round(ROUND_TRIP_MS * 500), seed=1)
+    crowd = stand.crowd(0, stand.scale.lossy, trial=Trial(inbound=link, outbound=link))
+    return SetUp(crowd, Feed(), Serving() if serving is None else serving)
+
+
+async def window(stand: Stand) -> tuple[Window, Figures]:
+    """One, with what the probes know once the last repairs have come."""
+    found = await stand.window()
+    async with stand.publisher.paused():
+        await asyncio.sleep(_LAST_REPAIRS_S)
+        figures = stand.audience.probes.tally.figures()
+    await asyncio.sleep(_LAST_REPAIRS_S)
+    return found, figures
+
+
+def in_time(figures: Figures) -> float:
+    """The share of all packets that were there within two round trips."""
+    return within_two_round_trips(figures, ROUND_TRIP_MS)
+
+
+def cpu_us(found: Window) -> float:
+    """Of each packet that a viewer has: repairs are the price of those."""
+    return 1e6 * found.usage.process_s / max(1, found.probes.expected)
+
+
 ROWS = (Spec("r12", "5 % loss both ways, 40 ms round trip", "%", None, r12),)
 
 
@@ -67,22 +95,6 @@ ROWS = (Spec("r12", "5 % loss both ways, 40 ms round trip", "%", None, r12),)
 
 
 async def _rounds(stand: Stand, loss: float) -> list[tuple[Window, Figures]]:
-    """Windows, each with what the probes know once the last repairs have come."""
-    link = Link(loss=loss, delay_us=round(ROUND_TRIP_MS * 500), seed=1)
-    trial = Trial(inbound=link, outbound=link)
-    await stand.set_up(SetUp(stand.crowd(0, stand.scale.lossy, trial=trial), Feed()))
+    await stand.set_up(set_up(stand, loss))
     await stand.warm_up()
-    found = []
-    for _ in range(stand.scale.few):
-        window = await stand.window()
-        async with stand.publisher.paused():
-            await asyncio.sleep(_LAST_REPAIRS_S)
-            figures = stand.audience.probes.tally.figures()
-        await asyncio.sleep(_LAST_REPAIRS_S)
-        found.append((window, figures))
-    return found
-
-
-def _cpu_us(window: Window) -> float:
-    """Of each packet that a viewer has: repairs are the price of those."""
-    return 1e6 * window.usage.process_s / max(1, window.probes.expected)
+    return [await window(stand) for _ in range(stand.scale.few)]

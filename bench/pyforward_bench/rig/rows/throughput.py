@@ -10,7 +10,7 @@ from pyforward_bench.rig.ceiling import Load, trains_of, trains_reached
 from pyforward_bench.rig.measured import Measured, Window
 from pyforward_bench.rig.publisher import Feed
 from pyforward_bench.rig.rows.spec import Figure, Spec, joined
-from pyforward_bench.rig.server import Serving, total, train_lengths
+from pyforward_bench.rig.server import Serving, mean_train, train_lengths
 from pyforward_bench.rig.stand import SetUp, Stand
 
 RATE = "packets per CPU-second"
@@ -50,9 +50,7 @@ async def r02(stand: Stand, spec: Spec) -> Sequence[Figure]:
     await stand.set_up(wanted)
     await stand.warm_up()
     reached = await stand.window(tries=1)
-    mean = total(reached.metrics, "pyforward_train_packets_sum") / max(
-        1.0, total(reached.metrics, "pyforward_train_packets_count")
-    )
+    mean = mean_train(reached.metrics)
     trains = trains_reached(train_lengths(reached.metrics), mean, Feed().payload_bytes)
     measured = await stand.rounds(Load(trains) if trains else None)
     value = statistics.median(window.packets_per_cpu_s for window in measured.windows)

@@ -1,0 +1,205 @@
+"""What each technique is worth, and each policy of departure: the same load without it and with it.
+
+A server keeps its switches for life, so that each turn begins one with viewers of its own. Turns
+of all variants alternate, and a gain is told of neighbours, so that a noisy minute of the machine
+falls on both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from pyforward_bench.rig.measured import Window
+from pyforward_bench.rig.publisher import Feed
+from pyforward_bench.rig.rows import loss
+from pyforward_bench.rig.rows.spec import Figure, Spec, joined
+from pyforward_bench.rig.rows.throughput import RATE
+from pyforward_bench.rig.server import mean_train
+from pyforward_bench.rig.stand import SetUp, Stand
+from pyforward_bench.statistics import Figures, Histogram
+
+_MOST_TURNS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """A way to run the server: settings by their names, as text."""
+
+    name: str
+    settings: tuple[tuple[str, str], ...] = ()
+
+
+ALL_ON = Variant("everything on")
+
+BURSTY = (
+    Variant("engine.gso", (("engine.gso", "false"),)),
+    Variant("engine.padding", (("engine.padding", "false"),)),
+    Variant("engine.sendmmsg", (("engine.sendmmsg", "false"),)),
+    Variant("engine.pace_mbps", (("engine.pace_mbps", "0"),)),
+)
+"""Switched off one by one where frames come whole."""
+
+PACED = (Variant("engine.frame_window_ms", (("engine.frame_window_ms", "0"),)),)
+"""The same where a pacer spreads them."""
+
+REPEATS = Variant("engine.repeats", (("engine.repeats", "false"),))
+"""The same on a lossy way."""
+
+
+def window(milliseconds: int) -> Variant:
+    """A frame's packets wait so long for its last one, whatever the load."""
+    settings = (f"engine.{which}_window_ms" for which in ("frame", "idle"))
+    name = f"window {milliseconds} ms" if milliseconds else "as they come"
+    return Variant(name, tuple((setting, str(milliseconds)) for setting in settings))
+
+
+POLICIES = (*map(window, (0, 1, 2, 5, 10, 15)), Variant("by load (default)"))
+
+
+async def techniques(stand: Stand, spec: Spec) -> Sequence[Figure]:
+    """Bursty at a quarter of the load that a ceiling sender reaches, because singles take several
+    times as long as trains; paced at a half."""
+    bursty = await _alternate(stand, (ALL_ON, *BURSTY), _halved(await stand.half_loaded(Feed())))
+    paced = await stand.half_loaded(Feed(paced=True))
+    return [
+        *_gains(stand, spec, "bursty", bursty),
+        *_gains(stand, spec, "paced", await _alternate(stand, (ALL_ON, *PACED), paced)),
+        *await _repeats(stand, spec),
+    ]
+
+
+async def policies(stand: Stand, spec: Spec) -> Sequence[Figure]:
+    """Throughput and latency of each, with a paced publisher at its own rate: at another one its
+    pacer would spread frames over another time."""
+    wanted = SetUp(stand.crowd(), Feed(paced=True))
+    if not stand.scale.quick:
+        wanted = await stand.half_loaded(Feed(paced=True))
+    figures: list[Figure] = []
+    for policy, windows in (await _alternate(stand, POLICIES, wanted)).items():
+        doubt = stand.doubt(spec.row, [why for each in windows for why in each.wrong])
+        viewers = windows[0].crowd.viewers
+        loads = " ".join(f"{each.load:.2f}" for each in windows)
+        note = joined(f"{viewers} viewers, {loads} of a core", doubt)
+        rates = [each.packets_per_cpu_s for each in windows]
+        trains = [mean_train(each.metrics) for each in windows]
+        figures += [
+            spec.of(rates, part=policy.name, note=note),
+            spec.of(trains, part=f"{policy.name}, mean train", unit="packets"),
+        ]
+        for by, histograms in (
+            ("frame", [each.probes.frame_latency_us for each in windows]),
+            ("packet", [each.probes.packet_latency_us for each in windows]),
+        ):
+            for label, q in (("p50", 0.5), ("p99", 0.99)):
+                part = f"{policy.name}, by {by}, {label}"
+                figures.append(_quantile(spec, part, histograms, q))
+    return figures
+
+
+ROWS = (
+    Spec(
+        "techniques",
+        "with one technique switched off",
+        RATE,
+        None,
+        techniques,
+        counted=True,
+        ceiling=True,
+    ),
+    Spec("policies", "when a frame leaves", RATE, None, policies, counted=True, ceiling=True),
+)
+
+
+# Private -----------------------------------------------------------------------------------------
+
+
+async def _alternate(
+    stand: Stand, variants: Sequence[Variant], wanted: SetUp
+) -> dict[Variant, list[Window]]:
+    """A window of each in turn, several times over."""
+    found: dict[Variant, list[Window]] = {variant: [] for variant in variants}
+    for _ in range(min(stand.scale.rounds, _MOST_TURNS)):
+        for variant, windows in found.items():
+            await stand.set_up(replace(wanted, serving=stand.serving(*variant.settings)))
+            await stand.warm_up()
+            windows.append(await stand.window())
+            stand.say(f"  {variant.name}: {windows[-1].packets_per_cpu_s:,.0f} {RATE}")
+    return found
+
+
+def _halved(wanted: SetUp) -> SetUp:
+    """Half of the viewers, or, where these are few and the trace is faster, half of its rate."""
+    assert wanted.feed is not None
+    if wanted.feed.rate != 1.0:
+        return replace(wanted, feed=replace(wanted.feed, rate=round(wanted.feed.rate / 2, 4)))
+    return replace(wanted, crowd=replace(wanted.crowd, sinks=wanted.crowd.sinks // 2))
+
+
+def _gains(
+    stand: Stand, spec: Spec, feed: str, found: Mapping[Variant, Sequence[Window]]
+) -> list[Figure]:
+    """Of each but the first, which has everything on."""
+    figures: list[Figure] = []
+    whole = found[ALL_ON]
+    for variant, windows in found.items():
+        doubt = stand.doubt(spec.row, [why for each in windows for why in each.wrong])
+        note = joined(_told(windows), doubt)
+        rates = [each.packets_per_cpu_s for each in windows]
+        off = "" if variant is ALL_ON else " off"
+        figures.append(spec.of(rates, part=f"{feed}, {variant.name}{off}", note=note))
+        if variant is ALL_ON:
+            continue
+        gains = [
+            with_it.packets_per_cpu_s / without.packets_per_cpu_s
+            for with_it, without in zip(whole, windows, strict=True)
+        ]
+        part = f"{feed}, gain of {variant.name}"
+        figures.append(spec.of(gains, part=part, unit="times"))
+    return figures
+
+
+def _told(windows: Sequence[Window]) -> str:
+    """How long its trains were and how late its frames."""
+    trains = " ".join(f"{mean_train(each.metrics):.1f}" for each in windows)
+    late = [each.probes.frame_latency_us.quantile(0.99) for each in windows]
+    p99 = " ".join(f"{us / 1e3:.1f}" for us in late if us is not None)
+    return f"mean train {trains}, p99 of the frame latency {p99} ms"
+
+
+async def _repeats(stand: Stand, spec: Spec) -> list[Figure]:
+    """What repeats bring in time, and what they cost."""
+    found: dict[Variant, list[tuple[Window, Figures]]] = {ALL_ON: [], REPEATS: []}
+    for _ in range(min(stand.scale.rounds, _MOST_TURNS)):
+        for variant, windows in found.items():
+            await stand.set_up(loss.set_up(stand, loss.LOSS, stand.serving(*variant.settings)))
+            await stand.warm_up()
+            windows.append(await loss.window(stand))
+    wrong = [why for windows in found.values() for each, _ in windows for why in each.wrong]
+    note = joined("5 % loss both ways, 40 ms round trip", stand.doubt(spec.row, wrong))
+    figures = [
+        spec.of(
+            [100 * loss.in_time(each) for _, each in windows],
+            part=f"lossy, {told}: there within two round trips",
+            unit="%",
+            note=note,
+        )
+        for told, windows in (
+            (ALL_ON.name, found[ALL_ON]),
+            (f"{REPEATS.name} off", found[REPEATS]),
+        )
+    ]
+    dearer = [
+        100 * (loss.cpu_us(with_it) / loss.cpu_us(without) - 1)
+        for (with_it, _), (without, _) in zip(found[ALL_ON], found[REPEATS], strict=True)
+    ]
+    part = f"lossy, more CPU per packet by {REPEATS.name}"
+    return [*figures, spec.of(dearer, part=part, unit="%", note=note)]
+
+
+def _quantile(spec: Spec, part: str, histograms: Sequence[Histogram], q: float) -> Figure:
+    """A value a turn, in milliseconds."""
+    known = [us / 1e3 for each in histograms if (us := each.quantile(q)) is not None]
+    if not known:
+        return spec.could_not("no probe received an intact stamp of this machine's clock", part)
+    return spec.of(known, part=part, unit="ms")
