@@ -146,8 +146,9 @@ class Link:
 class Trial:
     """What a session in the client role is put to when it measures its server.
 
-    Every packet that it receives is told by a record of this number (``Records``); what it
-    receives and sends crosses these links; it reports at this interval instead of the usual one.
+    Every packet that it receives is told by a record of this number (``Records``), for which the
+    kernel is asked when it came; what it receives and sends crosses these links; it reports at
+    this interval instead of the usual one.
     """
 
     record_as: int | None = None

@@ -35,10 +35,11 @@ UNKNOWN: Final = 0xFFFF_FFFF
 class Record(NamedTuple):
     """One received packet.
 
-    ``arrival_us`` is by CLOCK_MONOTONIC, ``viewer`` the number that the session was given,
-    ``sequence`` the low 32 bits of the extended sequence number, ``timestamp`` the RTP timestamp,
-    ``counter`` counts the packets of the track at the publisher, ``latency_us`` is the time since
-    the publisher stamped it, ``size`` are the bytes of UDP payload.
+    ``arrival_us`` is by CLOCK_MONOTONIC, when the kernel had the packet, or when it was read where
+    the kernel does not tell; of one viewer it never goes back. ``viewer`` is the number that the
+    session was given, ``sequence`` the low 32 bits of the extended sequence number, ``timestamp``
+    the RTP timestamp, ``counter`` counts the packets of the track at the publisher, ``latency_us``
+    is the time since the publisher stamped it, ``size`` are the bytes of UDP payload.
     """
 
     arrival_us: int

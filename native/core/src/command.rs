@@ -107,7 +107,8 @@ pub struct AddSession {
 /// What a session in the client role is put to when it measures its server.
 #[derive(Clone, Copy, PartialEq, Debug, Default)]
 pub struct Trial {
-    /// Each packet that it receives is told by a record that calls it by this number.
+    /// Each packet that it receives is told by a record that calls it by this number. The kernel is
+    /// asked when they come.
     pub record_as: Option<u32>,
     /// What lies between its socket and the server.
     pub links: Links,

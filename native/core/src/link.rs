@@ -9,7 +9,7 @@ use std::collections::{BinaryHeap, HashMap};
 use std::time::Duration;
 
 use crate::egress::{Message, Outcome, Transmit};
-use crate::path::{Path, SocketId};
+use crate::path::{Datagram, Path, SocketId};
 use crate::random::Random;
 use crate::time::Time;
 
@@ -55,7 +55,7 @@ pub struct Impaired {
 /// Datagrams that wait, the next one first.
 #[derive(Debug, Default)]
 struct UnderWay {
-    heap: BinaryHeap<Reverse<Datagram>>,
+    heap: BinaryHeap<Reverse<Waiting>>,
     entered: u64,
 }
 
@@ -75,7 +75,7 @@ struct Way {
 }
 
 #[derive(PartialEq, Eq, PartialOrd, Ord, Debug)]
-struct Datagram {
+struct Waiting {
     due: Time,
     /// Those of one time come in the order in which they went in.
     order: u64,
@@ -115,28 +115,30 @@ impl Impaired {
     }
 
     /// True if the datagram arrives at once; otherwise it is lost, or comes by
-    /// [`Impaired::poll_inbound`].
-    pub fn receive(&mut self, now: Time, path: Path, datagram: &[u8]) -> bool {
+    /// [`Impaired::poll_inbound`]. The link begins where the datagram was received: how long it
+    /// waited to be read makes its way no longer.
+    pub fn receive(&mut self, datagram: &Datagram<'_>) -> bool {
+        let Datagram { path, received, ref bytes } = *datagram;
         let Some(ways) = self.ways.get_mut(&path.socket) else { return true };
-        match ways.inbound.as_mut().map_or(Fate::Now, |way| way.judge(now)) {
+        match ways.inbound.as_mut().map_or(Fate::Now, |way| way.judge(received)) {
             Fate::Now => true,
             Fate::Lost => false,
             Fate::At(due) => {
-                self.arriving.keep(due, path, datagram);
+                self.arriving.keep(due, path, bytes);
                 false
             }
         }
     }
 
-    /// The next datagram that has arrived by now.
-    pub fn poll_inbound(&mut self, now: Time) -> Option<(Path, Box<[u8]>)> {
+    /// The next datagram that has arrived by now, and when it did.
+    pub fn poll_inbound(&mut self, now: Time) -> Option<(Time, Path, Box<[u8]>)> {
         self.arriving.take(now)
     }
 
     /// Sends what has been under way long enough.
     pub fn release(&mut self, now: Time, transmit: &mut impl Transmit) {
         let mut outcomes = Vec::new();
-        while let Some((path, bytes)) = self.leaving.take(now) {
+        while let Some((_, path, bytes)) = self.leaving.take(now) {
             let len = bytes.len() as u32;
             let message =
                 Message { path, start: 0, len, segment: len as u16, owner: Message::NOBODY };
@@ -157,7 +159,7 @@ impl UnderWay {
             return;
         }
         self.entered += 1;
-        self.heap.push(Reverse(Datagram {
+        self.heap.push(Reverse(Waiting {
             due,
             order: self.entered,
             socket: path.socket,
@@ -166,12 +168,12 @@ impl UnderWay {
         }));
     }
 
-    fn take(&mut self, now: Time) -> Option<(Path, Box<[u8]>)> {
+    fn take(&mut self, now: Time) -> Option<(Time, Path, Box<[u8]>)> {
         if self.due() > now {
             return None;
         }
         let Reverse(next) = self.heap.pop()?;
-        Some((Path::own(next.socket, next.remote), next.bytes))
+        Some((next.due, Path::own(next.socket, next.remote), next.bytes))
     }
 
     fn due(&self) -> Time {
@@ -255,18 +257,20 @@ impl Way {
         Way { link, random: Random::from_number(link.seed), losing: false, last: Time(0) }
     }
 
-    fn judge(&mut self, now: Time) -> Fate {
+    fn judge(&mut self, entered: Time) -> Fate {
         if self.loses() {
             return Fate::Lost;
         }
         let Link { delay, jitter, reorder, .. } = self.link;
         let jittered = if jitter.is_zero() { jitter } else { jitter.mul_f64(self.random.share()) };
-        let due = now + delay + jittered;
+        let due = entered + delay + jittered;
         if reorder > 0.0 && self.random.share() < reorder {
             return Fate::At(due + jitter.max(OVERTAKEN_BY));
         }
         self.last = self.last.max(due);
-        if self.last == now { Fate::Now } else { Fate::At(self.last) }
+        // Where others may be under way, what takes no time waits for its turn as well.
+        let alone = delay.is_zero() && jitter.is_zero() && reorder <= 0.0;
+        if alone { Fate::Now } else { Fate::At(self.last) }
     }
 
     /// Gilbert's model: runs of `burst` datagrams on the mean, and `loss` of all of them in runs.
@@ -300,6 +304,11 @@ mod tests {
         Duration::from_millis(ms)
     }
 
+    /// True if a datagram that is received now arrives at once.
+    fn enter(impaired: &mut Impaired, received: Time, bytes: &mut [u8]) -> bool {
+        impaired.receive(&Datagram { path: path(), received, bytes })
+    }
+
     fn inbound(link: Link) -> Impaired {
         let mut impaired = Impaired::default();
         impaired.add(SOCKET, &Links { inbound: Some(link), outbound: None });
@@ -311,11 +320,10 @@ mod tests {
         let mut arrived = Vec::new();
         for number in 0..u64::from(count) + 1_000 {
             let now = Time(number * 1_000);
-            while let Some((_, bytes)) = impaired.poll_inbound(now) {
+            while let Some((_, _, bytes)) = impaired.poll_inbound(now) {
                 arrived.push((number, u16::from_be_bytes([bytes[0], bytes[1]])));
             }
-            if number < u64::from(count)
-                && impaired.receive(now, path(), &(number as u16).to_be_bytes())
+            if number < u64::from(count) && enter(impaired, now, &mut (number as u16).to_be_bytes())
             {
                 arrived.push((number, number as u16));
             }
@@ -328,16 +336,19 @@ mod tests {
         let arrived = arrivals(&mut inbound(Link::default()), 100);
         assert!(arrived.iter().enumerate().all(|(at, pair)| *pair == (at as u64, at as u16)));
         let mut none = Impaired::default();
-        assert!(none.receive(Time(5), path(), &[1]) && none.due() == Time::NEVER);
+        assert!(enter(&mut none, Time(5), &mut [1]) && none.due() == Time::NEVER);
     }
 
     #[test]
     fn a_delay_is_kept_to_the_microsecond() {
         let mut impaired = inbound(Link { delay: ms(20), ..Link::default() });
-        assert!(!impaired.receive(Time(100), path(), &[7]));
+        assert!(!enter(&mut impaired, Time(100), &mut [7]));
         assert_eq!(impaired.due(), Time(20_100));
         assert!(impaired.poll_inbound(Time(20_099)).is_none());
-        assert_eq!(impaired.poll_inbound(Time(20_100)).unwrap(), (path(), Box::from([7])));
+        assert_eq!(
+            impaired.poll_inbound(Time(20_100)).unwrap(),
+            (Time(20_100), path(), [7].into())
+        );
     }
 
     #[test]
@@ -365,6 +376,26 @@ mod tests {
     }
 
     #[test]
+    fn what_is_read_late_was_on_its_way_meanwhile() {
+        for jitter in [ms(0), ms(3)] {
+            let link = Link { jitter, reorder: 0.2, seed: 4, ..Link::default() };
+            let mut impaired = inbound(link);
+            let entered = |number: u8| Time(u64::from(number) * 1_000);
+            for number in 0..100 {
+                assert!(!enter(&mut impaired, entered(number), &mut [number]));
+            }
+            let late = std::iter::from_fn(|| impaired.poll_inbound(Time(200_000)));
+            let arrived: Vec<(Time, u8)> = late.map(|(at, _, bytes)| (at, bytes[0])).collect();
+            assert_eq!(arrived.len(), 100);
+            assert!(arrived.windows(2).all(|pair| pair[0].0 <= pair[1].0));
+            let on_its_way = |&(at, number): &(Time, u8)| {
+                (entered(number)..=entered(number) + ms(6)).contains(&at)
+            };
+            assert!(arrived.iter().all(on_its_way));
+        }
+    }
+
+    #[test]
     fn some_are_overtaken() {
         let link = Link { reorder: 0.1, seed: 3, ..Link::default() };
         let arrived = arrivals(&mut inbound(link), 5_000);
@@ -378,16 +409,16 @@ mod tests {
         let link = Link { loss: 0.3, jitter: ms(5), seed: 9, ..Link::default() };
         assert_eq!(arrivals(&mut inbound(link), 500), arrivals(&mut inbound(link), 500));
         let mut impaired = inbound(Link { delay: ms(1), ..Link::default() });
-        assert!(!impaired.receive(Time(0), path(), &[1]));
+        assert!(!enter(&mut impaired, Time(0), &mut [1]));
         impaired.remove(SOCKET);
         assert_eq!(impaired.due(), Time::NEVER);
-        assert!(impaired.receive(Time(9), path(), &[1]));
+        assert!(enter(&mut impaired, Time(9), &mut [1]));
     }
 
     #[test]
     fn what_waits_is_bounded() {
         let mut impaired = inbound(Link { delay: ms(1), ..Link::default() });
-        let lost = (0..MOST_UNDER_WAY + 10).filter(|_| !impaired.receive(Time(0), path(), &[1]));
+        let lost = (0..MOST_UNDER_WAY + 10).filter(|_| !enter(&mut impaired, Time(0), &mut [1]));
         assert_eq!(lost.count(), MOST_UNDER_WAY + 10);
         assert_eq!(impaired.arriving.heap.len(), MOST_UNDER_WAY);
     }

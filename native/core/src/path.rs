@@ -2,6 +2,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use crate::time::Time;
+
 /// Which socket of a shard: that of the shared port, or one of a session in the client role.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct SocketId(u32);
@@ -51,12 +53,29 @@ impl Path {
     }
 }
 
+/// A datagram that came.
+#[derive(Debug)]
+pub struct Datagram<'a> {
+    /// Which way.
+    pub path: Path,
+    /// When: before it waited to be read, where whoever has the sockets knows. What is measured goes
+    /// by it, and nothing else.
+    pub received: Time,
+    /// Opened in place, so that their content is lost.
+    pub bytes: &'a mut [u8],
+}
+
 /// What a shard asks of whoever has the sockets.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum SocketRequest {
     /// A socket of its own for a session, bound to every address and a port that nobody uses;
     /// [`crate::shard::Shard::handle_socket`] tells what came of it.
-    Open(SocketId),
+    Open {
+        /// Under this name.
+        socket: SocketId,
+        /// [`Datagram::received`] is to be the kernel's time.
+        timed: bool,
+    },
     /// Nobody needs it any more.
     Close(SocketId),
 }

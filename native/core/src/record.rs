@@ -39,7 +39,7 @@ pub mod flag {
 /// One received packet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Record {
-    /// When it came.
+    /// When it came; see [`crate::path::Datagram::received`].
     pub arrival: Time,
     /// What the session is called in records.
     pub viewer: u32,
@@ -63,8 +63,8 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// Takes one.
-    pub fn push(&mut self, clock: MachineClock, record: &Record) {
+    /// Takes one of a packet that is being handled now, whenever it came.
+    pub fn push(&mut self, now: Time, clock: MachineClock, record: &Record) {
         let stamp = record.stamp;
         let arrival = clock.micros(record.arrival);
         let latency = stamp.and_then(|stamp| stamp.sent_micros).map_or(UNKNOWN, |sent| {
@@ -86,7 +86,7 @@ impl Recorder {
         }
         self.packed.extend_from_slice(&record.size.to_le_bytes());
         self.packed.extend_from_slice(&flags.to_le_bytes());
-        self.due.get_or_insert(record.arrival + PATIENCE);
+        self.due.get_or_insert(now + PATIENCE);
     }
 
     /// What control is to have now.
@@ -127,8 +127,8 @@ mod tests {
     #[test]
     fn a_record_is_what_its_layout_says() {
         let mut recorder = Recorder::default();
-        recorder.push(CLOCK, &record(500, Some(1_000_100)));
-        let packed = recorder.take(Time(20_500)).unwrap();
+        recorder.push(Time(700), CLOCK, &record(500, Some(1_000_100)));
+        let packed = recorder.take(Time(20_700)).unwrap();
         let word = |at: usize| u32::from_le_bytes(packed[at..at + 4].try_into().unwrap());
         assert_eq!(packed.len(), LEN);
         assert_eq!(u64::from_le_bytes(packed[..8].try_into().unwrap()), 1_000_500);
@@ -139,8 +139,8 @@ mod tests {
     #[test]
     fn latency_is_unknown_or_as_long_as_can_be_said() {
         let mut recorder = Recorder::default();
-        recorder.push(CLOCK, &record(1 << 40, Some(1)));
-        recorder.push(CLOCK, &record(1 << 40, None));
+        recorder.push(Time(1 << 40), CLOCK, &record(1 << 40, Some(1)));
+        recorder.push(Time(1 << 40), CLOCK, &record(1 << 40, None));
         let packed = recorder.take(Time(1 << 41)).unwrap();
         assert_eq!(packed[24..28], (u32::MAX - 1).to_le_bytes());
         assert_eq!(packed[56..60], u32::MAX.to_le_bytes());
@@ -150,12 +150,13 @@ mod tests {
     fn they_wait_for_each_other_but_not_long() {
         let mut recorder = Recorder::default();
         assert_eq!((recorder.take(Time::NEVER), recorder.due()), (None, Time::NEVER));
-        recorder.push(CLOCK, &record(0, None));
-        recorder.push(CLOCK, &record(9_000, None));
-        assert_eq!(recorder.due(), Time(20_000));
-        assert_eq!(recorder.take(Time(19_999)), None);
-        assert_eq!(recorder.take(Time(20_000)).map(|packed| packed.len()), Some(2 * LEN));
-        (0..2_048).for_each(|_| recorder.push(CLOCK, &record(30_000, None)));
-        assert_eq!(recorder.take(Time(30_000)).map(|packed| packed.len()), Some(FULL));
+        // It came long ago, and is here only now.
+        recorder.push(Time(50_000), CLOCK, &record(0, None));
+        recorder.push(Time(59_000), CLOCK, &record(59_000, None));
+        assert_eq!(recorder.due(), Time(70_000));
+        assert_eq!(recorder.take(Time(69_999)), None);
+        assert_eq!(recorder.take(Time(70_000)).map(|packed| packed.len()), Some(2 * LEN));
+        (0..2_048).for_each(|_| recorder.push(Time(80_000), CLOCK, &record(80_000, None)));
+        assert_eq!(recorder.take(Time(80_000)).map(|packed| packed.len()), Some(FULL));
     }
 }

@@ -9,7 +9,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use pyforward_core::claim::{Claim, Proven};
-use pyforward_core::command::{AddSession, CloseReason, Command, RemoteCandidate, RestartIce};
+use pyforward_core::command::{
+    AddSession, CloseReason, Command, RemoteCandidate, RestartIce, Trial,
+};
 use pyforward_core::discard::Discard;
 use pyforward_core::event::Event;
 use pyforward_core::ids::SessionId;
@@ -91,10 +93,10 @@ impl Alone {
         }
         while let Some(request) = self.shard.poll_socket() {
             match request {
-                SocketRequest::Open(id) => {
+                SocketRequest::Open { socket, .. } => {
                     self.ports += 1;
-                    assert_eq!(self.open.insert(id, self.ports), None, "opened twice");
-                    self.shard.handle_socket(self.now, id, Ok(self.ports));
+                    assert_eq!(self.open.insert(socket, self.ports), None, "opened twice");
+                    self.shard.handle_socket(self.now, socket, Ok(self.ports));
                 }
                 SocketRequest::Close(id) => drop(self.open.remove(&id)),
             }
@@ -119,7 +121,7 @@ impl Alone {
 
     fn receive(&mut self, from: SocketAddr, mut bytes: Vec<u8>) {
         let path = Path::own(self.socket(), from);
-        self.shard.handle_datagram(self.now, path, &mut bytes);
+        rig::hand(&mut self.shard, self.now, path, &mut bytes);
         self.turn();
     }
 
@@ -346,7 +348,7 @@ fn a_restart_puts_nothing_on_the_shared_port() {
     let username = format!("{}:{}", ice.local_ufrag, ice.remote_ufrag);
     let (path, mut bytes) = on_the_shared_port(&username, &ice.local_pwd);
     let sent = alone.sent.len();
-    alone.shard.handle_datagram(alone.now, path, &mut bytes);
+    rig::hand(&mut alone.shard, alone.now, path, &mut bytes);
     alone.turn();
     assert_eq!((alone.sent.len(), alone.discarded(Discard::StunUnknownUfrag)), (sent, 1));
 }
@@ -369,8 +371,8 @@ fn keys_before_the_first_answer_wait_for_it() {
 fn without_a_socket_or_when_all_stops_nothing_stays_open() {
     let mut alone = Alone::new();
     alone.shard.apply(alone.now, add(OURS));
-    let Some(SocketRequest::Open(id)) = alone.shard.poll_socket() else { panic!() };
-    alone.shard.handle_socket(alone.now, id, Err(NoSocket));
+    let Some(SocketRequest::Open { socket, .. }) = alone.shard.poll_socket() else { panic!() };
+    alone.shard.handle_socket(alone.now, socket, Err(NoSocket));
     alone.turn();
     assert_eq!((alone.told(OURS), alone.open.len()), (vec!["closed"], 0));
 
@@ -382,6 +384,18 @@ fn without_a_socket_or_when_all_stops_nothing_stays_open() {
     assert!(alone.open.is_empty());
     alone.run(Duration::from_secs(60));
     assert_eq!(alone.shard.poll_timeout(), Time::NEVER);
+}
+
+#[test]
+fn the_kernel_is_asked_for_times_where_there_are_records() {
+    for record_as in [None, Some(3)] {
+        let mut alone = Alone::new();
+        let Command::AddSession(mut added) = add(OURS) else { panic!() };
+        added.trial = Some(Box::new(Trial { record_as, ..Trial::default() }));
+        alone.shard.apply(alone.now, Command::AddSession(added));
+        let Some(SocketRequest::Open { timed, .. }) = alone.shard.poll_socket() else { panic!() };
+        assert_eq!(timed, record_as.is_some());
+    }
 }
 
 #[test]
@@ -402,7 +416,7 @@ fn a_name_that_a_session_here_and_one_on_the_shared_port_have_stays_with_the_lat
     alone.turn();
     let username = format!("{}:x", ice.local_ufrag);
     let (path, mut bytes) = on_the_shared_port(&username, &ice.local_pwd);
-    alone.shard.handle_datagram(alone.now, path, &mut bytes);
+    rig::hand(&mut alone.shard, alone.now, path, &mut bytes);
     alone.turn();
     assert_eq!(alone.told(NEXT), ["claimed"]);
 }

@@ -242,7 +242,7 @@ fn a_path_is_taken_only_from_a_silent_owner() {
     assert_eq!(rig.discarded(Discard::PathTaken), 1);
     let path = Path { socket: SocketId::SHARED, local: SERVER, remote: address(3_001) };
     let mut record = vec![22; 60];
-    rig.shards[1].handle_datagram(rig.now, path, &mut record);
+    rig::hand(&mut rig.shards[1], rig.now, path, &mut record);
     rig.settle();
     assert_eq!(rig.told(newcomer).last(), Some(&"dtls"), "the path leads to the newcomer");
 }

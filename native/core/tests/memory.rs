@@ -42,8 +42,8 @@ fn half_open(rig: &mut Rig, stream: StreamId, n: u64) -> SessionId {
     rig.add_session(session, Media::Subscribe { stream, tracks, cname });
     let remote = ([10, 1, (n >> 8) as u8, n as u8], 4_444).into();
     let path = Path { socket: SocketId::SHARED, local: SERVER, remote };
-    rig.shards[0].handle_datagram(rig.now, path, &mut check(session, n, true));
-    rig.shards[0].handle_datagram(rig.now, path, &mut [22; 1_200]);
+    rig::hand(&mut rig.shards[0], rig.now, path, &mut check(session, n, true));
+    rig::hand(&mut rig.shards[0], rig.now, path, &mut [22; 1_200]);
     rig.settle();
     rig.run_for(Duration::from_micros(1));
     rig.events.clear();

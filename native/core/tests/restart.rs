@@ -67,7 +67,7 @@ fn end_of_stream(rig: &mut Rig) {
 /// A datagram lands on a shard, from an address of nobody else's.
 fn deliver(rig: &mut Rig, shard: usize, port: u16, mut bytes: Vec<u8>) {
     let path = Path { socket: SocketId::SHARED, local: SERVER, remote: address(port) };
-    rig.shards[shard].handle_datagram(rig.now, path, &mut bytes);
+    rig::hand(&mut rig.shards[shard], rig.now, path, &mut bytes);
     rig.settle();
 }
 

@@ -60,6 +60,17 @@ fn packet(sequence: u16, payload: &[u8]) -> Vec<u8> {
     packet
 }
 
+/// Sends a packet of the film's with room for a stamp, and waits for a frame's time.
+fn send(pair: &mut Pair, counter: u32, stamped: bool) {
+    let mut payload = vec![0x10, 0, 1, 2];
+    payload.extend(b"pfst");
+    payload.extend(counter.to_le_bytes());
+    payload.resize(4 + 24, 0);
+    let packets = vec![packet(counter as u16, &payload)];
+    pair.command(End::Server, Command::InjectRtp { session: FILM, packets, stamped });
+    pair.run_for(Duration::from_millis(33));
+}
+
 fn lossy(loss: f64, delay_ms: u64) -> Link {
     Link { loss, burst: 1.0, delay: Duration::from_millis(delay_ms), seed: 5, ..Link::default() }
 }
@@ -97,15 +108,8 @@ fn without_being_asked_nothing_is_recorded() {
 fn stamps_tell_when_each_packet_was_sent() {
     let trial = Trial { record_as: Some(1), ..Trial::default() };
     let (mut pair, _) = watching(trial);
-    for counter in 0..4_u32 {
-        let mut payload = vec![0x10, 0, 1, 2];
-        payload.extend(b"pfst");
-        payload.extend(counter.to_le_bytes());
-        payload.resize(4 + 24, 0);
-        let session = FILM;
-        let packets = vec![packet(counter as u16, &payload)];
-        pair.command(End::Server, Command::InjectRtp { session, packets, stamped: counter != 3 });
-        pair.run_for(Duration::from_millis(33));
+    for counter in 0..4 {
+        send(&mut pair, counter, counter != 3);
     }
     pair.run_for(Duration::from_millis(100));
     let rows = records(&pair);
@@ -113,6 +117,34 @@ fn stamps_tell_when_each_packet_was_sent() {
     // 20 ms of way; the last one was not given its time, so that its checksum is wrong.
     assert_eq!(told[..3], [(0, 20_000, true), (1, 20_000, true), (2, 20_000, true)]);
     assert_eq!(told[3], (3, UNKNOWN, false));
+}
+
+#[test]
+fn a_record_tells_when_its_packet_came_and_not_when_it_was_read() {
+    let delayed = Links { inbound: Some(lossy(0.0, 50)), outbound: None };
+    for (links, way_us) in [(Links::default(), 20_000), (delayed, 70_000)] {
+        let trial = Trial { record_as: Some(1), links, report_interval: None };
+        let (mut pair, _) = watching(trial);
+        pair.waits = Duration::from_millis(30);
+        (0..4).for_each(|counter| send(&mut pair, counter, true));
+        pair.run_for(Duration::from_millis(200));
+        assert_eq!(records(&pair).iter().map(|row| row.5).collect::<Vec<_>>(), [way_us; 4]);
+    }
+}
+
+#[test]
+fn what_came_before_the_keys_is_recorded_as_it_came() {
+    let (mut pair, _) = watching(Trial { record_as: Some(1), ..Trial::default() });
+    let late = SessionId(11);
+    pair.join(late, Viewer::subscription(late, true), watched(late), &[(server(), 1)]);
+    pair.run_for(Duration::from_millis(100));
+    pair.install_keys_at(End::Server, late);
+    (0..2).for_each(|counter| send(&mut pair, counter, true));
+    pair.run_for(Duration::from_millis(500));
+    pair.install_keys_at(End::Client, late);
+    pair.run_for(Duration::from_millis(100));
+    // Of the viewer that had its keys, and of the other.
+    assert_eq!(records(&pair).iter().map(|row| row.5).collect::<Vec<_>>(), [20_000; 4]);
 }
 
 #[test]

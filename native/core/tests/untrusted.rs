@@ -56,7 +56,7 @@ fn live() -> Rig {
 }
 
 fn take(rig: &mut Rig, port: u16, mut datagram: Vec<u8>) {
-    rig.shards[0].handle_datagram(rig.now, path(port), &mut datagram);
+    rig::hand(&mut rig.shards[0], rig.now, path(port), &mut datagram);
     rig.settle();
 }
 
@@ -429,7 +429,7 @@ fn a_storm_of_anything() {
     while started.elapsed() < budget {
         for _ in 0..200 {
             let (port, mut bytes) = storm.gust(&mut rig);
-            rig.shards[0].handle_datagram(rig.now, path(port), &mut bytes);
+            rig::hand(&mut rig.shards[0], rig.now, path(port), &mut bytes);
             gusts += 1;
         }
         rig.settle();
@@ -482,7 +482,7 @@ fn a_thousand_viewers_ask_for_what_the_stream_lacks() {
             let media = Viewer::ssrc(session(n), Kind::Video);
             rtcp::Writer::new(&mut compound).nack(Ssrc(1), media, &[lacking[n as usize]]);
             sealers[n as usize].seal_rtcp(&mut compound);
-            rig.shards[0].handle_datagram(rig.now, path(port(n)), &mut compound);
+            rig::hand(&mut rig.shards[0], rig.now, path(port(n)), &mut compound);
         }
     }
     rig.settle();
@@ -506,7 +506,7 @@ fn ask_for_the_last(rig: &mut Rig, session: SessionId, port: u16, sealer: &mut S
         let mut compound = Vec::new();
         rtcp::Writer::new(&mut compound).nack(Ssrc(1), media, chunk);
         sealer.seal_rtcp(&mut compound);
-        rig.shards[0].handle_datagram(rig.now, path(port), &mut compound);
+        rig::hand(&mut rig.shards[0], rig.now, path(port), &mut compound);
     }
     rig.settle();
 }

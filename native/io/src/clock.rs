@@ -15,6 +15,19 @@ pub struct Clock {
     start: Instant,
 }
 
+/// Whoever asks when datagrams came does not let them wait longer. What seems to have waited longer
+/// came before the wall clock was put forward.
+const LONGEST_WAIT: Duration = Duration::from_secs(1);
+
+/// One moment by both clocks, so that what the wall clock showed shortly before can be told by ours.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment {
+    /// By ours.
+    pub now: Time,
+    /// By the wall clock, since 1970.
+    wall: Duration,
+}
+
 impl Clock {
     /// Starts now; with what relates it to the wall clock of this moment.
     #[must_use]
@@ -27,6 +40,40 @@ impl Clock {
     #[must_use]
     pub fn now(&self) -> Time {
         Time(u64::try_from(self.start.elapsed().as_micros()).unwrap_or(u64::MAX))
+    }
+
+    /// This moment. The wall clock is read first: a thread that loses its core in between takes what
+    /// came before for later than it was, never for earlier.
+    #[must_use]
+    pub fn moment(&self) -> Moment {
+        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Moment { now: self.now(), wall }
+    }
+}
+
+impl Moment {
+    /// When the wall clock showed `wall`, at the latest now. None if it was set since then: that
+    /// time lies ahead, or too far back.
+    fn time_of(self, wall: Duration) -> Option<Time> {
+        let ago = self.wall.checked_sub(wall).filter(|ago| *ago <= LONGEST_WAIT)?;
+        Some(self.now - ago)
+    }
+}
+
+/// When the datagrams of one socket came.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Arrivals {
+    newest: Time,
+}
+
+impl Arrivals {
+    /// Takes the next one, which was read at this moment; `wall` is what the wall clock showed when
+    /// it came, if the kernel told. Without that it came as it was read. None came before the one
+    /// before it, whoever sets the wall clock.
+    pub fn next(&mut self, read: Moment, wall: Option<Duration>) -> Time {
+        let came = wall.and_then(|wall| read.time_of(wall)).unwrap_or(read.now);
+        self.newest = self.newest.max(came);
+        self.newest
     }
 }
 
@@ -87,6 +134,49 @@ mod tests {
         assert_eq!(ntp(UNIX_EPOCH), Ntp(2_208_988_800 << 32));
         let later = UNIX_EPOCH + Duration::from_millis(1_500);
         assert_eq!(ntp(later), Ntp((2_208_988_801 << 32) | 0x8000_0000));
+    }
+
+    #[test]
+    fn arrivals_are_in_order_and_never_after_their_reading() {
+        let wall = Duration::from_secs(1_700_000_000);
+        let ms = |ms: u64| wall + Duration::from_millis(ms);
+        let (early, late) =
+            (Moment { now: Time(2_000_000), wall }, Moment { now: Time(2_050_000), wall: ms(50) });
+        let mut arrivals = Arrivals::default();
+        assert_eq!(arrivals.next(early, Some(wall - Duration::from_millis(30))), Time(1_970_000));
+        assert_eq!(arrivals.next(late, Some(ms(10))), Time(2_010_000));
+        // The kernel did not tell; the wall clock was put back, or forward.
+        for told in [None, Some(ms(51)), Some(wall - Duration::from_secs(60))] {
+            assert_eq!({ arrivals }.next(late, told), Time(2_050_000));
+        }
+        // It was put forward by less than anybody could tell.
+        assert_eq!(arrivals.next(late, Some(wall - Duration::from_millis(300))), Time(2_010_000));
+        assert_eq!(arrivals.next(late, None), Time(2_050_000));
+        assert_eq!(arrivals.next(late, Some(ms(40))), Time(2_050_000));
+    }
+
+    #[test]
+    fn what_the_wall_clock_showed_is_told_by_ours_unless_it_was_set() {
+        let (second, us) = (Duration::from_secs(1), Duration::from_micros(1));
+        let wall = Duration::from_secs(1_700_000_000);
+        let moment = Moment { now: Time(5_000_000), wall };
+        assert_eq!(moment.time_of(wall), Some(Time(5_000_000)));
+        assert_eq!(moment.time_of(wall - 30_000 * us), Some(Time(4_970_000)));
+        assert_eq!(moment.time_of(wall - second), Some(Time(4_000_000)));
+        assert_eq!(moment.time_of(wall - second - us), None);
+        assert_eq!(moment.time_of(wall + us), None);
+        assert_eq!(moment.time_of(Duration::ZERO), None);
+        // An engine that has just begun.
+        let moment = Moment { now: Time(7), wall };
+        assert_eq!(moment.time_of(wall - second), Some(Time(0)));
+    }
+
+    #[test]
+    fn a_moment_is_the_same_by_both_clocks() {
+        let (clock, _) = Clock::start();
+        let (before, moment, after) = (clock.moment(), clock.moment(), clock.moment());
+        let told = after.time_of(moment.wall).unwrap();
+        assert!((before.now..=after.now).contains(&told), "{told:?} of {before:?} to {after:?}");
     }
 
     #[test]

@@ -4,13 +4,15 @@
 //! and nothing here is unsafe.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
 
 use libc::{c_int, cmsghdr};
 
 /// Room for what we send at most: IPV6_PKTINFO (40 bytes) and UDP_SEGMENT (24 bytes).
 pub const SEND_ROOM: usize = 64;
 
-/// Room for what we receive at most: IPV6_PKTINFO, UDP_GRO and SO_RXQ_OVFL, and as much again.
+/// Room for what we receive at most: IPV6_PKTINFO (40 bytes), UDP_GRO and SO_RXQ_OVFL (24 bytes
+/// each) and SCM_TIMESTAMPNS (32 bytes).
 pub const RECEIVE_ROOM: usize = 128;
 
 const HEADER: usize = size_of::<cmsghdr>();
@@ -89,6 +91,8 @@ pub struct Incoming {
     /// How many datagrams the socket has dropped so far because it was full (SO_RXQ_OVFL); absent
     /// as long as there were none.
     pub overflows: Option<u32>,
+    /// When the kernel had it, by CLOCK_REALTIME, since 1970 (SCM_TIMESTAMPNS).
+    pub received: Option<Duration>,
 }
 
 impl Incoming {
@@ -111,6 +115,7 @@ impl Incoming {
                 (libc::SOL_SOCKET, libc::SO_RXQ_OVFL) => {
                     told.overflows = array(data, 0).map(u32::from_ne_bytes);
                 }
+                (libc::SOL_SOCKET, libc::SCM_TIMESTAMPNS) => told.received = timespec(data),
                 _ => {}
             }
             control = rest;
@@ -127,6 +132,14 @@ fn next(control: &[u8]) -> Option<(c_int, c_int, &[u8], &[u8])> {
     let data = control.get(HEADER..length)?;
     let rest = control.get(length.next_multiple_of(ALIGN)..).unwrap_or(&[]);
     Some((level, kind, data, rest))
+}
+
+/// A struct timespec of 64-bit words; none where it is another, or before 1970.
+fn timespec(data: &[u8]) -> Option<Duration> {
+    let seconds = i64::from_ne_bytes(array(data, 0)?);
+    let nanos = i64::from_ne_bytes(array(data, 8)?);
+    let nanos = u32::try_from(nanos).ok().filter(|nanos| *nanos < 1_000_000_000)?;
+    Some(Duration::new(u64::try_from(seconds).ok()?, nanos))
 }
 
 fn array<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
@@ -152,6 +165,23 @@ mod tests {
         control.clear();
         control.source_v4(Ipv4Addr::new(192, 0, 2, 7));
         assert_eq!(control.as_mut_bytes().len(), 32);
+    }
+
+    #[test]
+    fn the_time_of_arrival_is_read_and_nonsense_is_none() {
+        let told = |seconds: i64, nanos: i64| {
+            let mut control = Outgoing::default();
+            let data = [seconds.to_ne_bytes(), nanos.to_ne_bytes()].concat();
+            control.put(libc::SOL_SOCKET, libc::SCM_TIMESTAMPNS, &data);
+            Incoming::parse(control.as_mut_bytes()).received
+        };
+        assert_eq!(told(1_700_000_000, 5), Some(Duration::new(1_700_000_000, 5)));
+        assert_eq!(told(-1, 5), None);
+        assert_eq!(told(1, -5), None);
+        assert_eq!(told(i64::MAX, 1_000_000_000), None);
+        let mut control = Outgoing::default();
+        control.put(libc::SOL_SOCKET, libc::SCM_TIMESTAMPNS, &[1; 8]);
+        assert_eq!(Incoming::parse(control.as_mut_bytes()).received, None);
     }
 
     #[test]

@@ -3,8 +3,10 @@
 use std::io;
 use std::net::IpAddr;
 
-use pyforward_core::path::SocketId;
+use pyforward_core::path::{Datagram, SocketId};
+use pyforward_core::time::Time;
 
+use crate::clock::{Arrivals, Clock};
 use crate::poll::Poller;
 use crate::receive::{self, Batch, Inlet};
 use crate::udp::UdpSocket;
@@ -19,6 +21,7 @@ pub struct OwnSockets {
 struct Own {
     socket: UdpSocket,
     inlet: Inlet,
+    arrivals: Arrivals,
 }
 
 impl OwnSockets {
@@ -27,20 +30,30 @@ impl OwnSockets {
         self.source = source;
     }
 
-    /// Opens one, which `poller` tells under `number` from then on; its port.
+    /// Opens one, which `poller` tells under `number` from then on; its port. If it is `timed`, the
+    /// kernel is asked when each datagram came; where it does not tell, they came as they were read.
     ///
     /// # Errors
     /// What the kernel says: no more descriptors, no more ports.
-    pub fn open(&mut self, id: SocketId, poller: &Poller, number: u64) -> io::Result<u16> {
+    pub fn open(
+        &mut self,
+        id: SocketId,
+        timed: bool,
+        poller: &Poller,
+        number: u64,
+    ) -> io::Result<u16> {
         let slot = id.slot().ok_or_else(|| io::Error::from_raw_os_error(libc::EINVAL))?;
         let socket = UdpSocket::own(self.source)?;
+        if timed {
+            let _ = socket.tell_times();
+        }
         poller.add(&socket, number)?;
         let port = socket.bound().port();
         if self.by_slot.len() <= slot {
             self.by_slot.resize_with(slot + 1, || None);
         }
         if let Some(place) = self.by_slot.get_mut(slot) {
-            *place = Some(Own { socket, inlet: Inlet::new(id) });
+            *place = Some(Own { socket, inlet: Inlet::new(id), arrivals: Arrivals::default() });
         }
         Ok(port)
     }
@@ -58,8 +71,8 @@ impl OwnSockets {
         Some(&self.by_slot.get(id.slot()?)?.as_ref()?.socket)
     }
 
-    /// Receives one batch of it and hands it out as [`Batch::each`] does. True if more may wait,
-    /// and how many datagrams were dropped.
+    /// Receives one batch of it and hands out each datagram with the time at which it was read, in
+    /// order of arrival. True if more may wait, and how many datagrams were dropped.
     ///
     /// # Errors
     /// As [`Batch::receive`].
@@ -67,14 +80,18 @@ impl OwnSockets {
         &mut self,
         slot: usize,
         batch: &mut Batch,
-        take: impl FnMut(pyforward_core::path::Path, &mut [u8]),
+        clock: &Clock,
+        mut take: impl FnMut(Time, Datagram<'_>),
     ) -> io::Result<(bool, u32)> {
         // It may have been closed since it was told readable.
-        let Some(Own { socket, inlet }) = self.by_slot.get_mut(slot).and_then(Option::as_mut)
-        else {
-            return Ok((false, 0));
-        };
+        let own = self.by_slot.get_mut(slot).and_then(Option::as_mut);
+        let Some(Own { socket, inlet, arrivals }) = own else { return Ok((false, 0)) };
         let full = batch.receive(socket)? == receive::BATCH;
-        Ok((full, batch.each(socket, inlet, take)))
+        let read = clock.moment();
+        let dropped = batch.each(socket, inlet, |path, wall, bytes| {
+            let received = arrivals.next(read, wall);
+            take(read.now, Datagram { path, received, bytes });
+        });
+        Ok((full, dropped))
     }
 }

@@ -6,6 +6,7 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd};
+use std::time::Duration;
 
 use libc::{iovec, mmsghdr, sockaddr_in, sockaddr_in6};
 use pyforward_core::path::{Path, SocketId};
@@ -128,13 +129,14 @@ impl Batch {
         }
     }
 
-    /// Hands out each datagram of the batch with its path, in order of arrival. How many datagrams
-    /// the socket had to drop since the last batch because nobody took them is returned.
+    /// Hands out each datagram of the batch with its path, in order of arrival, and with the wall
+    /// clock at that time, since 1970, where the socket asks for it and the kernel tells. How many
+    /// datagrams the socket had to drop since the last batch because nobody took them is returned.
     pub fn each(
         &mut self,
         socket: &UdpSocket,
         inlet: &mut Inlet,
-        mut take: impl FnMut(Path, &mut [u8]),
+        mut take: impl FnMut(Path, Option<Duration>, &mut [u8]),
     ) -> u32 {
         let own = socket.own_address();
         let mut dropped = 0;
@@ -154,8 +156,10 @@ impl Batch {
             let path = Path { socket: inlet.socket, local, remote };
             let Some(datagrams) = room.get_mut(..header.msg_len as usize) else { continue };
             match told.segment {
-                Some(size) => datagrams.chunks_mut(size.into()).for_each(|d| take(path, d)),
-                None => take(path, datagrams),
+                Some(size) => datagrams
+                    .chunks_mut(size.into())
+                    .for_each(|datagram| take(path, told.received, datagram)),
+                None => take(path, told.received, datagrams),
             }
         }
         self.received = 0;

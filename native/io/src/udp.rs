@@ -153,6 +153,15 @@ impl UdpSocket {
         Ok(())
     }
 
+    /// Asks the kernel when each datagram came. As long as any socket of the machine asks, every
+    /// packet of the machine costs a reading of the clock.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn tell_times(&self) -> io::Result<()> {
+        set(&self.socket, libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, 1)
+    }
+
     fn open(address: SocketAddr, sharing: Sharing, dual: bool) -> io::Result<UdpSocket> {
         let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
         socket.set_nonblocking(true)?;

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use pyforward_core::path::{SocketId, SocketRequest};
+use pyforward_core::path::{Datagram, SocketId, SocketRequest};
 use pyforward_core::shard::{NoSocket, Shard};
 use pyforward_core::stats::{Counter, TURN_BOUNDS};
 use pyforward_core::time::Time;
@@ -112,8 +112,8 @@ impl Worker {
     fn take_datagrams(&mut self, inlets: &mut [(Batch, Inlet)]) {
         for (socket, (batch, inlet)) in self.sockets.iter().zip(inlets) {
             let now = self.clock.now();
-            let dropped = batch.each(socket, inlet, |path, datagram| {
-                self.shard.handle_datagram(now, path, datagram);
+            let dropped = batch.each(socket, inlet, |path, _, bytes| {
+                self.shard.handle_datagram(now, Datagram { path, received: now, bytes });
             });
             self.shard.stats_mut().add(Counter::DatagramsDropped, dropped.into());
         }
@@ -123,11 +123,10 @@ impl Worker {
     fn take_own_datagrams(&mut self, ready: &Ready, batch: &mut Batch) -> bool {
         let mut more = false;
         for number in ready.iter().filter_map(|number| number.checked_sub(OWN)) {
-            let (now, shard) = (self.clock.now(), &mut self.shard);
-            let own = &mut self.sender.wire_mut().own;
+            let (own, shard) = (&mut self.sender.wire_mut().own, &mut self.shard);
             let slot = number as usize;
-            let taken = own.receive(slot, batch, |path, datagram| {
-                shard.handle_datagram(now, path, datagram);
+            let taken = own.receive(slot, batch, &self.clock, |now, datagram| {
+                shard.handle_datagram(now, datagram);
             });
             match taken {
                 Ok((full, dropped)) => {
@@ -135,7 +134,10 @@ impl Worker {
                     self.shard.stats_mut().add(Counter::DatagramsDropped, dropped.into());
                 }
                 // A socket that is of no use ends its session, never the shard.
-                Err(_) => shard.handle_socket(now, SocketId::of_slot(slot), Err(NoSocket)),
+                Err(_) => {
+                    let now = self.clock.now();
+                    shard.handle_socket(now, SocketId::of_slot(slot), Err(NoSocket));
+                }
             }
         }
         more
@@ -146,10 +148,11 @@ impl Worker {
         while let Some(request) = self.shard.poll_socket() {
             let own = &mut self.sender.wire_mut().own;
             match request {
-                SocketRequest::Open(id) => {
-                    let number = OWN + id.slot().unwrap_or_default() as u64;
-                    let opened = own.open(id, &self.poller, number).map_err(|_| NoSocket);
-                    self.shard.handle_socket(self.clock.now(), id, opened);
+                SocketRequest::Open { socket, timed } => {
+                    let number = OWN + socket.slot().unwrap_or_default() as u64;
+                    let opened = own.open(socket, timed, &self.poller, number);
+                    let opened = opened.map_err(|_| NoSocket);
+                    self.shard.handle_socket(self.clock.now(), socket, opened);
                 }
                 SocketRequest::Close(id) => own.close(id),
             }

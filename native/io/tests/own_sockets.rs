@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pyforward_core::egress::{Message, Outcome, Transmit};
-use pyforward_core::path::{Path, SocketId};
+use pyforward_core::path::{Datagram, Path, SocketId};
+use pyforward_core::time::Time;
 use pyforward_io::clock::Clock;
 use pyforward_io::gso::{self, Sender};
 use pyforward_io::own::OwnSockets;
@@ -35,8 +36,11 @@ fn receive(
         let ready = poller.wait(Some(Duration::from_secs(5))).unwrap();
         assert!(ready.iter().next().is_some(), "nothing arrived");
         for number in ready.iter() {
-            let take = |path, bytes: &mut [u8]| got.push((number, path, bytes.to_vec()));
-            let (_, dropped) = own.receive(number as usize, batch, take).unwrap();
+            let take = |_, datagram: Datagram<'_>| {
+                got.push((number, datagram.path, datagram.bytes.to_vec()));
+            };
+            let (clock, _) = Clock::start();
+            let (_, dropped) = own.receive(number as usize, batch, &clock, take).unwrap();
             assert_eq!(dropped, 0);
         }
     }
@@ -48,7 +52,7 @@ fn each_receives_what_is_for_its_port_from_both_families() {
     let (mut own, mut poller, mut batch) =
         (OwnSockets::default(), Poller::new().unwrap(), Batch::default());
     let ports: Vec<u16> = (0..5)
-        .map(|slot| own.open(SocketId::of_slot(slot), &poller, slot as u64).unwrap())
+        .map(|slot| own.open(SocketId::of_slot(slot), false, &poller, slot as u64).unwrap())
         .collect();
     for (slot, port) in ports.iter().enumerate() {
         for ip in LOOPBACK {
@@ -69,7 +73,7 @@ fn a_closed_one_is_forgotten_and_its_slot_gets_another() {
     let (mut own, mut poller, mut batch) =
         (OwnSockets::default(), Poller::new().unwrap(), Batch::default());
     let id = SocketId::of_slot(3);
-    let first = own.open(id, &poller, 3).unwrap();
+    let first = own.open(id, false, &poller, 3).unwrap();
     let peer = peer(Ipv4Addr::LOCALHOST);
     peer.send_to(b"late", (Ipv4Addr::LOCALHOST, first)).unwrap();
     own.close(id);
@@ -78,19 +82,59 @@ fn a_closed_one_is_forgotten_and_its_slot_gets_another() {
     own.close(SocketId::SHARED);
     assert!(own.get(id).is_none());
     // It may have been told readable before.
-    assert_eq!(own.receive(3, &mut batch, |_, _| panic!()).unwrap(), (false, 0));
-    assert_eq!(own.receive(99, &mut batch, |_, _| panic!()).unwrap(), (false, 0));
+    let (clock, _) = Clock::start();
+    assert_eq!(own.receive(3, &mut batch, &clock, |_, _| panic!()).unwrap(), (false, 0));
+    assert_eq!(own.receive(99, &mut batch, &clock, |_, _| panic!()).unwrap(), (false, 0));
     let ready = poller.wait(Some(Duration::ZERO)).unwrap();
     assert!(ready.iter().next().is_none());
 
     // The old port is somebody else's now, so that the kernel gives another.
     let _taken = Peer::bind((Ipv4Addr::LOCALHOST, first)).unwrap();
-    let second = own.open(id, &poller, 3).unwrap();
+    let second = own.open(id, false, &poller, 3).unwrap();
     assert_ne!(first, second);
     peer.send_to(b"new", (Ipv4Addr::LOCALHOST, second)).unwrap();
     let got = receive(&mut own, &mut poller, &mut batch, 1);
     assert_eq!(got[0].2, b"new");
-    assert!(own.open(SocketId::SHARED, &poller, 0).is_err());
+    assert!(own.open(SocketId::SHARED, false, &poller, 0).is_err());
+}
+
+/// Of each datagram that waits in a socket for 30 ms: the time before it was sent and after that,
+/// when it is said to have come, and when it was read.
+fn read_late(timed: bool, count: usize) -> Vec<[Time; 4]> {
+    let (mut own, poller, mut batch) =
+        (OwnSockets::default(), Poller::new().unwrap(), Batch::default());
+    let port = own.open(SocketId::of_slot(0), timed, &poller, 0).unwrap();
+    let (peer, (clock, _)) = (peer(Ipv4Addr::LOCALHOST), Clock::start());
+    let late = (0..count).map(|_| {
+        let before = clock.now();
+        peer.send_to(b"media", (Ipv4Addr::LOCALHOST, port)).unwrap();
+        let after = clock.now();
+        std::thread::sleep(Duration::from_millis(30));
+        let mut told = None;
+        let take = |now, datagram: Datagram<'_>| told = Some((datagram.received, now));
+        own.receive(0, &mut batch, &clock, take).unwrap();
+        let (received, read) = told.expect("loopback has it as soon as it is sent");
+        [before, after, received, read]
+    });
+    late.collect()
+}
+
+#[test]
+fn what_waited_in_a_timed_socket_came_when_it_came() {
+    let late = read_late(true, 10);
+    let micro = Duration::from_micros(1);
+    for [before, _, received, read] in &late {
+        assert!((*before - micro..=*read).contains(received), "{late:?}");
+    }
+    // The kernel begins a moment after it was asked; and a thread that loses its core between two
+    // clocks takes a datagram for later than it was.
+    let as_sent = late.iter().filter(|[_, after, received, _]| *received <= *after + micro);
+    assert!(as_sent.count() >= 5, "{late:?}");
+}
+
+#[test]
+fn what_waited_in_any_other_came_when_it_was_read() {
+    assert!(read_late(false, 1).iter().all(|[_, _, received, read]| received == read));
 }
 
 #[test]
@@ -103,7 +147,7 @@ fn what_leaves_by_one_leaves_from_its_port_among_what_leaves_by_others() {
     let ports: Vec<u16> = (0..2)
         .map(|slot| {
             let own = &mut sender.wire_mut().own;
-            own.open(SocketId::of_slot(slot), &poller, slot as u64).unwrap()
+            own.open(SocketId::of_slot(slot), false, &poller, slot as u64).unwrap()
         })
         .collect();
     let arena: Vec<u8> = (0..250).collect();

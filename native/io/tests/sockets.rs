@@ -32,8 +32,9 @@ fn receive(socket: &UdpSocket) -> (Path, Vec<u8>) {
     let mut got = None;
     for _ in 0..500 {
         if batch.receive(socket).unwrap() > 0 {
-            batch
-                .each(socket, &mut inlet(), |path, datagram| got = Some((path, datagram.to_vec())));
+            batch.each(socket, &mut inlet(), |path, _, datagram| {
+                got = Some((path, datagram.to_vec()))
+            });
             return got.unwrap();
         }
         std::thread::sleep(Duration::from_millis(10));
@@ -134,7 +135,7 @@ fn what_was_sent_as_a_train_is_received_as_datagrams() {
     let mut got: Vec<Vec<u8>> = Vec::new();
     for _ in 0..500 {
         batch.receive(&to).unwrap();
-        batch.each(&to, &mut inlet(), |_, datagram| got.push(datagram.to_vec()));
+        batch.each(&to, &mut inlet(), |_, _, datagram| got.push(datagram.to_vec()));
         if got.len() == 4 {
             break;
         }
@@ -170,11 +171,11 @@ fn a_full_receive_buffer_is_counted() {
     let (mut batch, mut inlet) = (Batch::default(), inlet());
     let (mut got, mut dropped) = (0, 0);
     while batch.receive(&socket).unwrap() > 0 {
-        dropped += batch.each(&socket, &mut inlet, |_, _| got += 1);
+        dropped += batch.each(&socket, &mut inlet, |_, _, _| got += 1);
     }
     peer.send_to(&[0; 1_200], socket.bound()).unwrap();
     while batch.receive(&socket).unwrap() > 0 {
-        dropped += batch.each(&socket, &mut inlet, |_, _| got += 1);
+        dropped += batch.each(&socket, &mut inlet, |_, _, _| got += 1);
     }
     assert!(dropped > 0);
     assert_eq!(got + dropped, sent + 1);
@@ -233,7 +234,7 @@ fn flows_spread_evenly_over_two_shards() {
         peer(Ipv4Addr::LOCALHOST).send_to(b"flow", sockets[0].bound()).unwrap();
         for (socket, count) in sockets.iter().zip(&mut counts) {
             batch.receive(socket).unwrap();
-            batch.each(socket, &mut inlet(), |_, _| *count += 1);
+            batch.each(socket, &mut inlet(), |_, _, _| *count += 1);
         }
     }
     assert_eq!(counts.iter().sum::<usize>(), FLOWS);

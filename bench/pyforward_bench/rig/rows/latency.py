@@ -1,7 +1,8 @@
 """How long media takes: from the publisher's stamp to its arrival at a probe.
 
-This contains the publisher's send call, both ways over the veth pair, the server with its frame
-window and its turn through all viewers, and the probe's own reading. Nothing is subtracted, so the
+This contains the publisher's send call, both ways over the veth pair, and the server with its frame
+window and its turn through all viewers. It ends where the probe's kernel has the packet; only where
+the kernel does not tell that, the probe's own reading is in it too. Nothing is subtracted, so the
 server's part, which the targets are about, is less than what is told.
 """
 

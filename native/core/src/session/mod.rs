@@ -75,8 +75,8 @@ pub struct Association {
     pub paths: Paths,
     /// In the client role: our own checks.
     pub checks: Option<Box<Checks>>,
-    /// What came by SRTP before the keys.
-    pub early: Vec<Box<[u8]>>,
+    /// What came by SRTP before the keys, and when.
+    pub early: Vec<(Time, Box<[u8]>)>,
     /// What it does.
     pub part: Part,
     /// A publisher that waits for its turn.

@@ -7,7 +7,7 @@ use crate::command::{AddSession, CloseReason, IceCredentials, Media, RemoteCandi
 use crate::discard::Discard;
 use crate::event::Event;
 use crate::link::Links;
-use crate::path::{Path, SocketId, SocketRequest};
+use crate::path::{Datagram, Path, SocketId, SocketRequest};
 use crate::session::{Answer, Checks, PeersCheck};
 use crate::source::SourceConfig;
 use crate::stats::Counter;
@@ -45,7 +45,10 @@ impl Shard {
     pub(super) fn close_socket(&mut self, slot: usize, opened: bool) {
         let socket = SocketId::of_slot(slot);
         if !opened {
-            self.sockets.retain(|request| *request != SocketRequest::Open(socket));
+            self.sockets.retain(|request| match *request {
+                SocketRequest::Open { socket: wanted, .. } => wanted != socket,
+                SocketRequest::Close(_) => true,
+            });
         }
         self.sockets.push_back(SocketRequest::Close(socket));
         self.links.remove(socket);
@@ -82,7 +85,8 @@ impl Shard {
         let tie_breaker = self.random.draw();
         let Some(association) = self.association_at(slot) else { return };
         association.checks = Some(Box::new(Checks::new(ice, candidates, tie_breaker)));
-        self.sockets.push_back(SocketRequest::Open(SocketId::of_slot(slot)));
+        let (socket, timed) = (SocketId::of_slot(slot), record_as.is_some());
+        self.sockets.push_back(SocketRequest::Open { socket, timed });
     }
 
     /// Takes a datagram that came by a session's own socket.
@@ -90,25 +94,25 @@ impl Shard {
         &mut self,
         now: Time,
         slot: usize,
-        path: Path,
-        datagram: &mut [u8],
+        datagram: Datagram<'_>,
     ) -> Result<(), Discard> {
+        let Datagram { path, ref bytes, .. } = datagram;
         // What was on its way when the session ended.
         self.checks(slot).ok_or(Discard::UnknownSession)?;
-        if stun::is_response(datagram) {
-            return self.take_answer(now, slot, path, datagram);
+        if stun::is_response(bytes) {
+            return self.take_answer(now, slot, path, bytes);
         }
-        if stun::is_stun(datagram) {
-            return self.take_peers_check(now, slot, path, datagram);
+        if stun::is_stun(bytes) {
+            return self.take_peers_check(now, slot, path, bytes);
         }
         // Whoever knows the port may send to it; only who was checked, or checked us, is heard.
         if self.by_path.get(&path).is_none_or(|held| held.slot != slot) {
-            let is_dtls = matches!(datagram.first(), Some(20..=63));
+            let is_dtls = matches!(bytes.first(), Some(20..=63));
             let stranger =
                 if is_dtls { Discard::DtlsUnknownAddress } else { Discard::UnknownSession };
             return Err(stranger);
         }
-        self.take_own(now, slot, path, datagram)
+        self.take_own(now, slot, datagram)
     }
 
     /// Sends the checks that are due; when there will be something to do again.

@@ -20,14 +20,19 @@ const MOST_BYTES: usize = 1_500;
 
 impl Shard {
     /// Media or RTCP of a session without keys: kept while it shakes hands. What came first stays.
-    pub(super) fn keep_early(&mut self, slot: usize, datagram: &[u8]) -> Result<(), Discard> {
+    pub(super) fn keep_early(
+        &mut self,
+        slot: usize,
+        received: Time,
+        datagram: &[u8],
+    ) -> Result<(), Discard> {
         let session = self.sessions.get_mut(slot).ok_or(Discard::UnknownSession)?;
         let association = session.association.as_deref_mut().ok_or(Discard::UnknownSession)?;
         let has_room = association.early.len() < MOST && self.early < MOST_TOGETHER;
         if !may_overtake(association) || !has_room || datagram.len() > MOST_BYTES {
             return Err(Discard::SrtpNoKeys);
         }
-        association.early.push(datagram.into());
+        association.early.push((received, datagram.into()));
         self.early += 1;
         Ok(())
     }
@@ -38,10 +43,10 @@ impl Shard {
         let Some(association) = session.and_then(|s| s.association.as_deref_mut()) else { return };
         let early = std::mem::take(&mut association.early);
         self.early -= early.len();
-        for mut datagram in early {
+        for (received, mut datagram) in early {
             let taken = demultiplex(&datagram).and_then(|protocol| match protocol {
-                Protocol::Rtcp => self.take_rtcp(now, slot, &mut datagram),
-                _ => self.take_rtp(now, slot, &mut datagram),
+                Protocol::Rtcp => self.take_rtcp(now, slot, received, &mut datagram),
+                _ => self.take_rtp(now, slot, received, &mut datagram),
             });
             if let Err(reason) = taken {
                 self.stats.discard(reason);

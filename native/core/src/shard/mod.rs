@@ -30,7 +30,7 @@ use crate::fanout::{Afterwards, fan_out};
 use crate::figures::Mark;
 use crate::ids::{SessionId, ShardIndex, StreamId};
 use crate::link::Impaired;
-use crate::path::{Path, SocketRequest};
+use crate::path::{Datagram, Path, SocketRequest};
 use crate::patience::Patience;
 use crate::random::Random;
 use crate::record::Recorder;
@@ -179,14 +179,14 @@ impl Shard {
         }
     }
 
-    /// Takes a datagram. `datagram` is opened in place, so its content is lost.
-    pub fn handle_datagram(&mut self, now: Time, path: Path, datagram: &mut [u8]) {
+    /// Takes a datagram, which was received no later than `now`.
+    pub fn handle_datagram(&mut self, now: Time, datagram: Datagram<'_>) {
         self.stats.add(Counter::DatagramsIn, 1);
         if self.stopped {
             return;
         }
-        if self.links.receive(now, path, datagram) {
-            self.take_datagram(now, path, datagram);
+        if self.links.receive(&datagram) {
+            self.take_datagram(now, datagram);
         }
     }
 
@@ -203,8 +203,8 @@ impl Shard {
             self.do_duties(now, at, session);
         }
         self.release_streams(now);
-        while let Some((path, mut datagram)) = self.links.poll_inbound(now) {
-            self.take_datagram(now, path, &mut datagram);
+        while let Some((received, path, mut bytes)) = self.links.poll_inbound(now) {
+            self.take_datagram(now, Datagram { path, received, bytes: &mut bytes });
         }
     }
 
@@ -316,8 +316,8 @@ impl Shard {
         });
     }
 
-    fn take_datagram(&mut self, now: Time, path: Path, datagram: &mut [u8]) {
-        if let Err(reason) = self.route(now, path, datagram) {
+    fn take_datagram(&mut self, now: Time, datagram: Datagram<'_>) {
+        if let Err(reason) = self.route(now, datagram) {
             self.stats.discard(reason);
         }
     }

@@ -10,7 +10,8 @@ use crate::exchange::Exchange;
 use crate::figures::Mark;
 use crate::ids::{SessionId, StreamId};
 use crate::media::Kind;
-use crate::path::Path;
+use crate::path::{Datagram, Path};
+use crate::record::Record;
 use crate::rtcp::{self, Item};
 use crate::rtp;
 use crate::session::{Credentials, Part};
@@ -50,18 +51,14 @@ pub(super) fn demultiplex(datagram: &[u8]) -> Result<Protocol, Discard> {
 
 impl Shard {
     /// Finds the session that a datagram is for, here or on another shard.
-    pub(super) fn route(
-        &mut self,
-        now: Time,
-        path: Path,
-        datagram: &mut [u8],
-    ) -> Result<(), Discard> {
+    pub(super) fn route(&mut self, now: Time, datagram: Datagram<'_>) -> Result<(), Discard> {
+        let Datagram { path, received, ref bytes } = datagram;
         if let Some(slot) = path.socket.slot() {
-            return self.route_own(now, slot, path, datagram);
+            return self.route_own(now, slot, datagram);
         }
-        let slot = match demultiplex(datagram)? {
+        let slot = match demultiplex(bytes)? {
             Protocol::Stun => {
-                let request = stun::parse(datagram)?;
+                let request = stun::parse(bytes)?;
                 let slot = self.by_ufrag.get(request.local_ufrag).copied();
                 let slot = slot.ok_or(Discard::StunUnknownUfrag)?;
                 self.authenticate(now, slot, &request)?;
@@ -74,12 +71,12 @@ impl Shard {
         };
         let session = self.sessions.get(slot).ok_or(Discard::UnknownSession)?;
         if session.association.is_some() {
-            return self.take_own(now, slot, path, datagram);
+            return self.take_own(now, slot, datagram);
         }
         // Only an authenticated check gets here for a session without owner.
         match self.claim(now, slot) {
             Some(Claimed::Taken | Claimed::Ours) => {
-                self.take_own(now, slot, path, datagram)?;
+                self.take_own(now, slot, datagram)?;
                 let Some(session) = self.sessions.get(slot).map(|session| session.id) else {
                     return Ok(());
                 };
@@ -88,13 +85,13 @@ impl Shard {
                 Ok(())
             }
             Some(Claimed::Other(owner)) => {
-                let is_check = matches!(demultiplex(datagram)?, Protocol::Stun);
+                let is_check = matches!(demultiplex(bytes)?, Protocol::Stun);
                 if is_check {
                     self.remember_stray(now, slot, path)?;
                 }
                 let session = self.sessions.get(slot).ok_or(Discard::UnknownSession)?.id;
-                let datagram = Box::from(&*datagram);
-                let stray = Exchange::Stray { session, path, datagram, arrival: now };
+                let datagram = Box::from(&**bytes);
+                let stray = Exchange::Stray { session, path, datagram, arrival: received };
                 self.exchanges.push_back((owner, stray));
                 Ok(())
             }
@@ -107,14 +104,14 @@ impl Shard {
         &mut self,
         now: Time,
         slot: usize,
-        path: Path,
-        datagram: &mut [u8],
+        datagram: Datagram<'_>,
     ) -> Result<(), Discard> {
-        match demultiplex(datagram)? {
-            Protocol::Stun => self.take_check(now, slot, path, datagram),
-            Protocol::Dtls => self.take_dtls(slot, path, datagram),
-            Protocol::Rtp => self.take_rtp(now, slot, datagram),
-            Protocol::Rtcp => self.take_rtcp(now, slot, datagram),
+        let Datagram { path, received, bytes } = datagram;
+        match demultiplex(bytes)? {
+            Protocol::Stun => self.take_check(now, slot, path, bytes),
+            Protocol::Dtls => self.take_dtls(slot, path, bytes),
+            Protocol::Rtp => self.take_rtp(now, slot, received, bytes),
+            Protocol::Rtcp => self.take_rtcp(now, slot, received, bytes),
         }
     }
 
@@ -274,13 +271,14 @@ impl Shard {
         &mut self,
         now: Time,
         slot: usize,
+        received: Time,
         datagram: &mut [u8],
     ) -> Result<(), Discard> {
         let view = rtp::View::parse(datagram)?;
         let session = self.sessions.get_mut(slot).ok_or(Discard::UnknownSession)?;
         let association = session.association.as_deref_mut().ok_or(Discard::UnknownSession)?;
         let Some(opener) = association.opener.as_mut() else {
-            return self.keep_early(slot, datagram);
+            return self.keep_early(slot, received, datagram);
         };
         let wire_len = datagram.len();
         let opened = opener.open_rtp(datagram, view.header_len, view.ssrc, view.sequence)?;
@@ -290,7 +288,8 @@ impl Shard {
                 source.set_frame_window(self.patience.window());
                 let taken = source.handle_rtp(now, &view, packet, wire_len, &mut self.stats);
                 if let Some(record) = source.take_record() {
-                    self.recorder.push(self.config.machine_clock, &record);
+                    let record = Record { arrival: received, ..record };
+                    self.recorder.push(now, self.config.machine_clock, &record);
                 }
                 taken
             }
@@ -305,12 +304,13 @@ impl Shard {
         &mut self,
         now: Time,
         slot: usize,
+        received: Time,
         datagram: &mut [u8],
     ) -> Result<(), Discard> {
         let session = self.sessions.get_mut(slot).ok_or(Discard::UnknownSession)?;
         let association = session.association.as_deref_mut().ok_or(Discard::UnknownSession)?;
         let Some(opener) = association.opener.as_mut() else {
-            return self.keep_early(slot, datagram);
+            return self.keep_early(slot, received, datagram);
         };
         let len = opener.open_rtcp(datagram)?;
         self.heard_srtp(now, slot);

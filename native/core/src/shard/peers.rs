@@ -5,6 +5,7 @@ use crate::command::CloseReason;
 use crate::discard::Discard;
 use crate::exchange::Exchange;
 use crate::ids::{ShardIndex, StreamId};
+use crate::path::Datagram;
 use crate::session::Part;
 use crate::stream::{Publisher, Stream};
 use crate::time::Time;
@@ -18,11 +19,12 @@ impl Shard {
                     mark_ready(stream, &mut self.streams_ready);
                 }
             }
-            Exchange::Stray { session, path, mut datagram, arrival: _ } => {
+            Exchange::Stray { session, path, mut datagram, arrival } => {
                 let slot = self.by_id.get(&session).copied();
+                let datagram = Datagram { path, received: arrival, bytes: &mut datagram };
                 let taken = slot
                     .ok_or(Discard::UnknownSession)
-                    .and_then(|slot| self.take_own(now, slot, path, &mut datagram));
+                    .and_then(|slot| self.take_own(now, slot, datagram));
                 if let Err(reason) = taken {
                     self.stats.discard(reason);
                 }

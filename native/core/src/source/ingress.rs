@@ -188,7 +188,7 @@ fn accept(
     Ok(())
 }
 
-/// What is recorded of a packet, without its stamp.
+/// What is recorded of a packet, without its stamp, as if it had come just now.
 fn recorded(
     track: &Track,
     now: Time,

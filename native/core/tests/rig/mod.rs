@@ -25,7 +25,7 @@ use pyforward_core::event::Event;
 use pyforward_core::exchange::Exchange;
 use pyforward_core::ids::{SessionId, ShardIndex, Ssrc, StreamId};
 use pyforward_core::media::Kind;
-use pyforward_core::path::{Path, SocketId};
+use pyforward_core::path::{Datagram, Path, SocketId};
 use pyforward_core::rtp;
 use pyforward_core::shard::{Shard, ShardConfig};
 use pyforward_core::srtp::{KeyMaterial, Profile};
@@ -293,7 +293,7 @@ impl Rig {
     fn land(&mut self, mut flying: Flying) {
         match flying.shard {
             Some(shard) => {
-                self.shards[shard].handle_datagram(self.now, flying.path, &mut flying.bytes);
+                hand(&mut self.shards[shard], self.now, flying.path, &mut flying.bytes);
                 self.settle();
             }
             None => {
@@ -409,6 +409,11 @@ fn digest(bytes: &[u8]) -> u64 {
     let mut hasher = DefaultHasher::new();
     bytes.hash(&mut hasher);
     hasher.finish()
+}
+
+/// A datagram that is read as it comes.
+pub fn hand(shard: &mut Shard, now: Time, path: Path, bytes: &mut [u8]) {
+    shard.handle_datagram(now, Datagram { path, received: now, bytes });
 }
 
 /// What a shard has to send, by a kernel that takes everything.

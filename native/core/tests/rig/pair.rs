@@ -2,7 +2,7 @@
 //! them a network with a delay and losses, and instead of DTLS the keys.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use pyforward_core::event::{Event, SessionReport};
 use pyforward_core::exchange::Exchange;
 use pyforward_core::ids::{PayloadType, SessionId, ShardIndex, Ssrc, StreamId, Ticket};
 use pyforward_core::media::{Extension, Kind};
-use pyforward_core::path::{Path, SocketId, SocketRequest};
+use pyforward_core::path::{Datagram, Path, SocketId, SocketRequest};
 use pyforward_core::shard::{NoSocket, Shard, ShardConfig};
 use pyforward_core::srtp::Profile;
 use pyforward_core::time::Time;
@@ -38,6 +38,8 @@ pub struct Engine {
     pub events: Vec<(Time, Event)>,
     /// Ports of sessions' own sockets, by shard.
     ports: BTreeMap<u16, (usize, SocketId)>,
+    /// Those of which the kernel tells when datagrams came.
+    timed: BTreeSet<u16>,
     next_port: u16,
     /// The kernel has no more sockets.
     pub exhausted: bool,
@@ -45,6 +47,7 @@ pub struct Engine {
 }
 
 struct Flying {
+    arrives: Time,
     to: End,
     from: SocketAddr,
     port: u16,
@@ -56,6 +59,8 @@ pub struct Pair {
     pub server: Engine,
     pub client: Engine,
     pub delay: Duration,
+    /// How long what comes waits at the client before it is read.
+    pub waits: Duration,
     /// Of a thousand datagrams each way.
     pub loss: u64,
     /// Says what never arrives.
@@ -81,6 +86,7 @@ impl Engine {
             shards: (0..shards).map(shard).collect(),
             events: Vec::new(),
             ports: BTreeMap::new(),
+            timed: BTreeSet::new(),
             next_port: 50_000,
             exhausted: false,
             open: 0,
@@ -129,15 +135,15 @@ impl Engine {
 
     fn serve(&mut self, now: Time, index: usize, request: SocketRequest) {
         match request {
-            SocketRequest::Open(_) if self.exhausted => {
-                let SocketRequest::Open(id) = request else { return };
-                self.shards[index].handle_socket(now, id, Err(NoSocket));
+            SocketRequest::Open { socket, .. } if self.exhausted => {
+                self.shards[index].handle_socket(now, socket, Err(NoSocket));
             }
-            SocketRequest::Open(id) => {
+            SocketRequest::Open { socket, timed } => {
                 self.next_port += 1;
                 self.open += 1;
-                self.ports.insert(self.next_port, (index, id));
-                self.shards[index].handle_socket(now, id, Ok(self.next_port));
+                self.ports.insert(self.next_port, (index, socket));
+                self.timed.extend(timed.then_some(self.next_port));
+                self.shards[index].handle_socket(now, socket, Ok(self.next_port));
             }
             SocketRequest::Close(id) => {
                 let before = self.ports.len();
@@ -152,13 +158,16 @@ impl Engine {
         own.map_or(SERVER_PORT, |(port, _)| *port)
     }
 
-    fn receive(&mut self, now: Time, port: u16, from: SocketAddr, bytes: &mut [u8]) {
+    /// What came at `arrived` is read now.
+    fn receive(&mut self, now: Time, arrived: Time, port: u16, from: SocketAddr, bytes: &mut [u8]) {
         if let Some((index, socket)) = self.ports.get(&port).copied() {
-            self.shards[index].handle_datagram(now, Path::own(socket, from), bytes);
+            let received = if self.timed.contains(&port) { arrived } else { now };
+            let datagram = Datagram { path: Path::own(socket, from), received, bytes };
+            self.shards[index].handle_datagram(now, datagram);
         } else if port == SERVER_PORT {
             let path = Path { socket: SocketId::SHARED, local: SERVER, remote: from };
             let index = usize::from(from.port()) % self.shards.len();
-            self.shards[index].handle_datagram(now, path, bytes);
+            super::hand(&mut self.shards[index], now, path, bytes);
         }
     }
 
@@ -186,6 +195,7 @@ impl Pair {
             server: Engine::new(shards, 7),
             client: Engine::new(shards, 90),
             delay: Duration::from_millis(20),
+            waits: Duration::ZERO,
             loss: 0,
             blocked: |_, _| false,
             sent: Vec::new(),
@@ -288,7 +298,7 @@ impl Pair {
     /// A datagram from an address to a port of one end.
     pub fn deliver(&mut self, end: End, port: u16, from: SocketAddr, mut bytes: Vec<u8>) {
         let now = self.now;
-        self.engine(end).receive(now, port, from, &mut bytes);
+        self.engine(end).receive(now, now, port, from, &mut bytes);
         self.settle();
     }
 
@@ -319,9 +329,10 @@ impl Pair {
                 break;
             }
             self.network.pop();
-            if let Some(mut flying) = self.flying.remove(&serial) {
+            if let Some(flying) = self.flying.remove(&serial) {
+                let Flying { arrives, to, from, port, mut bytes } = flying;
                 let now = self.now;
-                self.engine(flying.to).receive(now, flying.port, flying.from, &mut flying.bytes);
+                self.engine(to).receive(now, arrives, port, from, &mut bytes);
             }
         }
         let now = self.now;
@@ -356,8 +367,10 @@ impl Pair {
         }
         let Some(arrives) = arrives else { return };
         self.serial += 1;
-        self.network.push(Reverse((arrives, self.serial)));
-        self.flying.insert(self.serial, Flying { to: to_end, from, port: to.port(), bytes });
+        let waits = if to_end == End::Client { self.waits } else { Duration::ZERO };
+        self.network.push(Reverse((arrives + waits, self.serial)));
+        let flying = Flying { arrives, to: to_end, from, port: to.port(), bytes };
+        self.flying.insert(self.serial, flying);
     }
 }
 
