@@ -13,7 +13,7 @@ from pathlib import Path
 from pyforward.errors import ConfigError, RunError
 from pyforward_bench import results, traces
 from pyforward_bench.rig.child import Child
-from pyforward_bench.rig.server import Server, total
+from pyforward_bench.rig.server import Server
 from pyforward_bench.traces import Trace
 
 VIDEO = "1080p30"
@@ -109,7 +109,7 @@ def _is_of_a_pause(why: str) -> bool:
 
 async def begin(server: Server, folder: Path, feed: Feed, cores: tuple[int, ...]) -> Publisher:
     """Returns when its media reaches the server. Raises RunError with its last line."""
-    before = await _arrived(server)
+    before = await server.arrived()
     results_file = folder / "publisher.json"
     results_file.unlink(missing_ok=True)
     command = [sys.executable, "-m", "pyforward_bench", "publish", server.whip]
@@ -127,7 +127,7 @@ async def begin(server: Server, folder: Path, feed: Feed, cores: tuple[int, ...]
     publisher = Publisher(child, feed, results_file)
     try:
         until = asyncio.get_running_loop().time() + BEGIN_LIMIT_S
-        while await _arrived(server) == before:
+        while await server.arrived() == before:
             publisher.check()
             if asyncio.get_running_loop().time() > until:
                 raise RunError(f"Nothing was published within {BEGIN_LIMIT_S:g} s.")
@@ -136,7 +136,3 @@ async def begin(server: Server, folder: Path, feed: Feed, cores: tuple[int, ...]
         await publisher.stop()
         raise
     return publisher
-
-
-async def _arrived(server: Server) -> float:
-    return total(await server.metrics(), "pyforward_packets_total", 'direction="in"')

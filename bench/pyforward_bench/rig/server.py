@@ -9,9 +9,10 @@ import os
 import re
 import secrets
 import sys
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 import aiohttp
 
@@ -56,12 +57,14 @@ main()
 class Serving:
     """How the server is begun. ``settings`` by their names, as text; ``busy_thread``: with a thread
     of Python that never rests; ``slowed``: with one that wastes CPU, so that the process gets this
-    share less done with the same CPU."""
+    share less done with the same CPU. ``peer`` begins another forwarder instead, which has none of
+    them and keeps its viewers no longer than its publisher."""
 
     settings: tuple[tuple[str, str], ...] = ()
     cores: tuple[int, ...] = (0,)
     busy_thread: bool = False
     slowed: float = 0.0
+    peer: Begin | None = None
 
     def program(self) -> list[str]:
         """What runs ``pyforward``."""
@@ -115,6 +118,10 @@ class Server:
         samples = re.findall(r"^([^#\s]+(?:\{.*\})?) (\S+)$", text, re.MULTILINE)
         return {name: float(value) for name, value in samples}
 
+    async def arrived(self) -> float:
+        """What has come in so far, as packets: for seeing that a publisher's do."""
+        return total(await self.metrics(), "pyforward_packets_total", 'direction="in"')
+
     async def viewer_ports(self, address: str) -> list[int]:
         """The ports of this address at which viewers receive, as the server has them."""
         ports, after = [], ""
@@ -158,6 +165,9 @@ class Server:
                 raise RunError(f"The server ended: {self.child.last_words}.") from None
             why = str(error) or "nothing came in time"
             raise RunError(f"The server does not answer {path}: {why}.") from None
+
+
+Begin: TypeAlias = Callable[[Network, Path, Serving], Awaitable[Server]]
 
 
 async def begin(network: Network, folder: Path, serving: Serving) -> Server:
