@@ -332,6 +332,14 @@ def _rig(
         bool, typer.Option("--loopback", help="Try for no network namespaces.")
     ] = False,
     ipv6: Annotated[bool, typer.Option("--ipv6", help="Let everything go by IPv6.")] = False,
+    peer: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--peer",
+            metavar="NAME=PROGRAM",
+            help="One more forwarder of the row peers; {host} is where it is to serve.",
+        ),
+    ] = None,
 ) -> int:
     """Measure the rows of the table on this machine, server on one core, harness on another."""
     asked = rig.Options(
@@ -343,6 +351,7 @@ def _rig(
         ceiling=ceiling,
         loopback=loopback,
         ipv6=ipv6,
+        peers=tuple(peer or ()),
         argv=without_secrets(_asked.get()),
     )
     return rig.run(loaded.config, asked, options.say)

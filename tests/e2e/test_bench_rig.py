@@ -59,8 +59,8 @@ class Run:
     process: subprocess.Popen[str]
     path: Path
 
-    def ended(self) -> int:
-        return self.process.wait(LONGEST_S)
+    def ended(self, limit_s: float = LONGEST_S) -> int:
+        return self.process.wait(limit_s)
 
     @property
     def results(self) -> Results:
@@ -308,14 +308,19 @@ def test_without_namespaces_it_runs_on_loopback_and_says_so(tmp_path: Path) -> N
     assert "nothing counts" in (run.row("r04u").why or "")
 
 
-def test_without_nft_viewers_count_themselves(tmp_path: Path) -> None:
+def only(tmp_path: Path, *names: str) -> tuple[str, ...]:
+    """Begins a command with these programs and no others."""
     tools = tmp_path / "bin"
     tools.mkdir()
-    found = shutil.which("ip")
-    assert found is not None
-    (tools / "ip").symlink_to(found)
-    within = ("env", f"PATH={tools}")
-    with begun(tmp_path / "rig.json", "r04u", *SHORT, within=within) as run:
+    for name in ("ip", *names):
+        found = shutil.which(name)
+        assert found is not None
+        (tools / name).symlink_to(found)
+    return ("env", f"PATH={tools}")
+
+
+def test_without_nft_viewers_count_themselves(tmp_path: Path) -> None:
+    with begun(tmp_path / "rig.json", "r04u", *SHORT, within=only(tmp_path)) as run:
         assert run.ended() in (3, 4)
         notes = run.results.notes
     assert any("nftables" in note for note in notes)
@@ -384,9 +389,29 @@ def a_job(path: Path) -> dict[str, object]:
         "isolated": True,
         "ipv6": False,
         "cores": [0, 1],
+        "peers": [],
         "argv": [],
         "ceiling": "",
     }
+
+
+@pytest.mark.alone
+def test_other_forwarders_are_measured_where_they_are_installed(tmp_path: Path) -> None:
+    short = ("peers", "--quick", "--rounds", "1", "--seconds", "0.5")
+    with begun(tmp_path / "rig.json", *short, within=only(tmp_path, "nft")) as run:
+        # Half a dozen servers, one after the other; and what is missing was asked for by name.
+        assert run.ended(300) in (3, 4)
+        rows = {row.name.rpartition(": ")[2]: row for row in run.results.rows}
+    for name in ("baseline", "aiortc"):
+        times = rows[f"this server to {name}"]
+        assert (rows[name].value or 0.0) > 0, rows
+        assert (times.value or 0.0) > 1, rows
+        assert (times.unit, times.met is not None) == ("times", True)
+        (note,) = (note for note in run.results.notes if f": {name}: " in note)
+        assert "SRTP_AEAD_AES_128_GCM" in note
+    for name in ("janus", "this server to janus"):
+        assert rows[name].value is None
+        assert "apt-get install janus" in (rows[name].why or "")
 
 
 @pytest.mark.parametrize(

@@ -94,6 +94,15 @@ class Audience:
         trial, skew = self._kind
         return Crowd(_count(self.sinks), _count(self.probes), trial, skew)
 
+    @property
+    def suites(self) -> frozenset[str]:
+        """The SRTP profiles that those who joined have negotiated."""
+        return frozenset(
+            profile
+            for swarm in (self.sinks, self.probes)
+            for profile in swarm.figures().srtp_profiles
+        )
+
     def can_become(self, crowd: Crowd) -> bool:
         """Whether only the numbers differ, and there are ports for those who have to join."""
         missing = max(0, crowd.sinks - _count(self.sinks))

@@ -25,6 +25,7 @@ from pyforward.errors import ConfigError, HostError
 from pyforward_bench import results
 from pyforward_bench.rig import ceiling, launch
 from pyforward_bench.rig.child import last_words, python_environment
+from pyforward_bench.rig.peers.table import given
 from pyforward_bench.rig.rows import chosen
 
 RESULTS = Path("bench/results")
@@ -35,7 +36,8 @@ RESULTS = Path("bench/results")
 class Options:
     """What was asked for. ``rows`` by their names, none meaning all; ``output`` is where the JSON
     goes; ``ceiling`` is the program, where it is not to be built; ``loopback`` tries for no
-    namespaces; ``argv`` is what stands in the results."""
+    namespaces; ``peers`` are forwarders of one's own, ``NAME=PROGRAM``; ``argv`` is what stands in
+    the results."""
 
     rows: tuple[str, ...] = ()
     quick: bool = False
@@ -45,6 +47,7 @@ class Options:
     ceiling: Path | None = None
     loopback: bool = False
     ipv6: bool = False
+    peers: tuple[str, ...] = ()
     argv: tuple[str, ...] = ()
 
 
@@ -53,6 +56,8 @@ def run(config: Config, options: Options, say: Say) -> int:
     :class:`~pyforward_bench.rig.report.Report`. Raises ConfigError for a row that does not exist,
     HostError where the machine has too few cores."""
     specs = chosen(options.rows)
+    for peer in options.peers:
+        given(peer)
     cores = sorted(os.sched_getaffinity(0))
     if len(cores) < 2:
         raise HostError(
@@ -71,6 +76,7 @@ def run(config: Config, options: Options, say: Say) -> int:
         "isolated": way is not None,
         "ipv6": options.ipv6,
         "cores": cores[:2],
+        "peers": options.peers,
         "argv": options.argv,
         "ceiling": _ceiling(options, say) if any(spec.ceiling for spec in specs) else "",
     }

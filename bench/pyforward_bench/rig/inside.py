@@ -23,6 +23,7 @@ from pyforward_bench.results import number
 from pyforward_bench.rig import counter, holding, network
 from pyforward_bench.rig.counter import Counter
 from pyforward_bench.rig.network import Network
+from pyforward_bench.rig.peers.table import Peer, given
 from pyforward_bench.rig.report import Report
 from pyforward_bench.rig.rows import Figure, Spec, chosen
 from pyforward_bench.rig.scale import FULL, QUICK, Scale
@@ -46,6 +47,7 @@ class Job:
     ipv6: bool
     server_core: int
     harness_core: int
+    peers: Sequence[Peer]
     ceiling: Path | str
     argv: tuple[str, ...]
 
@@ -64,6 +66,7 @@ class Job:
             ipv6=told["ipv6"],
             server_core=told["cores"][0],
             harness_core=told["cores"][1],
+            peers=[given(text) for text in told["peers"]],
             ceiling=Path(program["program"]) if "program" in program else program["missing"],
             argv=tuple(told["argv"]),
         )
@@ -116,6 +119,7 @@ async def _measure(
         program=job.ceiling,
         server_core=job.server_core,
         harness_core=job.harness_core,
+        peers=job.peers,
         say=_say,
     )
     try:

@@ -33,6 +33,7 @@ from pyforward_bench.rig.clocks import usage_between
 from pyforward_bench.rig.counter import NO_PORTS, Count, Counter, Ports
 from pyforward_bench.rig.measured import Measured, Reading, Window, unlike
 from pyforward_bench.rig.network import Network
+from pyforward_bench.rig.peers.table import Peer
 from pyforward_bench.rig.publisher import Feed, Publisher
 from pyforward_bench.rig.scale import Scale
 from pyforward_bench.rig.schedule import schedule
@@ -82,6 +83,7 @@ class Stand:
         program: Path | str,
         server_core: int = 0,
         harness_core: int = 1,
+        peers: Sequence[Peer] = (),
         say: Callable[[str], object] = lambda _: None,
     ) -> None:
         self.network = network
@@ -90,6 +92,8 @@ class Stand:
         self.program = program
         self.server_core = server_core
         self.harness_core = harness_core
+        self.peers = peers
+        """Somebody's own, beside those that are always asked for."""
         self.say = say
         """Tells people how far it is."""
         self.in_time: float | None = None
@@ -365,7 +369,8 @@ class Stand:
             audience, self._audience = self._audience, None
             await audience.close()
         if self._server is None:
-            self._server = await server.begin(self.network, self._folder, wanted.serving)
+            begin = wanted.serving.peer or server.begin
+            self._server = await begin(self.network, self._folder, wanted.serving)
         if self._audience is None:
             if self.counter is not None:
                 await self.counter.open(NO_PORTS)
@@ -375,7 +380,8 @@ class Stand:
         if wanted.crowd.viewers > self.audience.there.viewers:
             # Who forwards at full rate, or receives at it, joins slowly; and there has to be
             # something to join, with the same tracks.
-            await self._feed(replace(wanted.feed or Feed(), rate=_QUIET_RATE))
+            quiet = replace(wanted.feed or Feed(), rate=_QUIET_RATE)
+            await self._feed(wanted.feed if wanted.serving.peer else quiet)
         await self.audience.become(wanted.crowd)
         await self._feed(wanted.feed)
         self._now = wanted

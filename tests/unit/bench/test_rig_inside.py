@@ -68,7 +68,7 @@ async def measured(
 ) -> Report:
     stub = type("Late", (StubStand,), {"late": late})
     monkeypatch.setattr(inside, "Stand", cast("type[Stand]", stub))
-    job = Job(Config(), specs, False, QUICK, path, False, False, 0, 1, "no ceiling", ())
+    job = Job(Config(), specs, False, QUICK, path, False, False, 0, 1, (), "no ceiling", ())
     report = Report(path, ["rig"])
     await inside._measure(job, Ground(LOOPBACK), path.parent, report, asyncio.Event())
     return report

@@ -34,7 +34,7 @@ def test_every_row_is_there_once() -> None:
     names = [spec.row for spec in TABLE]
     assert len(set(names)) == len(names)
     numbered = {f"r{number:02}" for number in range(1, 17)} | {"r01s", "r04u", "r05a"}
-    assert numbered | {"techniques", "policies"} == set(names)
+    assert numbered | {"techniques", "policies", "peers"} == set(names)
 
 
 def test_rows_are_chosen_in_the_order_of_the_table() -> None:
@@ -43,7 +43,7 @@ def test_rows_are_chosen_in_the_order_of_the_table() -> None:
 
 
 def test_a_row_that_does_not_exist_is_told() -> None:
-    with pytest.raises(ConfigError, match=r"no row r99; there are policies, r01, "):
+    with pytest.raises(ConfigError, match=r"no row r99; there are peers, policies, r01, "):
         chosen(("r01", "r99"))
 
 

@@ -17,6 +17,7 @@ from pyforward_bench.rig.rows import (
     loss,
     memory,
     overload,
+    peers,
     techniques,
     throughput,
 )
@@ -32,6 +33,7 @@ TABLE: tuple[Spec, ...] = (
     *loss.ROWS,
     *joining.ROWS,
     *memory.ROWS,
+    *peers.ROWS,
     *techniques.ROWS,
 )
 
