@@ -350,23 +350,47 @@ fn notes<'a>(
     if everywhere && sockets.clone().all(|socket| socket.reach() == Reach::V4) {
         notes.push("this host has no IPv6: media is served over IPv4 alone".to_owned());
     }
-    let granted = |way: fn(Buffers) -> usize| {
-        sockets.clone().map(|socket| way(socket.buffers())).min().unwrap_or(BUFFER_BYTES)
-    };
-    for (way, granted, setting) in [
-        ("receive", granted(|buffers| buffers.receive), "net.core.rmem_max"),
-        ("send", granted(|buffers| buffers.send), "net.core.wmem_max"),
-    ] {
-        if granted < BUFFER_BYTES {
-            notes.push(format!(
-                "the kernel granted a {way} buffer of {granted} bytes: bursts may be lost; raise \
-                 {setting} to {BUFFER_BYTES}"
-            ));
-        }
-    }
+    notes.extend(sockets.map(UdpSocket::buffers).reduce(Buffers::least).iter().flat_map(short));
     notes
+}
+
+/// What to do about buffers that are smaller than what was asked for.
+fn short(granted: &Buffers) -> Vec<String> {
+    let ways = [
+        ("receive", granted.receive, "net.core.rmem_max"),
+        ("send", granted.send, "net.core.wmem_max"),
+    ];
+    let short = ways.into_iter().filter(|(_, granted, _)| *granted < BUFFER_BYTES);
+    let note = |(way, granted, limit)| {
+        format!(
+            "the kernel grants a {way} buffer of {granted} bytes where {BUFFER_BYTES} were asked \
+             for, so that bursts may be lost: sysctl -w {limit}={BUFFER_BYTES}"
+        )
+    };
+    short.map(note).collect()
 }
 
 fn is_v6_wildcard(address: &IpAddr) -> bool {
     address.is_ipv6() && address.is_unspecified()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_buffer_that_is_short_says_which_limit_to_raise() {
+        let whole = Buffers { receive: BUFFER_BYTES, send: BUFFER_BYTES };
+        assert_eq!(short(&whole), [""; 0]);
+        let notes = short(&Buffers { receive: BUFFER_BYTES - 1, ..whole });
+        assert_eq!(
+            notes,
+            [
+                "the kernel grants a receive buffer of 4194303 bytes where 4194304 were asked for, so \
+              that bursts may be lost: sysctl -w net.core.rmem_max=4194304"
+            ]
+        );
+        let notes = short(&Buffers { send: 212_992, ..whole });
+        assert!(notes.len() == 1 && notes[0].ends_with("net.core.wmem_max=4194304"), "{notes:?}");
+    }
 }

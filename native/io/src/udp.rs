@@ -11,7 +11,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use libc::c_int;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
-/// What we ask for each way; a second of 30 Mbit/s. The kernel counts its own overhead as well.
+/// What we ask for each way; a second of 30 Mbit/s.
 pub const BUFFER_BYTES: usize = 4 << 20;
 
 /// Who else may bind the port.
@@ -46,13 +46,21 @@ pub struct UdpSocket {
     buffers: Buffers,
 }
 
-/// What the kernel granted of [`BUFFER_BYTES`], as it counts.
+/// What the kernel granted of [`BUFFER_BYTES`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Buffers {
     /// SO_RCVBUF.
     pub receive: usize,
     /// SO_SNDBUF.
     pub send: usize,
+}
+
+impl Buffers {
+    /// The smaller of two, each way.
+    #[must_use]
+    pub fn least(self, other: Buffers) -> Buffers {
+        Buffers { receive: self.receive.min(other.receive), send: self.send.min(other.send) }
+    }
 }
 
 impl UdpSocket {
@@ -249,7 +257,8 @@ fn unset_only_v6(socket: &Socket) -> bool {
     socket.set_only_v6(false).is_ok() && matches!(socket.only_v6(), Ok(false))
 }
 
-/// Beyond `net.core.rmem_max` only CAP_NET_ADMIN may go; what was granted is read back.
+/// Beyond `net.core.rmem_max` only CAP_NET_ADMIN may go; what was granted is read back. The kernel
+/// takes twice as much, for its own overhead, and tells the double (socket(7)).
 fn enlarge(socket: &Socket) -> io::Result<Buffers> {
     let wanted = c_int::try_from(BUFFER_BYTES).unwrap_or(c_int::MAX);
     if set(socket, libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, wanted).is_err() {
@@ -258,7 +267,7 @@ fn enlarge(socket: &Socket) -> io::Result<Buffers> {
     if set(socket, libc::SOL_SOCKET, libc::SO_SNDBUFFORCE, wanted).is_err() {
         socket.set_send_buffer_size(BUFFER_BYTES)?;
     }
-    Ok(Buffers { receive: socket.recv_buffer_size()?, send: socket.send_buffer_size()? })
+    Ok(Buffers { receive: socket.recv_buffer_size()? / 2, send: socket.send_buffer_size()? / 2 })
 }
 
 /// The MTU of the route from `local` to `remote`, by a socket of its own that is connected and sends
@@ -353,6 +362,18 @@ mod tests {
             assert_eq!(route_mtu(address.ip(), address).unwrap(), mtu);
         }
         assert!(route_mtu(Ipv4Addr::new(192, 0, 2, 1).into(), loopback(9)).is_err());
+    }
+
+    #[test]
+    fn buffers_are_told_as_they_were_asked_for() {
+        let socket = UdpSocket::bind(loopback(0), Sharing::First).unwrap();
+        let Buffers { receive, send } = socket.buffers();
+        for (granted, limit) in [(receive, "rmem_max"), (send, "wmem_max")] {
+            let limit = std::fs::read_to_string(format!("/proc/sys/net/core/{limit}")).unwrap();
+            let limit: usize = limit.trim().parse().unwrap();
+            // Beyond the limit for who may go there.
+            assert!([BUFFER_BYTES, BUFFER_BYTES.min(limit)].contains(&granted), "{granted}");
+        }
     }
 
     #[test]
