@@ -139,6 +139,19 @@ def test_core_has_no_clock_no_thread_and_no_socket() -> None:
     assert lines == []
 
 
+def test_what_locks_is_control_s() -> None:
+    """Core has no lock, and no shard waits for one of io's."""
+    lock = re.compile(r"\b(?:Mutex|RwLock|Condvar|OnceLock|LazyLock)\b")
+    lockers = {
+        name_of(path)
+        for crate in ("core", "io")
+        for path in rust_files(crate)
+        if lock.search(without_tests(path.read_text()))
+    }
+    # Where control hands commands out and takes events, and snapshots that shards try to leave.
+    assert lockers == {f"native/io/src/{name}.rs" for name in ("engine", "outbox", "published")}
+
+
 def test_only_io_is_unsafe() -> None:
     unsafe = re.compile(r"\bunsafe\s*(?:\{|fn|impl|extern)|allow\(unsafe_code\)")
     elsewhere = [

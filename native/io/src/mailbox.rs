@@ -59,11 +59,14 @@ impl Slot {
 }
 
 impl Mailbox {
-    /// The next command.
-    pub fn take(&mut self) -> Option<Command> {
-        let command = self.receiver.try_recv().ok()?;
-        self.waiting.fetch_sub(1, Ordering::Relaxed);
-        Some(command)
+    /// Hands out at most `limit` commands; true if there may be more.
+    pub fn receive(&mut self, limit: usize, mut take: impl FnMut(Command)) -> bool {
+        for _ in 0..limit {
+            let Ok(command) = self.receiver.try_recv() else { return false };
+            self.waiting.fetch_sub(1, Ordering::Relaxed);
+            take(command);
+        }
+        true
     }
 }
 
@@ -86,12 +89,28 @@ mod tests {
         assert!(poller.wait(None).unwrap().has(0));
         bell.answer();
         assert_eq!(slot.waiting(), 5);
-        for expected in 0..5 {
-            let Some(Command::AddStream { stream }) = mailbox.take() else { unreachable!() };
-            assert_eq!(stream, StreamId(expected));
-        }
-        assert!(mailbox.take().is_none());
+        assert_eq!(taken(&mut mailbox, 5), (vec![0, 1, 2, 3, 4], true));
+        assert_eq!(taken(&mut mailbox, 5), (vec![], false));
         assert_eq!(slot.waiting(), 0);
+    }
+
+    #[test]
+    fn a_turn_takes_a_bounded_number_of_a_storm() {
+        let (slot, mut mailbox) = mailbox(Doorbell::new().unwrap());
+        slot.put((0..5).map(|n| Command::AddStream { stream: StreamId(n) }));
+        assert_eq!(taken(&mut mailbox, 3), (vec![0, 1, 2], true));
+        assert_eq!(slot.waiting(), 2);
+        assert_eq!(taken(&mut mailbox, 3), (vec![3, 4], false));
+    }
+
+    /// The streams of one turn's commands, and whether there may be more.
+    fn taken(mailbox: &mut Mailbox, limit: usize) -> (Vec<u64>, bool) {
+        let mut streams = Vec::new();
+        let more = mailbox.receive(limit, |command| {
+            let Command::AddStream { stream } = command else { unreachable!() };
+            streams.push(stream.0);
+        });
+        (streams, more)
     }
 
     #[test]

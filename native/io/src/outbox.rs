@@ -3,10 +3,10 @@
 //! Bounded: what does not fit stays in its shard, which knows what may be dropped; taking events
 //! wakes the shards that are waiting for room.
 
-use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use pyforward_core::event::Event;
@@ -16,8 +16,9 @@ use crate::poll::Doorbell;
 /// What has happened and was not yet taken.
 #[derive(Debug)]
 pub struct Outbox {
-    events: Mutex<VecDeque<Event>>,
-    /// As `events.len()`, to be read without the lock.
+    sender: Sender<Event>,
+    /// Control's end. Its lock is control's alone: no shard waits while a crowd's events are taken.
+    receiver: Mutex<Receiver<Event>>,
     waiting: AtomicUsize,
     capacity: usize,
     bell: Doorbell,
@@ -26,13 +27,15 @@ pub struct Outbox {
 }
 
 impl Outbox {
-    /// Holds `capacity` events.
+    /// Holds `capacity` events, or a few more where shards find the last room together.
     ///
     /// # Errors
     /// What the kernel says: no more descriptors.
     pub fn new(capacity: usize) -> io::Result<Arc<Outbox>> {
+        let (sender, receiver) = channel();
         Ok(Arc::new(Outbox {
-            events: Mutex::default(),
+            sender,
+            receiver: Mutex::new(receiver),
             waiting: AtomicUsize::new(0),
             capacity: capacity.max(1),
             bell: Doorbell::new()?,
@@ -45,9 +48,9 @@ impl Outbox {
         let mut put = false;
         while self.has_room() {
             let Some(event) = next() else { break };
-            let mut events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
-            events.push_back(event);
-            self.waiting.store(events.len(), Ordering::SeqCst);
+            // Before: control may take it at once.
+            self.waiting.fetch_add(1, Ordering::SeqCst);
+            let _ = self.sender.send(event);
             put = true;
         }
         if put {
@@ -59,14 +62,12 @@ impl Outbox {
     /// descriptor stays readable while there are more. For control.
     pub fn take(&self, limit: usize) -> (Vec<Event>, bool) {
         self.bell.answer();
-        let mut events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = limit.min(events.len());
-        let taken = events.drain(..count).collect();
-        self.waiting.store(events.len(), Ordering::SeqCst);
-        if !events.is_empty() {
+        let receiver = self.receiver.lock().unwrap_or_else(PoisonError::into_inner);
+        let taken: Vec<Event> = receiver.try_iter().take(limit).collect();
+        drop(receiver);
+        if self.waiting.fetch_sub(taken.len(), Ordering::SeqCst) > taken.len() {
             self.bell.ring();
         }
-        drop(events);
         (taken, self.blocked.swap(false, Ordering::SeqCst))
     }
 
@@ -130,6 +131,15 @@ mod tests {
         assert!(readable());
         assert_eq!(sessions(&outbox.take(3).0), [3, 4]);
         assert!(!readable());
+    }
+
+    #[test]
+    fn no_shard_waits_while_control_takes() {
+        let outbox = Outbox::new(10).unwrap();
+        let taking = outbox.receiver.lock().unwrap();
+        outbox.fill(events(0..5));
+        drop(taking);
+        assert_eq!(sessions(&outbox.take(10).0), [0, 1, 2, 3, 4]);
     }
 
     #[test]

@@ -160,11 +160,8 @@ impl Worker {
     }
 
     fn take_commands(&mut self) -> bool {
-        for _ in 0..COMMANDS {
-            let Some(command) = self.mailbox.take() else { return false };
-            self.shard.apply(self.clock.now(), command);
-        }
-        true
+        let (clock, shard) = (self.clock, &mut self.shard);
+        self.mailbox.receive(COMMANDS, |command| shard.apply(clock.now(), command))
     }
 
     fn take_exchanges(&mut self) -> bool {
