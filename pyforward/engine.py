@@ -351,7 +351,7 @@ def _arguments(config: Config) -> dict[str, object]:
     return {
         "addresses": _bindable(media_addresses(config)),
         "port": config.media.port,
-        "shards": config.engine.shards or min(MAX_SHARDS, len(os.sched_getaffinity(0))),
+        "shards": config.engine.shards or _shard_for_each_core(config.engine.cores),
         "gso": config.engine.gso,
         "padding": config.engine.padding,
         "sendmmsg": config.engine.sendmmsg,
@@ -366,6 +366,11 @@ def _arguments(config: Config) -> dict[str, object]:
         "repeats": config.engine.repeats,
         "cores": list(config.engine.cores),
     }
+
+
+def _shard_for_each_core(cores: Sequence[int]) -> int:
+    """A second shard on a core only takes turns with the first."""
+    return min(MAX_SHARDS, len(set(cores) or os.sched_getaffinity(0)))
 
 
 def _bindable(wanted: tuple[str, ...]) -> list[str]:

@@ -94,7 +94,8 @@ class Section(BaseModel):
     def _no_truth_for_numbers(cls, value: object, info: ValidationInfo) -> object:
         # pydantic would read true as 1.
         field = cls.model_fields[info.field_name or ""]
-        if isinstance(value, bool) and field.annotation is not bool:
+        parts = value if isinstance(value, list) else [value]
+        if field.annotation is not bool and any(isinstance(part, bool) for part in parts):
             raise ValueError("true and false are no value of this setting")
         return value
 
@@ -374,7 +375,8 @@ class Engine(Section):
     )
     shards: int = setting(
         0,
-        "Threads that forward packets; 0: one for each core.",
+        "Threads that forward packets; 0: one for each of `engine.cores`, or without those one for"
+        " each core.",
         unit="threads",
         ge=0,
         le=MAX_SHARDS,

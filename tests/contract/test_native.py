@@ -10,6 +10,7 @@ import sys
 import textwrap
 import time
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -273,6 +274,37 @@ def test_a_shard_that_fails_ends_the_process_and_says_why() -> None:
     )
     assert run.returncode == 1
     assert run.stderr.startswith("pyforward: shard 0 failed: Invalid argument"), run.stderr
+
+
+def shards_run_on() -> list[set[int]]:
+    """The cores of each shard's thread, of the engines that run now."""
+    cores = []
+    for task in Path("/proc/self/task").iterdir():
+        if (task / "comm").read_text().startswith("shard-"):
+            cores.append(os.sched_getaffinity(int(task.name)))
+    return cores
+
+
+def test_shards_run_on_the_cores_that_they_are_given_in_turn() -> None:
+    ours = os.sched_getaffinity(0)
+    given = sorted(ours)[:2]
+    engine = start(shards=3, cores=given)
+    try:
+        until = time.monotonic() + 10
+        wanted = [{given[shard % len(given)]} for shard in range(3)]
+        while sorted(shards_run_on(), key=min) != sorted(wanted, key=min):
+            assert time.monotonic() < until, shards_run_on()
+            time.sleep(0.01)
+        assert os.sched_getaffinity(0) == ours, "the thread that starts them is free"
+    finally:
+        engine.stop()
+
+
+def test_a_core_that_is_not_ours_stops_the_start() -> None:
+    with pytest.raises(OSError, match=r"engine.cores has core 1023, .* may run on [0-9]") as caught:
+        start(cores=[1023])
+    assert caught.value.errno == errno.EINVAL
+    assert shards_run_on() == []
 
 
 def test_wrong_addresses_are_named() -> None:

@@ -184,6 +184,8 @@ def test_the_demo_prints_its_page_and_is_live(tmp_path: Path, start: Start) -> N
         (("--http-tls-cert", "none.pem", "--http-tls-key", "none.pem"), "well", 2, "none.pem"),
         (("--dtls-cert-file", "none.pem", "--dtls-key-file", "none.pem"), "well", 2, "none.pem"),
         (("--ready-file", "/does/not/exist/file"), "well", 3, "--ready-file"),
+        (("--engine-cores", "0,-1"), "well", 2, "engine.cores"),
+        (("--engine-cores", "1023"), "real", 3, "engine.cores has core 1023"),
         ((), "missing", 3, "make build"),
     ],
 )

@@ -60,11 +60,18 @@ class TestPrecedence:
                 "PYFORWARD_MEDIA__BIND": "10.0.0.1, ::1",
                 "PYFORWARD_ENGINE__GSO": "false",
                 "PYFORWARD_STREAMS__DECLARED": "a,b",
+                "PYFORWARD_ENGINE__CORES": "2, 3",
             }
         ).config
         assert config.media.bind == ("10.0.0.1", "::1")
         assert not config.engine.gso
         assert config.streams.declared == ("a", "b")
+        assert config.engine.cores == (2, 3)
+
+    def test_numbers_of_a_list_come_back_from_what_is_printed(self, tmp_path: Path) -> None:
+        pinned = load(environment={}, flags={"engine.cores": "2,3"})
+        file = written(tmp_path, to_toml(pinned.config, pinned.origins))
+        assert load(file=file, environment={}).config == pinned.config
 
 
 def text_of(config: Config, section: str, key: str) -> str:
@@ -159,6 +166,15 @@ class TestErrorsNameTheirOrigin:
     def test_true_is_no_port(self, tmp_path: Path) -> None:
         assert "media.port" in refused(file=written(tmp_path, "[media]\nport = true\n"))
 
+    @pytest.mark.parametrize("cores", ["-1", "1024", "0-3", "0,x", "0.5"])
+    def test_cores_that_are_none(self, cores: str) -> None:
+        assert refused(flags={"engine.cores": cores}).startswith(
+            f"--engine-cores: engine.cores = {cores!r}: "
+        )
+
+    def test_true_is_no_core(self, tmp_path: Path) -> None:
+        assert "engine.cores" in refused(file=written(tmp_path, "[engine]\ncores = [true]\n"))
+
 
 class TestContradictions:
     def test_open_beyond_loopback_is_refused_and_says_the_ways_out(self) -> None:
@@ -177,6 +193,17 @@ class TestContradictions:
     @pytest.mark.parametrize("name", ["http.tls_cert", "http.tls_key", "dtls.cert_file"])
     def test_half_a_certificate(self, name: str) -> None:
         assert f"{name}: a certificate and its key" in refused(flags={name: "x.pem"})
+
+
+class TestDefaults:
+    def test_every_technique_is_on(self) -> None:
+        """So that whoever plays what a server sends as it comes plays it with every switch on."""
+        engine = Config().engine
+        switches = {name: value for name, value in engine if isinstance(value, bool)}
+        assert switches == dict.fromkeys(switches, True)
+        assert len(switches) >= 4
+        assert engine.frame_window_ms > 0
+        assert engine.pace_mbps > 0
 
 
 class TestDerived:

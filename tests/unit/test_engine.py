@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 import sys
 from collections.abc import AsyncIterator
 from typing import Any
@@ -166,6 +167,25 @@ class TestStart:
         await started.close()
         assert module.engines[0].stopped
 
+    @pytest.mark.parametrize(
+        ("flags", "shards", "cores"),
+        [
+            ({}, min(64, len(os.sched_getaffinity(0))), []),
+            ({"engine.cores": "4, 6, 8"}, 3, [4, 6, 8]),
+            ({"engine.cores": "4,4"}, 1, [4, 4]),
+            ({"engine.cores": "4", "engine.shards": "2"}, 2, [4]),
+        ],
+    )
+    async def test_one_shard_for_each_core_unless_told(
+        self, flags: dict[str, str], shards: int, cores: list[int]
+    ) -> None:
+        module = FakeNativeModule()
+        config = load(environment={}, flags=flags).config
+        started = Engine.start(config, asyncio.get_running_loop(), module=module)
+        arguments = module.engines[0].arguments
+        assert (arguments["shards"], arguments["cores"]) == (shards, cores)
+        await started.close()
+
     async def test_loopback_http_binds_loopback_only(self) -> None:
         module = FakeNativeModule()
         started = Engine.start(Config(), asyncio.get_running_loop(), module=module)
@@ -186,6 +206,7 @@ class TestStart:
             (errno.EADDRINUSE, "pid 12. Stop the other process or set media.port"),
             (errno.EACCES, "Set media.port"),
             (errno.EADDRNOTAVAIL, "Set media.bind"),
+            (errno.EINVAL, "does not start: pid 12.$"),
             (errno.ENOMEM, "does not start"),
         ],
     )

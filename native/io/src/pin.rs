@@ -14,15 +14,26 @@ const MOST: u16 = libc::CPU_SETSIZE as u16;
 /// A sentence that names the first that is not.
 pub(crate) fn check(cores: &[u16]) -> Result<(), StartError> {
     let allowed = allowed().map_err(crate::bind::failed("asking for our cores"))?;
-    // SAFETY: the number is below the size of the set, which was filled by the kernel.
-    let ours = |core: &u16| *core < MOST && unsafe { libc::CPU_ISSET((*core).into(), &allowed) };
-    match cores.iter().find(|core| !ours(core)) {
+    match cores.iter().find(|core| !is_in(&allowed, **core)) {
         None => Ok(()),
         Some(core) => Err(StartError::new(
             libc::EINVAL,
-            format!("core {core} is not one that this process may run on"),
+            format!(
+                "engine.cores has core {core}, and this process may run on {} only",
+                listed((0..MOST).filter(|core| is_in(&allowed, *core)))
+            ),
         )),
     }
+}
+
+/// As taskset(1) writes it: runs of numbers as `0-3`, with commas between.
+fn listed(cores: impl Iterator<Item = u16>) -> String {
+    let cores: Vec<u16> = cores.collect();
+    let runs = cores.chunk_by(|one, next| one + 1 == *next).map(|run| match run {
+        [first, .., last] => format!("{first}-{last}"),
+        run => run.iter().map(u16::to_string).collect(),
+    });
+    runs.collect::<Vec<_>>().join(",")
 }
 
 /// Keeps the calling thread on this core.
@@ -42,6 +53,11 @@ pub(crate) fn pin(core: u16) -> io::Result<()> {
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
+fn is_in(set: &libc::cpu_set_t, core: u16) -> bool {
+    // SAFETY: the number is below the size of the set, which was filled by the kernel.
+    core < MOST && unsafe { libc::CPU_ISSET(core.into(), set) }
+}
+
 /// Where this thread may run.
 fn allowed() -> io::Result<libc::cpu_set_t> {
     // SAFETY: zero bytes are an empty set.
@@ -58,8 +74,7 @@ mod tests {
 
     fn ours() -> Vec<u16> {
         let allowed = allowed().unwrap();
-        // SAFETY: as in `check`.
-        (0..MOST).filter(|core| unsafe { libc::CPU_ISSET((*core).into(), &allowed) }).collect()
+        (0..MOST).filter(|core| is_in(&allowed, *core)).collect()
     }
 
     #[test]
@@ -76,7 +91,16 @@ mod tests {
     fn a_core_that_is_not_ours_is_named() {
         assert!(check(&ours()).is_ok() && check(&[]).is_ok());
         let error = check(&[ours()[0], MOST]).unwrap_err();
-        assert!(error.to_string().contains(&format!("core {MOST} is not")), "{error}");
+        let all = listed(ours().into_iter());
+        assert_eq!(
+            error.to_string(),
+            format!("engine.cores has core {MOST}, and this process may run on {all} only")
+        );
         assert!(pin(MOST).is_err());
+    }
+
+    #[test]
+    fn cores_are_listed_in_runs() {
+        assert_eq!(listed([0, 1, 2, 4, 6, 7].into_iter()), "0-2,4,6-7");
     }
 }
