@@ -5,7 +5,10 @@
 
 mod building;
 mod crowd;
+#[path = "../../tests/rig/mod.rs"]
+mod rig;
 mod sealing;
+mod waiting;
 
 /// Packets of a frame: the trains that a paced publisher of 2.5 Mbit/s gives.
 pub const FRAME: usize = 8;
@@ -18,7 +21,7 @@ pub trait Work {
     /// Does it once.
     fn run(&mut self);
 
-    /// Packets that one run handles.
+    /// Packets that one run handles; where there are none, one.
     fn packets(&self) -> usize {
         FRAME
     }
@@ -26,7 +29,7 @@ pub trait Work {
 
 /// All of them by name. A number behind a slash is how many viewers there are; each of them gets a
 /// packet of audio too where somebody rides.
-pub const NAMES: [&str; 10] = [
+pub const NAMES: [&str; 14] = [
     "seal",
     "open",
     "header",
@@ -37,20 +40,27 @@ pub const NAMES: [&str; 10] = [
     "fan_out/1000",
     "fan_out/10000",
     "ride/100",
+    "idle/100",
+    "idle/10000",
+    "due/100",
+    "due/10000",
 ];
 
 /// Sets one up.
 pub fn named(name: &str) -> Option<Box<dyn Work>> {
-    Some(match name {
+    let (work, viewers) = name.split_once('/').unwrap_or((name, "1"));
+    let viewers: u16 = viewers.parse().ok()?;
+    Some(match work {
         "seal" => Box::new(sealing::Seal::new()),
         "open" => Box::new(sealing::Open::new()),
         "header" => Box::new(building::Header::new()),
         "gather" => Box::new(building::Gather::new()),
         "train" => Box::new(building::Train::new()),
-        _ => {
-            let (work, viewers) = name.split_once('/')?;
-            Box::new(crowd::FanOut::new(viewers.parse().ok()?, work == "ride"))
-        }
+        "fan_out" => Box::new(crowd::FanOut::new(viewers.into(), false)),
+        "ride" => Box::new(crowd::FanOut::new(viewers.into(), true)),
+        "idle" => Box::new(waiting::Idle::new(viewers.into())),
+        "due" => Box::new(waiting::Due::new(viewers.into())),
+        _ => return None,
     })
 }
 

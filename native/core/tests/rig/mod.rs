@@ -6,6 +6,7 @@
 #![allow(dead_code)]
 
 pub mod checks;
+pub mod crowd;
 pub mod local;
 pub mod pair;
 pub mod publisher;
