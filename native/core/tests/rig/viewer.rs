@@ -227,6 +227,8 @@ impl Viewer {
             self.mids.insert(packet[start..start + len].to_vec());
         }
         let mut range = view.payload(packet).expect("padding is valid");
+        let padding = opened.len - range.end;
+        assert!(padding <= 16 && 100 * padding <= range.len(), "{padding} bytes of padding");
         let (mut index, mut payload_type) = (opened.index, view.payload_type.0);
         let kind = if view.ssrc == Viewer::ssrc(self.session, Kind::Audio) {
             Kind::Audio
