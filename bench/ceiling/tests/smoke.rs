@@ -154,7 +154,10 @@ fn a_schedule_is_played_at_its_time() {
     }
     let took = seconds(&json, "took_s");
     assert!((0.42..59.0).contains(&took), "when all is due, and no longer: {json}");
-    assert!(number(&json, "p99").unwrap() < 400_000, "a frame's time is from its own moment: {json}");
+    assert!(
+        number(&json, "p99").unwrap() < 400_000,
+        "a frame's time is from its own moment: {json}"
+    );
     for socket in &sockets {
         // The first train is sent once before, as a warm-up.
         let lens = waiting(socket);
