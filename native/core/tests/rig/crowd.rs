@@ -87,7 +87,7 @@ impl Crowd {
     /// Its first check comes.
     pub fn claim(&mut self, viewer: u64) {
         let (path, mut check) = self.check(viewer);
-        self.shard.handle_datagram(self.now, path, &mut check);
+        super::hand(&mut self.shard, self.now, path, &mut check);
         self.settle();
     }
 
@@ -158,7 +158,7 @@ impl Crowd {
 
     /// A datagram comes.
     pub fn take(&mut self, (path, mut datagram): (Path, Vec<u8>)) {
-        self.shard.handle_datagram(self.now, path, &mut datagram);
+        super::hand(&mut self.shard, self.now, path, &mut datagram);
     }
 
     /// The end of a turn: what is ready leaves.
