@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import resource
 import socket
@@ -186,15 +187,15 @@ async def test_media_is_as_soon_as_ever_under_each_storm() -> None:
 
 
 async def frames_are_as_soon(server: Server, url: str) -> None:
-    memory = server.rss_bytes()
+    memory, rest = server.rss_bytes(), math.inf
     for storm in (scrapes, slow_scrapers, deaf_listeners, events_for_a_webhook_that_hangs):
         for _ in range(TRIES):
-            before = await frame_p99_ms(url)
+            rest = min(rest, await frame_p99_ms(url))
             with storm(server):
                 during = await frame_p99_ms(url)
-            told = f"{storm.__name__}: {during:.1f} ms, at rest {before:.1f} ms"
+            told = f"{storm.__name__}: {during:.1f} ms, at rest {rest:.1f} ms"
             sys.stdout.write(told + "\n")
-            if during < MOST_TIMES * before + SLACK_MS:
+            if during < MOST_TIMES * rest + SLACK_MS:
                 break
         else:
             pytest.fail(told)
