@@ -10,7 +10,7 @@ from pyforward.errors import PyforwardError, RunError
 from pyforward_bench.rig.measured import Window
 from pyforward_bench.rig.peers.table import TABLE, Peer
 from pyforward_bench.rig.publisher import Feed
-from pyforward_bench.rig.rows.capacity import Step
+from pyforward_bench.rig.rows.capacity import ServerStep
 from pyforward_bench.rig.rows.spec import Figure, Spec, is_least, joined
 from pyforward_bench.rig.rows.throughput import RATE
 from pyforward_bench.rig.server import Serving
@@ -90,7 +90,7 @@ def behind(window: Window) -> str | None:
     if not window.probes.packets:
         return "nothing reached the probes"
     p50_us = window.probes.frame_latency_us.quantile(0.5)
-    if (lost := Step(window.crowd.viewers, window).lost) is not None:
+    if (lost := ServerStep(window.crowd.viewers, window).lost) is not None:
         return lost
     if p50_us is None or p50_us > 1e3 * _BEHIND_MS:
         told = "unknown" if p50_us is None else f"{p50_us / 1e3:.0f} ms"
