@@ -208,7 +208,7 @@ impl Egress {
         content: Content,
         room: usize,
     ) -> Train<'_> {
-        let open = self.take_open(path, owner, if self.gso { cap } else { 0 });
+        let open = self.take_open(path, owner, cap);
         let mut train = self.train(path, owner, cap, content, room);
         if let Some(message) = open {
             (train.start, train.segment) = (message.start as usize, message.segment.into());

@@ -87,15 +87,27 @@ fn nothing_rides_behind_a_shorter_last_segment_or_is_larger_than_one() {
 }
 
 #[test]
+fn nothing_rides_on_what_is_too_large_for_a_segment() {
+    let (mut rig, viewers) = watched();
+    let mut packets = frame(2, 4..5, false);
+    packets[0].resize(1_300, 0);
+    packets.push(sound(2));
+    send(&mut rig, packets);
+    assert_eq!(rig.trains, [1; 4]);
+    rig.run_for(Duration::from_millis(20));
+    viewers.iter().for_each(|viewer| assert_got(&rig, *viewer, 5, 2));
+}
+
+#[test]
 fn each_rider_has_a_train_of_its_own_and_looks_for_one_that_it_can_end() {
     let (mut rig, viewers) = watched();
-    // Two frames at once, as after a long turn, of which the last ends shorter; and a full train.
+    // Two frames at once, as after a long turn, of which the first ends shorter; and a full train.
     let mut packets = [sound(2), sound(3)].to_vec();
     packets.extend(frame(2, 4..7, false));
-    packets.extend(frame(3, 7..10, false));
     packets.last_mut().unwrap().truncate(600);
+    packets.extend(frame(3, 7..10, false));
     send(&mut rig, packets);
-    assert_eq!(rig.trains, [4, 3, 1, 4, 3, 1]);
+    assert_eq!(rig.trains, [3, 4, 1, 3, 4, 1]);
     rig.trains.clear();
     let mut packets = frame(4, 10..26, false);
     packets.push(sound(4));
