@@ -62,6 +62,9 @@ impl Shard {
                 let slot = self.by_ufrag.get(request.local_ufrag).copied();
                 let slot = slot.ok_or(Discard::StunUnknownUfrag)?;
                 self.authenticate(now, slot, &request)?;
+                if self.sessions.get(slot).is_some_and(|session| session.association.is_some()) {
+                    return self.answer_check(now, slot, path, &request);
+                }
                 slot
             }
             Protocol::Dtls => self.by_path.get(&path).ok_or(Discard::DtlsUnknownAddress)?.slot,
@@ -115,7 +118,6 @@ impl Shard {
         }
     }
 
-    /// Answers a binding request (RFC 8445 §7.3).
     fn take_check(
         &mut self,
         now: Time,
@@ -125,6 +127,17 @@ impl Shard {
     ) -> Result<(), Discard> {
         let request = stun::parse(datagram)?;
         self.authenticate(now, slot, &request)?;
+        self.answer_check(now, slot, path, &request)
+    }
+
+    /// Answers a binding request that is authentic (RFC 8445 §7.3).
+    fn answer_check(
+        &mut self,
+        now: Time,
+        slot: usize,
+        path: Path,
+        request: &BindingRequest<'_>,
+    ) -> Result<(), Discard> {
         let ice = self.sessions.get(slot).and_then(|session| session.ice.as_ref());
         let key = ice.and_then(|ice| ice.key_of(request.local_ufrag));
         let key = key.ok_or(Discard::StunUnknownUfrag)?;
