@@ -366,7 +366,8 @@ class Engine(Section):
     )
     repeats: bool = setting(
         True,
-        "On lossy ways send what viewers ask for twice, and the last packet of a burst once more.",
+        "On lossy ways let requests and answers go twice, and see to the end of a frame before the"
+        " next one shows that it is missing.",
     )
     cores: Cores = setting(
         (),

@@ -198,7 +198,7 @@ impl Egress {
         Train { egress: self, path, owner, start, own: start, segment: 0, cap, content }
     }
 
-    /// Starts a train like [`Egress::train`] for a single packet of media, which rides on the train
+    /// Starts a train like [`Egress::train`] for a single packet, which rides on the train of media
     /// before it as its last segment where that goes to the same viewer and still can take it.
     pub fn rider(
         &mut self,
@@ -252,7 +252,7 @@ impl Egress {
             if *outcome == Outcome::Unsegmented {
                 stats.add(Counter::SendUnsegmented, 1);
             }
-            if let Some(rider) = riders.next_if(|rider| rider.message == index) {
+            while let Some(rider) = riders.next_if(|rider| rider.message == index) {
                 rest -= 1;
                 settle(stats, &mut self.troubles, now, message, rider.content, *outcome, 1);
             }

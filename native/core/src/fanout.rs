@@ -16,8 +16,6 @@ use crate::time::Time;
 pub struct Afterwards {
     /// They got their first packet.
     pub flowing: Vec<SessionId>,
-    /// They got something over a lossy way; see [`crate::subscriber::Subscriber::tail_due`].
-    pub lossy: Vec<SessionId>,
 }
 
 /// Sends a stream's batches to all of its subscribers on this shard, and what has come since the
@@ -58,9 +56,6 @@ pub fn fan_out(
         }
         if first_packet {
             afterwards.flowing.push(subscriber.session);
-        }
-        if subscriber.is_lossy(now) {
-            afterwards.lossy.push(subscriber.session);
         }
     }
 }

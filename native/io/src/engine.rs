@@ -60,7 +60,7 @@ pub struct EngineConfig {
     pub idle_window: Duration,
     /// How fast a viewer's video leaves after a burst, in bytes a second; 0: at once.
     pub pace_bytes_per_second: u64,
-    /// On lossy ways what viewers ask for is sent twice, and the end of a burst once more.
+    /// See [`ShardConfig::repeats`].
     pub repeats: bool,
     /// Cores that the shards are pinned to, in turn; none: wherever the kernel runs them.
     pub cores: Vec<u16>,

@@ -88,7 +88,7 @@ impl Work for Header {
                 payload_type: format.payload_type.0,
             };
             let packet = black_box(&self.packet);
-            black_box(self.template.write_header(packet, numbers, false, &mut self.buffer));
+            black_box(self.template.write_header(packet, numbers, &mut self.buffer));
             self.sequence = self.sequence.wrapping_add(1);
         }
     }
@@ -115,6 +115,7 @@ impl Gather {
             machine_clock: MachineClock::default(),
             record_as: None,
             report_interval: None,
+            repeats: true,
         };
         let source = Source::new(StreamId(1), SessionId(1), vec![publication()], config);
         let packets = (0..FRAME).map(|position| plain_packet(0, 0, position)).collect();

@@ -33,6 +33,9 @@ const REORDERING: Duration = Duration::from_millis(100);
 const MIN_RETRY: Duration = Duration::from_millis(20);
 /// Where packets get lost so do requests: the first one is made twice, so far apart.
 const REPEAT_AFTER: Duration = Duration::from_millis(10);
+/// Where packets get lost, how long a frame's next packet may take until it is asked for, though
+/// nothing shows that there is one yet. A pacer's gaps within a frame are shorter.
+const REST_AFTER: Duration = Duration::from_millis(10);
 /// Extended sequence numbers start here, so that packets older than the first have one as well.
 const FIRST_CYCLE: u64 = 1 << 16;
 
@@ -111,6 +114,7 @@ pub struct Jitter {
     missing: VecDeque<Missing>,
     /// No later than the earliest [`Missing::due`].
     due: Time,
+    rest: Rest,
     /// Given up since [`Jitter::ask`] last told.
     lost: u64,
     /// As [`Totals`] has it; of what was before the last restart alone.
@@ -153,6 +157,19 @@ struct Missing {
     repeat: bool,
 }
 
+/// The packet behind the newest, where that does not end its frame.
+#[derive(Clone, Copy, Debug)]
+struct Rest {
+    /// When it is asked for; never where the frame is whole or it was asked for twice.
+    due: Time,
+    /// When it was asked for at first.
+    asked_at: Option<Time>,
+}
+
+impl Rest {
+    const NOTHING: Rest = Rest { due: Time::NEVER, asked_at: None };
+}
+
 impl Jitter {
     /// An SSRC that has sent nothing yet. Without `nack` a gap is only given time to close.
     #[must_use]
@@ -165,6 +182,7 @@ impl Jitter {
             state: None,
             missing: VecDeque::new(),
             due: Time::NEVER,
+            rest: Rest::NOTHING,
             lost: 0,
             expected_before: 0,
             received: 0,
@@ -179,9 +197,18 @@ impl Jitter {
         }
     }
 
-    /// Whether packets get lost on the way: then requests are made twice.
+    /// Whether packets get lost on the way: then requests are made twice, and the end of a frame is
+    /// asked for before the next frame shows that it is missing.
     pub fn set_lossy(&mut self, lossy: bool) {
         self.lossy = lossy;
+    }
+
+    /// Whether the newest packet, which came just now, is the last one of its frame.
+    pub fn set_frame_whole(&mut self, now: Time, whole: bool) {
+        self.rest = Rest::NOTHING;
+        if self.lossy && self.nack && self.wanted && !whole {
+            self.rest.due = now + REST_AFTER;
+        }
     }
 
     /// Something was received.
@@ -266,11 +293,11 @@ impl Jitter {
     /// up those that were asked for long enough.
     pub fn ask(&mut self, now: Time, round_trip: Duration, wants: &mut Vec<u16>) -> Asked {
         let mut outcome = Asked { asked: 0, lost: std::mem::take(&mut self.lost) };
-        if now < self.due {
+        if now < self.due.min(self.rest.due) {
             return outcome;
         }
         let retry = round_trip.max(MIN_RETRY);
-        let nack = self.nack;
+        let (nack, twice) = (self.nack, self.lossy);
         let mut due = Time::NEVER;
         self.missing.retain_mut(|missing| {
             if missing.due <= now {
@@ -279,30 +306,31 @@ impl Jitter {
                     outcome.lost += 1;
                     return false;
                 }
-                let again = (missing.asked_at + retry).min(missing.since + GIVE_UP_AFTER);
-                if std::mem::take(&mut missing.repeat) {
-                    missing.due = again.max(now);
-                } else {
-                    missing.tries += 1;
-                    missing.asked_at = now;
-                    missing.repeat = self.lossy && retry > REPEAT_AFTER;
-                    let wait = if missing.repeat { REPEAT_AFTER } else { retry };
-                    missing.due = (now + wait).min(missing.since + GIVE_UP_AFTER);
+                if missing.ask(now, retry, twice) {
+                    outcome.asked += 1;
+                    wants.push(missing.sequence as u16);
                 }
-                outcome.asked += 1;
-                wants.push(missing.sequence as u16);
             }
             due = due.min(missing.due);
             true
         });
         self.due = due;
+        if self.rest.due <= now
+            && let Some(state) = &self.state
+        {
+            outcome.asked += 1;
+            wants.push((state.highest + 1) as u16);
+            let repeat = twice && self.rest.asked_at.is_none();
+            self.rest.due = if repeat { now + REPEAT_AFTER } else { Time::NEVER };
+            self.rest.asked_at.get_or_insert(now);
+        }
         outcome
     }
 
     /// When [`Jitter::ask`] has something to do next.
     #[must_use]
     pub fn due(&self) -> Time {
-        if self.lost > 0 { Time(0) } else { self.due }
+        if self.lost > 0 { Time(0) } else { self.due.min(self.rest.due) }
     }
 
     /// How many packets are missing and still hoped for.
@@ -342,8 +370,12 @@ impl Jitter {
                 self.missing.pop_front();
                 self.lost += 1;
             }
-            let (since, asked_at) = (now, now);
-            let missing = Missing { sequence, since, asked_at, due, tries: 0, repeat: false };
+            let mut missing =
+                Missing { sequence, since: now, asked_at: now, due, tries: 0, repeat: false };
+            if let Some(asked_at) = self.rest.asked_at.filter(|_| sequence == first_missing) {
+                (missing.asked_at, missing.tries) = (asked_at, 1);
+                missing.repeat = self.rest.due != Time::NEVER;
+            }
             self.missing.push_back(missing);
             self.due = self.due.min(due);
         }
@@ -377,7 +409,25 @@ impl Jitter {
     fn give_up_all(&mut self) {
         self.lost += self.missing.len() as u64;
         self.missing.clear();
-        self.due = Time::NEVER;
+        (self.due, self.rest) = (Time::NEVER, Rest::NOTHING);
+    }
+}
+
+impl Missing {
+    /// True if it is to be asked for now. The rest of a frame may have been, before anything showed
+    /// that it is missing.
+    fn ask(&mut self, now: Time, retry: Duration, twice: bool) -> bool {
+        // The answer to the second request takes a round trip as well.
+        let patience = if twice { REPEAT_AFTER + retry } else { retry };
+        let again = std::mem::take(&mut self.repeat);
+        let anew = !again && (self.tries == 0 || now >= self.asked_at + patience);
+        if anew {
+            (self.asked_at, self.repeat) = (now, twice);
+            self.tries += 1;
+        }
+        let wait = if self.repeat { REPEAT_AFTER } else { patience };
+        self.due = (self.asked_at + wait).min(self.since + GIVE_UP_AFTER);
+        anew || again
     }
 }
 

@@ -171,11 +171,49 @@ fn on_a_lossy_way_a_request_is_made_twice() {
     jitter.set_lossy(true);
     accept(&mut jitter, 0, 1);
     accept(&mut jitter, 0, 3);
-    let mut asked_at = Vec::new();
-    for ms in 0..100 {
-        if asks(&mut jitter, ms * 1_000).0 == [2] {
-            asked_at.push(ms);
-        }
+    assert_eq!(
+        asked_for(&mut jitter, 2, 0..100),
+        [0, 10, 50, 60],
+        "twice, and once both may be here"
+    );
+}
+
+/// The milliseconds at which a number is asked for.
+fn asked_for(jitter: &mut Jitter, number: u16, during: std::ops::Range<u64>) -> Vec<u64> {
+    during.filter(|ms| asks(jitter, ms * 1_000).0.contains(&number)).collect()
+}
+
+#[test]
+fn on_a_lossy_way_the_rest_of_a_frame_is_asked_for_though_nothing_follows() {
+    let mut jitter = wanted();
+    accept(&mut jitter, 0, 1);
+    jitter.set_frame_whole(Time(0), false);
+    assert_eq!(jitter.due(), Time::NEVER, "this way loses nothing");
+    jitter.set_lossy(true);
+    jitter.set_frame_whole(Time(0), false);
+    assert_eq!(asked_for(&mut jitter, 2, 0..200), [10, 20], "twice: perhaps there is none");
+    assert_eq!((jitter.missing(), jitter.due()), (0, Time::NEVER));
+    // Its answer ends the frame.
+    jitter.receive(Time(200_000), 2, 0, true).unwrap();
+    jitter.set_frame_whole(Time(200_000), true);
+    assert_eq!(asked_for(&mut jitter, 3, 200..300), []);
+}
+
+#[test]
+fn the_rest_of_a_frame_that_turns_out_to_be_missing_has_been_asked_for() {
+    // Before the next frame comes: not, once, twice.
+    for (next, expected) in [(5, vec![5, 15]), (15, vec![10, 15]), (33, vec![10, 20])] {
+        let mut jitter = wanted();
+        jitter.set_lossy(true);
+        accept(&mut jitter, 0, 1);
+        jitter.set_frame_whole(Time(0), false);
+        let mut at = asked_for(&mut jitter, 2, 0..next);
+        accept(&mut jitter, next * 1_000, 3);
+        jitter.set_frame_whole(Time(next * 1_000), true);
+        at.extend(asked_for(&mut jitter, 2, next..at.first().unwrap_or(&next) + 50));
+        assert_eq!(at, expected, "the next frame after {next} ms");
+        let answer = accept(&mut jitter, 55_000, 2).order;
+        let since = Duration::from_millis(55 - expected[0]);
+        assert_eq!(answer, Order::Late { repaired: true, answered_in: Some(since) });
     }
-    assert_eq!(asked_at, [0, 10, 40, 50, 80, 90], "each round trip, and 10 ms later");
 }

@@ -6,9 +6,7 @@ use super::{Shard, mark_ready};
 use crate::command::CloseReason;
 use crate::event::Event;
 use crate::ids::SessionId;
-use crate::media::Kind;
 use crate::session::Part;
-use crate::subscriber::Subscriber;
 use crate::time::Time;
 use crate::wake::Wake;
 
@@ -69,16 +67,6 @@ impl Shard {
         self.tell(Event::Flowing { session: id });
     }
 
-    /// Media went to a viewer over a lossy way: its last packet is to be seen to.
-    pub(super) fn watch_tail(&mut self, id: SessionId) {
-        let Some((_, association)) = self.association(id) else { return };
-        let Part::Viewer { stream, slot: Some(position) } = association.part else { return };
-        let subscriber = self.streams.get(&stream).and_then(|s| s.subscribers.get(position));
-        if let Some(due) = subscriber.map(Subscriber::tail_due) {
-            self.arm(id, due);
-        }
-    }
-
     fn source_duties(&mut self, now: Time, slot: usize) -> Time {
         let association = self.sessions.get_mut(slot).and_then(|s| s.association.as_deref_mut());
         let Some(Part::Publisher { source, .. }) = association.map(|a| &mut a.part) else {
@@ -101,13 +89,6 @@ impl Shard {
         };
         let Some(stream) = self.streams.get_mut(&stream) else { return Time::NEVER };
         let (clocks, has_video) = (stream.clocks(), stream.has_video());
-        for kind in Kind::ALL {
-            let Some((subscriber, cache)) = stream.subscriber(position, kind) else {
-                return Time::NEVER;
-            };
-            let (egress, stats) = (&mut self.egress, &mut self.stats);
-            subscriber.send_tail(now, kind, cache, &mut self.repair_budget, egress, stats);
-        }
         let Some(subscriber) = stream.subscribers.get_mut(position) else { return Time::NEVER };
         if association.next_report <= now {
             let mut compound = Vec::new();
@@ -115,7 +96,7 @@ impl Shard {
             subscriber.send_rtcp(compound, &mut self.egress);
             association.next_report = now + REPORT_EVERY + spread;
         }
-        let next = association.next_report.min(subscriber.tail_due());
+        let next = association.next_report;
         if subscriber.waits_for_keyframe() && has_video {
             stream.keyframe_wanted = true;
             mark_ready(stream, &mut self.streams_ready);

@@ -67,7 +67,8 @@ pub struct ShardConfig {
     pub idle_window: std::time::Duration,
     /// How fast a viewer's video leaves after a burst of [`crate::pacer::BURST_BYTES`]; 0: at once.
     pub pace_bytes_per_second: u64,
-    /// On lossy ways what viewers ask for is sent twice, and the end of a burst once more.
+    /// On lossy ways requests and answers go twice, and the end of a frame is seen to before the
+    /// next one shows that it is missing.
     pub repeats: bool,
     /// At most one keyframe request goes to a publisher in this time.
     pub keyframe_interval: std::time::Duration,
@@ -253,9 +254,6 @@ impl Shard {
         for session in afterwards.flowing {
             self.begin_reports(now, session);
         }
-        for session in afterwards.lossy {
-            self.watch_tail(session);
-        }
         if let Some(records) = self.recorder.take(now) {
             self.tell(Event::Records { shard: self.config.index, records });
         }
@@ -300,6 +298,7 @@ impl Shard {
             machine_clock: self.config.machine_clock,
             record_as: None,
             report_interval: None,
+            repeats: self.config.repeats,
         }
     }
 

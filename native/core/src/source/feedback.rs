@@ -248,8 +248,9 @@ fn write_report(source: &mut Source, now: Time, out: &mut Vec<u8>) {
         writer.receiver_report(track.config.feedback_ssrc, &blocks);
     }
     feedback.loss = f64::from(worst) / 256.0;
+    let lossy = config.repeats && feedback.loss >= LOSSY;
     for encoding in tracks.iter_mut().flat_map(|track| &mut track.encodings) {
-        encoding.jitter.set_lossy(feedback.loss >= LOSSY);
+        encoding.jitter.set_lossy(lossy);
     }
     writer.sdes_cname(&[sender], &feedback.cname);
     writer.receiver_reference_time(sender, config.wall_clock.ntp(now));

@@ -230,6 +230,10 @@ fn receive(
         |reason| if retransmitted { Discard::RtpRtx } else { reason },
     )?;
     encoding.bytes += incoming.wire_len as u64;
+    if track.config.kind == Kind::Video && !matches!(arrival.order, Order::Late { .. }) {
+        // Padding belongs to no frame.
+        encoding.jitter.set_frame_whole(now, incoming.marker || incoming.payload.is_empty());
+    }
     Ok(arrival)
 }
 

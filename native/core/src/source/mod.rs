@@ -67,6 +67,8 @@ pub struct SourceConfig {
     pub record_as: Option<u32>,
     /// Time between two receiver reports, if not the usual one.
     pub report_interval: Option<Duration>,
+    /// On a lossy way requests are made twice, and early for the end of a frame.
+    pub repeats: bool,
 }
 
 /// What a sender report told of a track's clock.

@@ -20,7 +20,7 @@ use crate::command::SubscribeTrack;
 use crate::egress::{Budget, Content, Egress, MAX_SEGMENT, MAX_TRAIN, Outcome, Transmit, Trouble};
 use crate::ids::{SessionId, Ssrc};
 use crate::media::{Codec, Kind};
-use crate::packet::MAX_ADDED;
+use crate::packet::{MAX_ADDED, Packet};
 use crate::path::Path;
 use crate::srtp::Sealer;
 use crate::stages::Stage;
@@ -28,7 +28,7 @@ use crate::stats::{Counter, Stats};
 use crate::time::Time;
 use crate::track::{Batch, Start};
 
-use repair::{Resent, Tails};
+use repair::{Again, Resent};
 use reports::ReferenceTime;
 
 const _: () = assert!(MAX_HEADER + 16 + 2 + 16 <= MAX_ADDED);
@@ -100,9 +100,9 @@ pub struct Subscriber {
     /// Paces retransmissions; media is paced for all viewers of a stream together.
     repair_budget: Budget,
     resent: Resent,
-    tails: Tails,
     repeats: bool,
     lossy_until: Time,
+    misses_ends_until: Time,
     round_trip: Option<Duration>,
     reference_time: Option<ReferenceTime>,
     answers_reference_time: bool,
@@ -156,7 +156,7 @@ pub struct Beginning<'a> {
     pub cname: &'a str,
     /// Random: first sequence numbers and timestamps.
     pub random: [u64; 2],
-    /// On a lossy way what it asks for is sent twice, and the end of a burst once more.
+    /// On a lossy way what it asks for goes twice, and the ends of frames.
     pub repeats: bool,
 }
 
@@ -181,9 +181,9 @@ impl Subscriber {
             knows_route: false,
             repair_budget: repair::budget(now),
             resent: Resent::default(),
-            tails: Tails::default(),
             repeats: beginning.repeats,
             lossy_until: Time(0),
+            misses_ends_until: Time(0),
             round_trip: None,
             reference_time: None,
             answers_reference_time: beginning.tracks.iter().any(|track| track.rrtr),
@@ -264,6 +264,7 @@ impl Subscriber {
         stats: &mut Stats,
     ) -> bool {
         let (cap, Some(path)) = (self.segment_cap(now), self.path) else { return false };
+        let end = self.end_to_repeat(now, batch);
         let Some(track) = self.tracks[batch.kind as usize].as_mut() else { return false };
         if !track.opens_with(batch) {
             return false;
@@ -275,12 +276,10 @@ impl Subscriber {
                 batch.trains.get(position + 1).copied().map_or(batch.entries.len(), usize::from);
             let train = batch.entries.get(usize::from(*from)..to).unwrap_or(&[]);
             let arrival = train.last().map(|last| last.packet.arrival);
-            sent += way.send(track, arrival, train.iter());
+            let again = end.filter(|_| to == batch.entries.len());
+            sent += way.send(track, arrival, train.iter(), again);
         }
         track.count(sent);
-        if let Some(newest) = batch.entries.last().filter(|entry| entry.late_at.is_none()) {
-            self.remember_tail(now, batch.kind, newest.sequence);
-        }
         self.count(now, sent, stats)
     }
 
@@ -307,7 +306,7 @@ impl Subscriber {
             // What came just now is as late as the rest of the round; what waited tells nothing.
             let arrival = frame.last().map(|last| last.packet.arrival);
             let arrival = arrival.filter(|arrival| now.since(*arrival) < FRESH);
-            sent += way.send(track, arrival, frame.iter().copied());
+            sent += way.send(track, arrival, frame.iter().copied(), None);
         }
         track.count(sent);
         let first = self.count(now, sent, stats);
@@ -360,6 +359,7 @@ impl Subscriber {
 
     fn count(&mut self, now: Time, sent: Sent, stats: &mut Stats) -> bool {
         stats.add(Counter::SendDropsError, sent.unsendable);
+        self.count_again(sent.again, stats);
         if sent.packets == 0 {
             return false;
         }
@@ -460,6 +460,7 @@ struct Sent {
     padding: u64,
     /// Larger than a datagram can be.
     unsendable: u64,
+    again: Again,
 }
 
 impl std::ops::AddAssign for Sent {
@@ -469,6 +470,7 @@ impl std::ops::AddAssign for Sent {
         self.octets += more.octets;
         self.padding += more.padding;
         self.unsendable += more.unsendable;
+        self.again += more.again;
     }
 }
 
@@ -482,12 +484,14 @@ struct Way<'a> {
 }
 
 impl Way<'_> {
-    /// Sends packets as one train. Those that have no number for this viewer are left out.
+    /// Sends packets as one train, and one of them `again` behind them. Those that have no number for
+    /// this viewer are left out.
     fn send<'e>(
         &mut self,
         track: &mut Track,
         arrival: Option<Time>,
         entries: impl Iterator<Item = &'e Entry> + Clone,
+        again: Option<&'e Entry>,
     ) -> Sent {
         let mut sent = Sent::default();
         let content = Content::Media { kind: track.kind, arrival };
@@ -509,7 +513,19 @@ impl Way<'_> {
             sent.octets += entry.packet.payload().len() as u64;
             sent.padding += u64::from(entry.packet.padding);
         }
+        drop(train);
+        if let Some(entry) = again {
+            sent.again = self.resend(track, entry);
+        }
         sent
+    }
+
+    /// Sends a packet once more, as the last segment of the train before if it fits.
+    fn resend(&mut self, track: &mut Track, entry: &Entry) -> Again {
+        let Way { path, owner, cap, .. } = *self;
+        let room = entry.packet.bytes.len() + MAX_ADDED;
+        let mut train = self.egress.rider(path, owner, cap, Content::Other, room);
+        repair::resend(&mut train, track, self.sealer, entry)
     }
 }
 
@@ -524,20 +540,25 @@ fn seal(track: &Track, sealer: &Sealer, entry: &Entry, index: u64, buffer: &mut 
         timestamp: entry.timestamp.wrapping_add(track.timestamp_offset),
         payload_type: format.payload_type.0,
     };
-    let padding = usize::from(packet.padding);
-    let header = track.template.write_header(packet, numbers, padding > 0, buffer);
-    let payload = packet.payload();
-    let end = header + payload.len();
-    let (Some(target), padded) = (buffer.get_mut(header..end), end + padding) else { return 0 };
-    target.copy_from_slice(payload);
-    if let Some(target) = buffer.get_mut(end..padded) {
-        // RFC 3550 §5.1: the last byte of padding counts it, itself included.
-        target.fill(0);
-        if let Some(last) = target.last_mut() {
-            *last = packet.padding;
-        }
+    let header = track.template.write_header(packet, numbers, buffer);
+    match write_payload(packet, header, buffer) {
+        Some(end) => sealer.seal_rtp(index, buffer, header, end),
+        None => 0,
     }
-    sealer.seal_rtp(index, buffer, header, padded)
+}
+
+/// Writes payload and padding at `start`; where they end.
+fn write_payload(packet: &Packet, start: usize, buffer: &mut [u8]) -> Option<usize> {
+    let payload = packet.payload();
+    let (end, padding) = (start + payload.len(), usize::from(packet.padding));
+    buffer.get_mut(start..end)?.copy_from_slice(payload);
+    let target = buffer.get_mut(end..end + padding)?;
+    // RFC 3550 §5.1: the last byte of padding counts it, itself included.
+    target.fill(0);
+    if let Some(last) = target.last_mut() {
+        *last = packet.padding;
+    }
+    Some(end + padding)
 }
 
 const _: () = assert!(MAX_TRAIN < u8::MAX as usize);

@@ -1,20 +1,29 @@
 //! Retransmission to a viewer: what its NACKs get, and how much.
 //!
 //! A NACK is answered from the shard's cache, as RTX where that was negotiated (RFC 4588),
-//! otherwise by the same bytes again. Three things are not answered: what the stream itself lacks,
-//! what was sent less than a round trip ago and what exceeds the budget of viewer or shard.
+//! otherwise by the same bytes again; everything that it asks for leaves as one train. Three things
+//! are not answered: what the stream itself lacks, what was sent less than a round trip ago and what
+//! exceeds the budget of viewer or shard.
+//!
+//! On a lossy way answers go twice, and so does the last packet of each video frame without being
+//! asked for, because nothing else tells in time that it is missing. The second ones ride in the
+//! trains of the first: a segment more costs a fraction of what a message more does. A viewer that
+//! asks for ends of frames by itself, as our own do, gets none twice unasked.
 
 use std::time::Duration;
 
-use super::{Numbers, Subscriber, Track, seal};
+use arrayvec::ArrayVec;
+
+use super::{Numbers, Subscriber, Track, seal, write_payload};
 use crate::cache::{Cache, Entry};
-use crate::egress::{Budget, Content, Egress};
+use crate::egress::{Budget, Content, Egress, MAX_TRAIN, Train};
 use crate::ids::Ssrc;
 use crate::media::Kind;
 use crate::packet::MAX_ADDED;
 use crate::srtp::Sealer;
 use crate::stats::{Counter, Stats};
 use crate::time::Time;
+use crate::track::Batch;
 
 /// A viewer's retransmissions: a steady share of what a large stream sends, and a lost keyframe at
 /// once.
@@ -33,10 +42,6 @@ const ROUND_TRIP_MOST: Duration = Duration::from_secs(1);
 const LOSSY: std::ops::RangeInclusive<f64> = 0.01..=0.15;
 /// What a report tells holds for so long.
 const LOSSY_FOR: Duration = Duration::from_secs(10);
-/// On a lossy way the last packet goes out once more when nothing has followed it for so long:
-/// nothing else would tell the viewer that it, or what came just before it, is missing.
-const TAIL_WAIT: Duration = Duration::from_millis(10);
-
 /// Numbers that are remembered as sent again.
 const REMEMBERED: usize = 64;
 
@@ -66,14 +71,18 @@ impl Resent {
     }
 }
 
-/// The last packet of each track that was sent over a lossy way.
+/// What was sent again.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Tails([Option<Tail>; 2]);
+pub(super) struct Again {
+    packets: u64,
+    bytes: u64,
+}
 
-#[derive(Clone, Copy, Debug)]
-struct Tail {
-    sequence: u64,
-    due: Time,
+impl std::ops::AddAssign for Again {
+    fn add_assign(&mut self, more: Again) {
+        self.packets += more.packets;
+        self.bytes += more.bytes;
+    }
 }
 
 impl Subscriber {
@@ -93,38 +102,17 @@ impl Subscriber {
         now < self.lossy_until
     }
 
-    /// A packet was sent, the newest of its track.
-    pub(super) fn remember_tail(&mut self, now: Time, kind: Kind, sequence: u64) {
-        if self.is_lossy(now) {
-            self.tails.0[kind as usize] = Some(Tail { sequence, due: now + TAIL_WAIT });
+    /// The packet of a batch that goes twice: on a lossy way the last one of a video frame. Of each
+    /// other one what follows at once tells that it is missing, of audio the next packet soon enough.
+    pub(super) fn end_to_repeat<'b>(&mut self, now: Time, batch: &'b Batch) -> Option<&'b Entry> {
+        if batch.kind != Kind::Video || !self.is_lossy(now) {
+            return None;
         }
-    }
-
-    /// When [`Subscriber::send_tail`] has something to do; [`Time::NEVER`] on a way without losses.
-    #[must_use]
-    pub fn tail_due(&self) -> Time {
-        self.tails.0.iter().flatten().map(|tail| tail.due).fold(Time::NEVER, Time::min)
-    }
-
-    /// Sends the last packet of a track again if nothing has followed it for long enough.
-    pub fn send_tail(
-        &mut self,
-        now: Time,
-        kind: Kind,
-        cache: &Cache,
-        shard_budget: &mut Budget,
-        egress: &mut Egress,
-        stats: &mut Stats,
-    ) {
-        let Some(tail) = self.tails.0[kind as usize].take_if(|tail| tail.due <= now) else {
-            return;
-        };
-        let track = self.tracks[kind as usize].as_ref().filter(|track| track.answers_nack);
-        let (Some(track), Some(entry)) = (track, cache.get(tail.sequence)) else { return };
-        let (media, bytes) = (track.ssrc, entry.packet.bytes.len() + MAX_ADDED);
-        if self.repair_budget.take(now, bytes) && shard_budget.take(now, bytes) {
-            self.resend(media, entry, egress, stats);
-        }
+        let track = self.tracks[Kind::Video as usize].as_ref();
+        let helps = track.is_some_and(|track| track.answers_nack) && now >= self.misses_ends_until;
+        let last = batch.entries.last().filter(|_| helps)?;
+        let ends = last.packet.marker && last.late_at.is_none();
+        (ends && self.repair_budget.take(now, room(last))).then_some(last)
     }
 
     /// Answers one generic NACK (RFC 4585 §6.2.1) about the track with this SSRC.
@@ -144,6 +132,7 @@ impl Subscriber {
             .map_or(ROUND_TRIP_UNKNOWN, |rtt| rtt * ROUND_TRIP_SHARE.0 / ROUND_TRIP_SHARE.1)
             .min(ROUND_TRIP_MOST);
         let mut spent = self.path.is_none();
+        let mut granted = ArrayVec::<&Entry, MAX_TRAIN>::new();
         for number in numbers {
             self.figures.nacks += 1;
             stats.add(Counter::NacksIn, 1);
@@ -156,23 +145,72 @@ impl Subscriber {
                 stats.add(Counter::NacksRefused, 1);
                 continue;
             }
+            self.judge_request(now, entry, cache, quiet);
             let crossed = entry.late_at.is_some_and(|at| now.since(at) < quiet);
             if crossed || self.resent.lately(now, media, number, quiet) {
                 stats.add(Counter::NacksMerged, 1);
                 continue;
             }
-            let bytes = entry.packet.bytes.len() + MAX_ADDED;
+            let bytes = room(entry);
             spent = !self.repair_budget.take(now, bytes) || !shard_budget.take(now, bytes);
             if spent {
                 stats.add(Counter::NacksRefused, 1);
                 continue;
             }
             self.resent.remember(now, media, number);
-            self.resend(media, entry, egress, stats);
-            // A retransmission that gets lost costs the viewer a whole round trip more.
-            if self.is_lossy(now) && self.repair_budget.take(now, bytes) {
-                self.resend(media, entry, egress, stats);
+            granted.push(entry);
+            if granted.is_full() {
+                self.answer(now, media, &granted, egress, stats);
+                granted.clear();
             }
+        }
+        if !granted.is_empty() {
+            self.answer(now, media, &granted, egress, stats);
+        }
+    }
+
+    /// Sends what was asked for; on a lossy way all of it once and then all of it again, because
+    /// a retransmission that gets lost costs the viewer a whole round trip more.
+    fn answer(
+        &mut self,
+        now: Time,
+        media: Ssrc,
+        granted: &[&Entry],
+        egress: &mut Egress,
+        stats: &mut Stats,
+    ) {
+        let (cap, Some(path), owner) = (self.segment_cap(now), self.path, self.owner) else {
+            return;
+        };
+        let bytes: usize = granted.iter().copied().map(room).sum();
+        let times = if self.is_lossy(now) && self.repair_budget.take(now, bytes) { 2 } else { 1 };
+        let sealer = &self.sealer;
+        let Some(track) = self.tracks.iter_mut().flatten().find(|t| t.ssrc == media) else {
+            return;
+        };
+        let mut train = egress.train(path, owner, cap, Content::Other, bytes * times);
+        let mut sent = Again::default();
+        for _ in 0..times {
+            for entry in granted {
+                sent += resend(&mut train, track, sealer, entry);
+            }
+        }
+        drop(train);
+        stats.add(Counter::NacksServed, sent.packets / times as u64);
+        self.count_again(sent, stats);
+    }
+
+    pub(super) fn count_again(&mut self, sent: Again, stats: &mut Stats) {
+        self.figures.repaired += sent.packets;
+        stats.add(Counter::PacketsOutRetransmission, sent.packets);
+        stats.add(Counter::BytesOutRetransmission, sent.bytes);
+    }
+
+    /// Whoever asks for the end of a frame before it can have seen what follows misses ends by itself.
+    fn judge_request(&mut self, now: Time, entry: &Entry, cache: &Cache, round_trip: Duration) {
+        let seen = |next: &Entry| now.since(next.packet.arrival) >= round_trip;
+        if entry.packet.marker && !cache.get(entry.sequence + 1).is_some_and(seen) {
+            self.misses_ends_until = now + LOSSY_FOR;
         }
     }
 
@@ -180,34 +218,32 @@ impl Subscriber {
         let track = self.tracks.iter().flatten().find(|t| t.ssrc == media && t.answers_nack)?;
         cache.get(track.numbering.sequence(number)?)
     }
+}
 
-    fn resend(&mut self, media: Ssrc, entry: &Entry, egress: &mut Egress, stats: &mut Stats) {
-        let (Some(path), owner) = (self.path, self.owner) else { return };
-        let sealer = &self.sealer;
-        let Some(track) = self.tracks.iter_mut().flatten().find(|t| t.ssrc == media) else {
-            return;
-        };
-        let Some(index) = track.numbering.index(entry.sequence) else { return };
-        let room = entry.packet.bytes.len() + MAX_ADDED;
-        let mut train = egress.train(path, owner, 0, Content::Other, room);
-        let len =
-            train.segment(room, |buffer| match seal_rtx(track, sealer, entry, index, buffer) {
-                0 => seal(track, sealer, entry, index, buffer),
-                len => len,
-            });
-        drop(train);
-        if len == 0 {
-            return;
-        }
-        self.figures.repaired += 1;
-        stats.add(Counter::NacksServed, 1);
-        stats.add(Counter::PacketsOutRetransmission, 1);
-        stats.add(Counter::BytesOutRetransmission, len as u64);
-    }
+/// Bytes that a packet needs at most.
+fn room(entry: &Entry) -> usize {
+    entry.packet.bytes.len() + MAX_ADDED
+}
+
+/// Adds a packet to a train once more, as RTX where that was negotiated.
+pub(super) fn resend(
+    train: &mut Train<'_>,
+    track: &mut Track,
+    sealer: &Sealer,
+    entry: &Entry,
+) -> Again {
+    let Some(index) = track.numbering.index(entry.sequence) else { return Again::default() };
+    let len =
+        train.segment(room(entry), |buffer| match seal_rtx(track, sealer, entry, index, buffer) {
+            0 => seal(track, sealer, entry, index, buffer),
+            len => len,
+        });
+    Again { packets: u64::from(len > 0), bytes: len as u64 }
 }
 
 /// Writes the packet as RTX: its own SSRC and numbers, the original sequence number before the
-/// payload (RFC 4588 §4). Zero if RTX was not negotiated for this codec.
+/// payload (RFC 4588 §4), the same padding, so that those of a train are equal too. Zero if RTX was
+/// not negotiated for this codec.
 fn seal_rtx(
     track: &mut Track,
     sealer: &Sealer,
@@ -224,13 +260,12 @@ fn seal_rtx(
         timestamp: entry.timestamp.wrapping_add(track.timestamp_offset),
         payload_type: payload_type.0,
     };
-    let header = track.template.write_header(packet, numbers, false, buffer);
-    let (payload, original) = (packet.payload(), (index as u16).to_be_bytes());
-    let end = header + original.len() + payload.len();
-    let Some(target) = buffer.get_mut(header..end) else { return 0 };
-    let (start, rest) = target.split_at_mut(original.len());
-    start.copy_from_slice(&original);
-    rest.copy_from_slice(payload);
+    let header = track.template.write_rtx_header(packet, numbers, buffer);
+    let original = (index as u16).to_be_bytes();
+    let payload = header + original.len();
+    let Some(target) = buffer.get_mut(header..payload) else { return 0 };
+    target.copy_from_slice(&original);
+    let Some(end) = write_payload(packet, payload, buffer) else { return 0 };
     let rtx_index = rtx.next_index;
     rtx.next_index += 1;
     sealer.seal_rtp(rtx_index, buffer, header, end)

@@ -74,7 +74,7 @@ impl Template {
         let mut out = Cursor { buffer: &mut block, at: 0 };
         let extensions =
             ForwardedExtensions { room: ForwardedExtensions::NO_ROOM, ..Default::default() };
-        if template.write_extensions(&extensions, |_| None, &mut out) {
+        if template.write_extensions(mid_id, &extensions, |_| None, &mut out) {
             let len = out.at;
             template.usual = block.into_iter().take(len).collect();
         }
@@ -88,46 +88,43 @@ impl Template {
     }
 
     /// Writes the header of `packet` and returns its length. `buffer` has [`MAX_HEADER`] bytes.
-    pub fn write_header(
-        &self,
-        packet: &Packet,
-        numbers: Numbers,
-        padded: bool,
-        buffer: &mut [u8],
-    ) -> usize {
+    pub fn write_header(&self, packet: &Packet, numbers: Numbers, buffer: &mut [u8]) -> usize {
         let mut out = Cursor { buffer, at: FIXED_HEADER };
         let extended = if packet.extensions.room == ForwardedExtensions::NO_ROOM {
             out.put(&self.usual);
             !self.usual.is_empty()
         } else {
-            self.write_extensions(&packet.extensions, |wanted| packet.extension(wanted), &mut out)
+            let value = |wanted| packet.extension(wanted);
+            self.write_extensions(self.mid_id, &packet.extensions, value, &mut out)
         };
-        let len = out.at;
-        let mut fixed = [0; FIXED_HEADER];
-        fixed[0] = 0x80 | (u8::from(padded) << 5) | (u8::from(extended) << 4);
-        fixed[1] = (u8::from(packet.marker) << 7) | numbers.payload_type;
-        fixed[2..4].copy_from_slice(&numbers.sequence.to_be_bytes());
-        fixed[4..8].copy_from_slice(&numbers.timestamp.to_be_bytes());
-        fixed[8..12].copy_from_slice(&numbers.ssrc.0.to_be_bytes());
-        if let Some(start) = buffer.get_mut(..FIXED_HEADER) {
-            start.copy_from_slice(&fixed);
-        }
-        len
+        out.fixed(packet, numbers, extended)
     }
 
-    /// Writes the extension block, if there is one: MID, then what travels from the publisher,
-    /// each in the room that the packet's train gives it. Zero bytes fill the rest (RFC 8285 §4.1.1).
+    /// The same of a retransmission (RFC 4588), without the MID: the answer tells its SSRC beside that
+    /// of the media, and what the original sequence number adds must not make it longer than the
+    /// packet, or it would fit into no train with it.
+    pub fn write_rtx_header(&self, packet: &Packet, numbers: Numbers, buffer: &mut [u8]) -> usize {
+        let mut out = Cursor { buffer, at: FIXED_HEADER };
+        let value = |wanted| packet.extension(wanted);
+        let extended = self.write_extensions(0, &packet.extensions, value, &mut out);
+        out.fixed(packet, numbers, extended)
+    }
+
+    /// Writes the extension block, if there is one: MID unless its id is 0, then what travels from
+    /// the publisher, each in the room that the packet's train gives it. Zero bytes fill the rest
+    /// (RFC 8285 §4.1.1).
     fn write_extensions<'a>(
         &self,
+        mid_id: u8,
         extensions: &ForwardedExtensions,
         value: impl Fn(Extension) -> Option<&'a [u8]>,
         out: &mut Cursor<'_>,
     ) -> bool {
-        let Some(two_byte) = self.form(extensions) else { return false };
+        let Some(two_byte) = self.form(mid_id, extensions) else { return false };
         let block = out.at;
         out.at += 4;
-        if self.mid_id != 0 {
-            out.element(two_byte, self.mid_id, &self.mid);
+        if mid_id != 0 {
+            out.element(two_byte, mid_id, &self.mid);
         }
         for (slot, extension) in Extension::FORWARDED.into_iter().enumerate() {
             let Some(room) = self.room(extensions, slot, two_byte) else { continue };
@@ -146,9 +143,9 @@ impl Template {
     }
 
     /// One-byte or two-byte form for packets with this room, or none if they need no block.
-    fn form(&self, extensions: &ForwardedExtensions) -> Option<bool> {
-        let mut needed = self.mid_id != 0;
-        let mut two_byte = self.mid_id > 14;
+    fn form(&self, mid_id: u8, extensions: &ForwardedExtensions) -> Option<bool> {
+        let mut needed = mid_id != 0;
+        let mut two_byte = mid_id > 14;
         for (id, room) in self.ids.iter().zip(extensions.room) {
             if *id != 0 && room != ForwardedExtensions::NONE {
                 needed = true;
@@ -173,6 +170,20 @@ struct Cursor<'a> {
 }
 
 impl Cursor<'_> {
+    /// Writes the fixed header (RFC 3550 §5.1) before what stands there already; how long both are.
+    fn fixed(self, packet: &Packet, numbers: Numbers, extended: bool) -> usize {
+        let mut fixed = [0; FIXED_HEADER];
+        fixed[0] = 0x80 | (u8::from(packet.padding > 0) << 5) | (u8::from(extended) << 4);
+        fixed[1] = (u8::from(packet.marker) << 7) | numbers.payload_type;
+        fixed[2..4].copy_from_slice(&numbers.sequence.to_be_bytes());
+        fixed[4..8].copy_from_slice(&numbers.timestamp.to_be_bytes());
+        fixed[8..12].copy_from_slice(&numbers.ssrc.0.to_be_bytes());
+        if let Some(start) = self.buffer.get_mut(..FIXED_HEADER) {
+            start.copy_from_slice(&fixed);
+        }
+        self.at
+    }
+
     fn element(&mut self, two_byte: bool, id: u8, value: &[u8]) {
         let len = value.len() as u8;
         if two_byte {

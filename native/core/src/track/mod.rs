@@ -37,7 +37,7 @@ pub struct Batch {
     pub entries: Vec<Entry>,
     /// Where trains start in `entries`; see [`Departure::trains`].
     pub trains: Vec<u8>,
-    /// Bytes that a train of all of them needs at most.
+    /// Bytes that they and the last one of them once more need at most.
     pub room: usize,
 }
 
@@ -179,7 +179,8 @@ impl Track {
             }
             batch.entries.push(entry);
         }
-        (!batch.entries.is_empty()).then_some(batch)
+        batch.room += room(batch.entries.last()?);
+        Some(batch)
     }
 
     /// Where a viewer may start now. While the keyframe is arriving, always: what is missing of it

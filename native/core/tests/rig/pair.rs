@@ -79,9 +79,12 @@ pub struct Pair {
 }
 
 impl Engine {
-    fn new(shards: u8, seed: u8) -> Engine {
-        let shard =
-            |index| Shard::new(ShardConfig { seed: [seed + index; 32], ..config(index, shards) });
+    fn new(shards: u8, seed: u8, change: impl Fn(&mut ShardConfig)) -> Engine {
+        let shard = |index| {
+            let mut config = ShardConfig { seed: [seed + index; 32], ..config(index, shards) };
+            change(&mut config);
+            Shard::new(config)
+        };
         Engine {
             shards: (0..shards).map(shard).collect(),
             events: Vec::new(),
@@ -190,10 +193,14 @@ impl Engine {
 
 impl Pair {
     pub fn new(shards: u8) -> Pair {
+        Pair::with(shards, |_, _| {})
+    }
+
+    pub fn with(shards: u8, change: impl Fn(End, &mut ShardConfig)) -> Pair {
         let mut pair = Pair {
             now: Time(1_000_000),
-            server: Engine::new(shards, 7),
-            client: Engine::new(shards, 90),
+            server: Engine::new(shards, 7, |config| change(End::Server, config)),
+            client: Engine::new(shards, 90, |config| change(End::Client, config)),
             delay: Duration::from_millis(20),
             waits: Duration::ZERO,
             loss: 0,

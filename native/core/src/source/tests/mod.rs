@@ -51,6 +51,7 @@ pub(super) fn config() -> SourceConfig {
         machine_clock: MachineClock { id: 1, micros_at_zero: 5_000_000_000 },
         record_as: None,
         report_interval: None,
+        repeats: true,
     }
 }
 

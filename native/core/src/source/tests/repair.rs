@@ -153,3 +153,27 @@ fn bad_rtcp_round_trips_do_not_slow_repair() {
     rig.pass(60);
     assert_eq!(rig.count(Counter::NacksOut), 2);
 }
+
+/// Reports tell that one packet of two is lost; what then is asked for behind these packets.
+fn rest_asked_for(config: SourceConfig, tail: Vec<Rtp>) -> Vec<(Ssrc, Vec<u16>)> {
+    let mut rig = Rig::with(vec![audio(), video()], config);
+    rig.accept([vp8(10, 0).marked(), vp8(12, 3_000).marked(), vp8(11, 3_000)]);
+    rig.accept([vp8(14, 6_000).marked()]);
+    rig.pass(1_000);
+    rig.compounds();
+    rig.accept([Rtp { sequence: 13, ..vp8(13, 6_000) }]);
+    rig.accept(tail);
+    rig.pass(10);
+    rig.nacks()
+}
+
+#[test]
+fn on_a_lossy_way_a_frame_without_its_end_is_asked_for_it() {
+    let behind = |tail| rest_asked_for(config(), tail);
+    assert_eq!(behind(vec![vp8(15, 9_000), vp8(16, 9_000)]), [(VIDEO, vec![17])]);
+    assert_eq!(behind(vec![vp8(15, 9_000).marked()]), [], "it is whole");
+    assert_eq!(behind(vec![vp8(15, 9_000).marked(), probe(16, 9_000)]), [], "padding is no frame");
+    assert_eq!(behind(vec![opus(1, 0)]), [], "audio has no frames, and no NACK");
+    let plain = SourceConfig { repeats: false, ..config() };
+    assert_eq!(rest_asked_for(plain, vec![vp8(15, 9_000)]), [], "switched off");
+}
