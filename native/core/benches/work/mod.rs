@@ -5,10 +5,13 @@
 
 mod building;
 mod crowd;
+mod feedback;
 #[path = "../../tests/rig/mod.rs"]
 mod rig;
 mod sealing;
 mod waiting;
+
+use feedback::{Feedback, Says};
 
 /// Packets of a frame: the trains that a paced publisher of 2.5 Mbit/s gives.
 pub const FRAME: usize = 8;
@@ -29,12 +32,16 @@ pub trait Work {
 
 /// All of them by name. A number behind a slash is how many viewers there are; each of them gets a
 /// packet of audio too where somebody rides.
-pub const NAMES: [&str; 14] = [
+pub const NAMES: [&str; 18] = [
     "seal",
     "open",
     "header",
     "gather",
     "train",
+    "check",
+    "report",
+    "request",
+    "repeat",
     "fan_out/1",
     "fan_out/100",
     "fan_out/1000",
@@ -56,6 +63,10 @@ pub fn named(name: &str) -> Option<Box<dyn Work>> {
         "header" => Box::new(building::Header::new()),
         "gather" => Box::new(building::Gather::new()),
         "train" => Box::new(building::Train::new()),
+        "check" => Box::new(Feedback::new(Says::Check)),
+        "report" => Box::new(Feedback::new(Says::Report)),
+        "request" => Box::new(Feedback::new(Says::Request)),
+        "repeat" => Box::new(Feedback::new(Says::Repeat)),
         "fan_out" => Box::new(crowd::FanOut::new(viewers.into(), false)),
         "ride" => Box::new(crowd::FanOut::new(viewers.into(), true)),
         "idle" => Box::new(waiting::Idle::new(viewers.into())),
