@@ -229,7 +229,7 @@ fn what_one_request_names_leaves_as_one_train_and_twice_on_a_lossy_way() {
         sealer.seal_rtcp(&mut request);
         rig.trains.clear();
         let path = Path { socket: SocketId::SHARED, local: rig::SERVER, remote: address(3_000) };
-        rig.shards[0].handle_datagram(rig.now, path, &mut request);
+        rig::hand(&mut rig.shards[0], rig.now, path, &mut request);
         rig.settle();
         assert_eq!(rig.trains, [expected], "{lost}/256 lost");
         assert_eq!(rig.counted(Counter::NacksServed), 3);

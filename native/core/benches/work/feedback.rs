@@ -13,7 +13,7 @@ use pyforward_core::time::Ntp;
 use super::crowd::Nowhere;
 use super::rig::publisher::Publisher;
 use super::rig::viewer::Viewer;
-use super::rig::{Rig, SERVER, check, keys};
+use super::rig::{Rig, SERVER, check, hand, keys};
 use super::{FRAME, Work};
 
 const PROFILE: Profile = Profile::AeadAes128Gcm;
@@ -105,7 +105,7 @@ impl Work for Feedback {
     fn run(&mut self) {
         for _ in 0..FRAME {
             let mut datagram = self.datagram();
-            self.rig.shards[0].handle_datagram(self.rig.now, self.path, &mut datagram);
+            hand(&mut self.rig.shards[0], self.rig.now, self.path, &mut datagram);
             self.said += 1;
         }
         self.rig.shards[0].drain(self.rig.now, &mut Nowhere);
