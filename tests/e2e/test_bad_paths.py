@@ -56,7 +56,10 @@ def test_a_small_mtu_caps_one_viewers_trains_and_nobody_elses(where: str) -> Non
     with (
         link(1, **mtu) as narrow,
         link(2) as wide,
-        running("--media-bind", f"127.0.0.1,{narrow.near},{wide.near}") as server,
+        running(
+            *("--media-bind", f"127.0.0.1,{narrow.near},{wide.near}"),
+            *("--engine-frame-window-ms", "100", "--engine-idle-window-ms", "100"),
+        ) as server,
     ):
         port = server.media[0][1]
         publisher = Watching(joined(server, "/whip/show", [video()]).connect())

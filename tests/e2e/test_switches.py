@@ -74,6 +74,10 @@ def _has(viewer: Peer, payload: bytes) -> bool:
     return viewer.rtp[-1].payload == payload
 
 
+PATIENT = ("--engine-frame-window-ms=100", "--engine-idle-window-ms=100")
+"""A frame's packets wait for its last one, however long this machine takes to send them."""
+
+
 @contextlib.contextmanager
 def showing(*switches: str) -> Iterator[Show]:
     with running("--engine-shards=1", *switches) as server:
@@ -94,7 +98,7 @@ def showing(*switches: str) -> Iterator[Show]:
 
 
 def test_all_of_them_on() -> None:
-    with showing("--engine-frame-window-ms=100") as show:
+    with showing(*PATIENT) as show:
         counted = show.counted()
         slowly = show.counted(pause_s=0.002)
     assert counted[TRAINS] == VIEWERS * PICTURES, "a picture is a train"
@@ -115,7 +119,7 @@ def test_without_gso_each_packet_is_a_message_of_its_own() -> None:
 
 
 def test_without_padding_trains_end_where_the_size_changes() -> None:
-    with showing("--engine-padding=false", "--engine-frame-window-ms=100") as show:
+    with showing("--engine-padding=false", *PATIENT) as show:
         counted = show.counted()
     assert counted[EVENING] == 0
     # One long packet and one that is shorter, and so on.
@@ -123,7 +127,7 @@ def test_without_padding_trains_end_where_the_size_changes() -> None:
 
 
 def test_without_sendmmsg_each_message_is_a_call() -> None:
-    with showing("--engine-sendmmsg=false", "--engine-frame-window-ms=100") as show:
+    with showing("--engine-sendmmsg=false", *PATIENT) as show:
         counted = show.counted()
     assert counted[TRAINS] == VIEWERS * PICTURES
     assert counted[CALLS] == counted[MESSAGES] >= VIEWERS * PICTURES
