@@ -45,10 +45,12 @@ while True:
         pass
 """
 
+# What the server needs is imported before: each file would wait for the other thread's turn to end.
 _BESIDE = """\
 import threading
-threading.Thread(target=exec, args=({code!r}, {{}}), name="beside", daemon=True).start()
+import pyforward.server
 from pyforward.cli import main
+threading.Thread(target=exec, args=({code!r}, {{}}), name="beside", daemon=True).start()
 main()
 """
 

@@ -24,23 +24,24 @@ _KEYFRAME_NOTE = (
 
 
 async def r08(stand: Stand, spec: Spec) -> Sequence[Figure]:
-    """Storms of joins, each after a quiet interval that its latency is held against."""
+    """Storms of joins, each before a quiet interval that its latency is held against, with everybody
+    there: the last of many viewers waits longer than the last of a few, whoever joins meanwhile."""
     await stand.set_up(SetUp(stand.crowd(_BASE_SINKS), Feed(AUDIO)))
     await stand.warm_up()
     rates: list[float] = []
     times_later: list[float] = []
     wrong: list[str] = []
     for _ in range(stand.scale.few):
-        quiet = await stand.window(stand.scale.seconds / 2, tries=1)
         stand.audience.mark()
         seconds = await stand.audience.storm(stand.scale.joins)
         during = stand.audience.probes.tally.figures()
         wrong += stand.audience.verdict()
         rates.append(stand.scale.joins / seconds)
-        before_us = quiet.probes.packet_latency_us.quantile(0.99)
+        quiet = await stand.window(stand.scale.seconds / 2, tries=1)
+        quiet_us = quiet.probes.packet_latency_us.quantile(0.99)
         during_us = during.packet_latency_us.quantile(0.99)
-        if before_us and during_us:
-            times_later.append(during_us / before_us)
+        if quiet_us and during_us:
+            times_later.append(during_us / quiet_us)
         await stand.audience.settle()
     # A harness that is busy joins no faster: more than the target is the server's all the same.
     is_met = is_least(rates, _LEAST_JOINS_PER_S)
@@ -50,7 +51,7 @@ async def r08(stand: Stand, spec: Spec) -> Sequence[Figure]:
     figures = [spec.of(rates, met=is_met, note=note)]
     if times_later:
         is_met = is_most(times_later, _MOST_TIMES_LATER)
-        part = "p99 of the packet latency meanwhile, to that before"
+        part = "p99 of the packet latency meanwhile, to that of the same crowd at rest"
         figures.append(
             spec.of(times_later, part=part, unit="times", target="< 2", met=is_met, note=note)
         )
