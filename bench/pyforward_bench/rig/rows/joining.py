@@ -25,7 +25,7 @@ _KEYFRAME_NOTE = (
 
 async def r08(stand: Stand, spec: Spec) -> Sequence[Figure]:
     """Storms of joins, each before a quiet interval that its latency is held against, with all of
-    them there: the last of many viewers waits longer than that of a few, whoever joins meanwhile."""
+    them there: the last of many waits longer than of a few, whoever joins meanwhile."""
     await stand.set_up(SetUp(stand.crowd(_BASE_SINKS), Feed(AUDIO)))
     await stand.warm_up()
     rates: list[float] = []
