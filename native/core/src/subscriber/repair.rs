@@ -209,7 +209,8 @@ impl Subscriber {
     /// Whoever asks for the end of a frame before it can have seen what follows misses ends by itself.
     fn judge_request(&mut self, now: Time, entry: &Entry, cache: &Cache, round_trip: Duration) {
         let seen = |next: &Entry| now.since(next.packet.arrival) >= round_trip;
-        if entry.packet.marker && !cache.get(entry.sequence + 1).is_some_and(seen) {
+        let ends = entry.packet.kind == Kind::Video && entry.packet.marker;
+        if ends && !cache.get(entry.sequence + 1).is_some_and(seen) {
             self.misses_ends_until = now + LOSSY_FOR;
         }
     }
