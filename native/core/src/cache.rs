@@ -4,7 +4,7 @@
 //! Bounded by packets and by bytes. A lookup of a packet that the stream itself lacks costs one
 //! index, whoever asks and however often.
 
-use crate::packet::SharedPacket;
+use crate::packet::{MAX_ADDED, SharedPacket};
 use crate::time::Time;
 
 /// A packet under its place on the shard's timeline of the stream.
@@ -18,6 +18,14 @@ pub struct Entry {
     pub late_at: Option<Time>,
     /// The packet.
     pub packet: SharedPacket,
+}
+
+impl Entry {
+    /// Bytes that it needs at most on its way to a viewer, first or again.
+    #[must_use]
+    pub fn room(&self) -> usize {
+        self.packet.bytes.len() + MAX_ADDED
+    }
 }
 
 /// See the module.

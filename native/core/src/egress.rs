@@ -198,24 +198,6 @@ impl Egress {
         Train { egress: self, path, owner, start, own: start, segment: 0, cap, content }
     }
 
-    /// Starts a train like [`Egress::train`] for a single packet, which rides on the train of media
-    /// before it as its last segment where that goes to the same viewer and still can take it.
-    pub fn rider(
-        &mut self,
-        path: Path,
-        owner: u32,
-        cap: usize,
-        content: Content,
-        room: usize,
-    ) -> Train<'_> {
-        let open = self.take_open(path, owner, cap);
-        let mut train = self.train(path, owner, cap, content, room);
-        if let Some(message) = open {
-            (train.start, train.segment) = (message.start as usize, message.segment.into());
-        }
-        train
-    }
-
     /// The last message, if it is media that goes this way in segments.
     fn take_open(&mut self, path: Path, owner: u32, cap: usize) -> Option<Message> {
         let media = matches!(self.contents.last(), Some(Content::Media { .. }));
@@ -309,6 +291,16 @@ fn settle(
 }
 
 impl Train<'_> {
+    /// The same for a single packet: it rides on the train of media before it, as that one's last
+    /// segment, where that goes to the same viewer and still can take it.
+    #[must_use]
+    pub fn riding(mut self) -> Self {
+        if let Some(open) = self.egress.take_open(self.path, self.owner, self.cap) {
+            (self.start, self.segment) = (open.start as usize, open.segment.into());
+        }
+        self
+    }
+
     /// Adds a segment of at most `room` bytes; `write` fills the buffer and returns how much of
     /// it is used, which is returned. A segment that does not fit the train closes it and starts
     /// the next one. Zero if nothing was written or if it is more than a datagram holds; it is

@@ -6,19 +6,16 @@ mod rig;
 
 use std::time::Duration;
 
-use pyforward_core::claim::Claim;
-use pyforward_core::command::{AddSession, CloseReason, Command};
+use pyforward_core::command::{CloseReason, Command};
 use pyforward_core::egress::Outcome;
 use pyforward_core::ids::SessionId;
 use pyforward_core::media::Kind;
-use pyforward_core::srtp::Profile;
 use pyforward_core::stats::Counter;
 use rig::Rig;
-use rig::publisher::{AUDIO, Publisher, VIDEO};
-use rig::viewer::Viewer;
+use rig::local::{publish, watch};
+use rig::publisher::{AUDIO, VIDEO};
 
 const LOCAL: SessionId = SessionId(1);
-const GCM: Profile = Profile::AeadAes128Gcm;
 
 /// A packet of VP8: its number is its payload.
 #[derive(Clone, Copy)]
@@ -33,28 +30,6 @@ struct Packet {
 /// The packets of one frame of three.
 fn frame(first: u16, frame: u32, keyframe: bool) -> [Packet; 3] {
     [0, 1, 2].map(|n| Packet { number: first + n, frame, keyframe, first: n == 0, last: n == 2 })
-}
-
-fn publish(rig: &mut Rig, session: SessionId) {
-    let added = AddSession {
-        session,
-        ice: None,
-        media: Publisher::media().into(),
-        candidates: Vec::new(),
-        trial: None,
-        claim: Claim::default(),
-    };
-    rig.command(Command::AddSession(Box::new(added)));
-}
-
-fn watch(rig: &mut Rig, session: u64) -> SessionId {
-    let session = SessionId(session);
-    rig.add_session(session, Viewer::subscription(session, true));
-    let address = ([10, 0, 1, 1], 3_000 + session.0 as u16).into();
-    rig.viewers.insert(session, Viewer::new(session, address, rig.now, GCM));
-    rig.run_for(Duration::from_millis(1));
-    rig.install_keys(session, GCM);
-    session
 }
 
 fn send(rig: &mut Rig, session: SessionId, packets: &[Packet]) {

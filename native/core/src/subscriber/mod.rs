@@ -495,15 +495,16 @@ impl Way<'_> {
     ) -> Sent {
         let mut sent = Sent::default();
         let content = Content::Media { kind: track.kind, arrival };
-        let room = entries.clone().map(|e| e.packet.bytes.len() + MAX_ADDED).sum();
-        let single = entries.clone().nth(1).is_none();
-        let begin = if single { Egress::rider } else { Egress::train };
-        let mut train = begin(self.egress, self.path, self.owner, self.cap, content, room);
+        let room = entries.clone().map(Entry::room).sum();
+        let mut train = self.egress.train(self.path, self.owner, self.cap, content, room);
+        if entries.clone().nth(1).is_none() {
+            train = train.riding();
+        }
         for entry in entries {
             let Some(index) = track.numbering.index(entry.sequence) else { continue };
             let sealer = self.sealer;
-            let room = entry.packet.bytes.len() + MAX_ADDED;
-            let len = train.segment(room, |buffer| seal(track, sealer, entry, index, buffer));
+            let len =
+                train.segment(entry.room(), |buffer| seal(track, sealer, entry, index, buffer));
             if len == 0 {
                 sent.unsendable += 1;
                 continue;
@@ -523,9 +524,8 @@ impl Way<'_> {
     /// Sends a packet once more, as the last segment of the train before if it fits.
     fn resend(&mut self, track: &mut Track, entry: &Entry) -> Again {
         let Way { path, owner, cap, .. } = *self;
-        let room = entry.packet.bytes.len() + MAX_ADDED;
-        let mut train = self.egress.rider(path, owner, cap, Content::Other, room);
-        repair::resend(&mut train, track, self.sealer, entry)
+        let train = self.egress.train(path, owner, cap, Content::Other, entry.room());
+        repair::resend(&mut train.riding(), track, self.sealer, entry)
     }
 }
 

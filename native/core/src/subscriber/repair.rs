@@ -19,7 +19,6 @@ use crate::cache::{Cache, Entry};
 use crate::egress::{Budget, Content, Egress, MAX_TRAIN, Train};
 use crate::ids::Ssrc;
 use crate::media::Kind;
-use crate::packet::MAX_ADDED;
 use crate::srtp::Sealer;
 use crate::stats::{Counter, Stats};
 use crate::time::Time;
@@ -112,7 +111,7 @@ impl Subscriber {
         let helps = track.is_some_and(|track| track.answers_nack) && now >= self.misses_ends_until;
         let last = batch.entries.last().filter(|_| helps)?;
         let ends = last.packet.marker && last.late_at.is_none();
-        (ends && self.repair_budget.take(now, room(last))).then_some(last)
+        (ends && self.repair_budget.take(now, last.room())).then_some(last)
     }
 
     /// Answers one generic NACK (RFC 4585 §6.2.1) about the track with this SSRC.
@@ -151,7 +150,7 @@ impl Subscriber {
                 stats.add(Counter::NacksMerged, 1);
                 continue;
             }
-            let bytes = room(entry);
+            let bytes = entry.room();
             spent = !self.repair_budget.take(now, bytes) || !shard_budget.take(now, bytes);
             if spent {
                 stats.add(Counter::NacksRefused, 1);
@@ -182,7 +181,7 @@ impl Subscriber {
         let (cap, Some(path), owner) = (self.segment_cap(now), self.path, self.owner) else {
             return;
         };
-        let bytes: usize = granted.iter().copied().map(room).sum();
+        let bytes: usize = granted.iter().map(|entry| entry.room()).sum();
         let times = if self.is_lossy(now) && self.repair_budget.take(now, bytes) { 2 } else { 1 };
         let sealer = &self.sealer;
         let Some(track) = self.tracks.iter_mut().flatten().find(|t| t.ssrc == media) else {
@@ -221,11 +220,6 @@ impl Subscriber {
     }
 }
 
-/// Bytes that a packet needs at most.
-fn room(entry: &Entry) -> usize {
-    entry.packet.bytes.len() + MAX_ADDED
-}
-
 /// Adds a packet to a train once more, as RTX where that was negotiated.
 pub(super) fn resend(
     train: &mut Train<'_>,
@@ -235,7 +229,7 @@ pub(super) fn resend(
 ) -> Again {
     let Some(index) = track.numbering.index(entry.sequence) else { return Again::default() };
     let len =
-        train.segment(room(entry), |buffer| match seal_rtx(track, sealer, entry, index, buffer) {
+        train.segment(entry.room(), |buffer| match seal_rtx(track, sealer, entry, index, buffer) {
             0 => seal(track, sealer, entry, index, buffer),
             len => len,
         });

@@ -14,7 +14,6 @@ use crate::egress::MAX_TRAIN;
 use crate::exchange::Departure;
 use crate::ids::SessionId;
 use crate::media::{Codec, Kind};
-use crate::packet::MAX_ADDED;
 use crate::time::{Ntp, Time, WallClock};
 
 /// Packets and bytes that the cache of a track holds: a second at 20 Mbit/s.
@@ -173,13 +172,13 @@ impl Track {
             if batch.entries.is_empty() || departure.trains.contains(&(position as u8)) {
                 batch.trains.push(batch.entries.len() as u8);
             }
-            batch.room += room(&entry);
+            batch.room += entry.room();
             if packet.keyframe {
                 self.see_keyframe(sequence, timestamp);
             }
             batch.entries.push(entry);
         }
-        batch.room += room(batch.entries.last()?);
+        batch.room += batch.entries.last()?.room();
         Some(batch)
     }
 
@@ -205,7 +204,7 @@ impl Track {
                 return None;
             }
         }
-        let room = self.cache.range(place..end).map(room).sum();
+        let room = self.cache.range(place..end).map(Entry::room).sum();
         Some(Start { place, end, codec: shown.packet.codec, room })
     }
 
@@ -215,9 +214,4 @@ impl Track {
             self.keyframe = Some(sequence);
         }
     }
-}
-
-/// Bytes that a packet needs at most on its way to a viewer.
-fn room(entry: &Entry) -> usize {
-    entry.packet.bytes.len() + MAX_ADDED
 }

@@ -22,8 +22,14 @@ pub const VIDEO_BYTES: usize = 12 + 1_100;
 /// frame that comes at once.
 pub fn publishing(change: impl Fn(&mut ShardConfig)) -> Rig {
     let mut rig = Rig::with(1, change);
+    publish(&mut rig, LOCAL);
+    rig
+}
+
+/// Begins a publisher whose packets come by command.
+pub fn publish(rig: &mut Rig, session: SessionId) {
     let added = AddSession {
-        session: LOCAL,
+        session,
         ice: None,
         media: Publisher::media().into(),
         candidates: Vec::new(),
@@ -31,7 +37,6 @@ pub fn publishing(change: impl Fn(&mut ShardConfig)) -> Rig {
         claim: Claim::default(),
     };
     rig.command(Command::AddSession(Box::new(added)));
-    rig
 }
 
 pub fn watch(rig: &mut Rig, session: u64) -> SessionId {
