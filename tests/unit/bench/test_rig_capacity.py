@@ -211,6 +211,8 @@ class FakeStand:
         self.capacity: float | None = None
         self.done: list[tuple[str, int, float]] = []
         """Who sent to how many, at which rate."""
+        self.loads: list[float] = []
+        """Of each play."""
         self._server, self._ceiling = server, ceiling
         self._now: SetUp | None = None
 
@@ -239,9 +241,10 @@ class FakeStand:
         self.done.append(("server", viewers, rate))
         return window(frame_latency_us=latency(self._server.latency_ms(viewers * rate)))
 
-    async def play(self, feed: Feed, viewers: int) -> Played:
+    async def play(self, feed: Feed, viewers: int, load: float) -> Played:
         assert self._ceiling is not None
         self.done.append(("ceiling", viewers, feed.rate))
+        self.loads.append(load)
         return Played(1, 0, 1e3 * self._ceiling.latency_ms(viewers * feed.rate), 0.0)
 
     async def ceiling_round(self, load: Load) -> Sent:
@@ -267,6 +270,16 @@ async def test_the_server_is_held_against_the_ceiling_sender_under_the_same_rule
     assert in_step.row.ceiling == pytest.approx(2_600, rel=0.25)
     assert in_step.row.met is None
     assert (stand.in_time, stand.capacity) == (in_time.row.value, in_step.row.value)
+
+
+async def test_the_ceiling_sender_gathers_as_the_server_does_at_that_load() -> None:
+    stand = FakeStand(Sender(70, most=1_700), Sender(300, most=2_600))
+    await figures(stand)
+    for (_, viewers, _), load in zip(
+        [done for done in stand.done if done[0] == "ceiling"], stand.loads, strict=True
+    ):
+        assert load == pytest.approx(viewers / MOST, rel=0.01)
+    assert min(stand.loads) < 0.5 < max(stand.loads)
 
 
 async def test_the_target_is_met_by_four_fifths_of_it() -> None:

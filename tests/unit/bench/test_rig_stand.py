@@ -77,7 +77,7 @@ def stand_on(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> Stand:
 
 async def test_it_plays_to_ports_that_nobody_has_yet(monkeypatch: pytest.MonkeyPatch) -> None:
     ground = Ground()
-    played = await stand_on(ground, monkeypatch).play(Feed(paced=True), VIEWERS)
+    played = await stand_on(ground, monkeypatch).play(Feed(paced=True), VIEWERS, 0.5)
     trains, ports, seconds, core, _ = ground.log[2]
     assert ground.log == ["paused", Ports(FIRST_PORT, ports.stop), ground.log[2], THERE, "resumed"]
     assert ports == range(FIRST_PORT, FIRST_PORT + VIEWERS)
@@ -86,14 +86,25 @@ async def test_it_plays_to_ports_that_nobody_has_yet(monkeypatch: pytest.MonkeyP
     assert played == Played(1_000, 3, 9_000.0, 50.0)
 
 
+async def test_it_gathers_as_the_server_does_at_that_load(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In parts where the server is idle, in whole frames where it is busy."""
+    trains = []
+    for load in (0.49, 0.5):
+        ground = Ground()
+        await stand_on(ground, monkeypatch).play(Feed(paced=True), VIEWERS, load)
+        trains.append(ground.log[2][0])
+    idle, busy = trains
+    assert idle > 1.5 * busy
+
+
 async def test_ports_of_sinks_stay_covered(monkeypatch: pytest.MonkeyPatch) -> None:
     ground = Ground()
-    await stand_on(ground, monkeypatch).play(Feed(paced=True), 10)
+    await stand_on(ground, monkeypatch).play(Feed(paced=True), 10, 0.5)
     assert ground.log[1] == ground.log[3] == THERE
 
 
 async def test_what_the_counter_did_not_see_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
-    played = await stand_on(Ground(arrive=990), monkeypatch).play(Feed(), VIEWERS)
+    played = await stand_on(Ground(arrive=990), monkeypatch).play(Feed(), VIEWERS, 0.5)
     assert played.lost == 10
 
 
@@ -101,7 +112,7 @@ async def test_it_waits_until_nothing_of_the_feed_comes_any_more(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     ground = Ground(backlog=[500, 400, 300])
-    played = await stand_on(ground, monkeypatch).play(Feed(), VIEWERS)
+    played = await stand_on(ground, monkeypatch).play(Feed(), VIEWERS, 0.5)
     assert ground.log[2][-1] == 0
     assert played.lost == 3
 
@@ -110,4 +121,4 @@ async def test_without_a_ceiling_sender_it_says_why(monkeypatch: pytest.MonkeyPa
     without = stand_on(Ground(), monkeypatch)
     without.program = "no cargo"
     with pytest.raises(HostError, match="no cargo"):
-        await without.play(Feed(), VIEWERS)
+        await without.play(Feed(), VIEWERS, 0.5)

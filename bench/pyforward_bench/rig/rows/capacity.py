@@ -177,7 +177,7 @@ async def _climbed(stand: Stand, feed: Feed) -> Stairs:
 
     async def play(viewers: float) -> CeilingStep:
         crowd, rated = _scaled(stand, feed, viewers)
-        played = await stand.play(rated, crowd.viewers)
+        played = await stand.play(rated, crowd.viewers, viewers / most)
         step = CeilingStep(crowd.viewers * rated.rate, played)
         stand.say(f"  the ceiling sender, {step.told}")
         return step
