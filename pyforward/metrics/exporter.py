@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
+from typing import Protocol, cast
 
 from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.exposition import choose_encoder
+from prometheus_client.openmetrics.exposition import ALLOWUTF8, UNDERSCORES
+from prometheus_client.registry import Collector
 
 from pyforward.metrics.collector import ControlPort, EnginePort, Facts, PulsePort, Snapshots
 
@@ -40,7 +44,7 @@ class Exporter:
 
     def text(self, accept: str = "") -> tuple[bytes, str]:
         """Body and content type, as the Accept header asks for it."""
-        encode, content_type = choose_encoder(accept)
+        encode, content_type = _encoder(accept)
         began_at = self._clock()
         gained_s = SHARE * (began_at - self._credited_at)
         self._credit_s = min(BURST_S, self._credit_s + gained_s)
@@ -53,3 +57,19 @@ class Exporter:
         self._credit_s -= took_s
         self._snapshots.last_scrape_s = took_s
         return body, content_type
+
+
+class _Escaping(Protocol):
+    def __call__(self, registry: Collector, *, escaping: str) -> bytes: ...
+
+
+def _encoder(accept: str) -> tuple[Callable[[Collector], bytes], str]:
+    """What makes the text that is asked for, and its content type.
+
+    Names with underscores in place of what others may not have are our names as they are; looking
+    at each letter of them would take as long as all the rest.
+    """
+    encode, content_type = choose_encoder(accept)
+    if content_type.endswith(f"escaping={UNDERSCORES}"):
+        encode = partial(cast("_Escaping", encode), escaping=ALLOWUTF8)
+    return encode, content_type

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import Metric
 from prometheus_client.openmetrics import parser as openmetrics
 
@@ -99,6 +100,23 @@ def test_a_bucket_names_a_session_where_the_format_can() -> None:
     assert line.startswith('pyforward_join_stage_seconds_bucket{le="0.1",stage="ice"}')
     assert line.endswith('# {session="0000000000000abc"} 0.05')
     assert b"0000000000000abc" not in one.text()[0]
+
+
+def test_names_without_what_others_may_not_have_are_as_the_library_writes_them() -> None:
+    one = World((shard(1),)).exporter()
+    ours, content_type = one.text(OPENMETRICS)
+    encode, as_asked = choose_encoder(OPENMETRICS)
+    theirs = encode(one._registry)
+    assert content_type == as_asked
+    assert told(ours) == told(theirs)
+    dotted, content_type = one.text(f"{OPENMETRICS}; escaping=dots")
+    assert content_type.endswith("escaping=dots")
+    assert b"\npyforward__viewers " in dotted
+
+
+def told(text: bytes) -> list[str]:
+    """Without the values, which change from one moment to the next."""
+    return [line.rsplit(" ", 1)[0] for line in text.decode().splitlines() if "# {" not in line]
 
 
 @pytest.mark.parametrize("shards", [(), (shard(1),)])

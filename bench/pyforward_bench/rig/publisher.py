@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from pyforward.client.playing import MOST_LATE_S
 from pyforward.errors import ConfigError, RunError
 from pyforward_bench import results, traces
 from pyforward_bench.rig.child import Child
@@ -22,6 +23,7 @@ VIDEO = "1080p30"
 AUDIO = "audio"
 
 BEGIN_LIMIT_S = 20.0
+_HALT_S = MOST_LATE_S + 0.1
 _LOOK_EVERY_S = 0.1
 
 
@@ -77,13 +79,17 @@ class Publisher:
 
     @contextlib.asynccontextmanager
     async def paused(self) -> AsyncIterator[None]:
-        """Nothing is published while inside, and the session stays."""
+        """Nothing is published while inside, and the session stays. Of a pause that is too short
+        to count as a halt all would be made up for at once, so that it lasts longer."""
         self.check()
         self._was_paused = True
         self._child.tell(signal.SIGSTOP)
+        halted = asyncio.create_task(asyncio.sleep(_HALT_S))
         try:
             yield
+            await halted
         finally:
+            halted.cancel()
             self._child.tell(signal.SIGCONT)
 
     def check(self) -> None:

@@ -57,6 +57,8 @@ def test_a_window_counts_everybody() -> None:
 def test_nothing_lost() -> None:
     assert ServerStep(102, window()).lost is None
     assert ServerStep(102, window(sinks=99_000)).lost is None  # the ends fall into frames
+    assert ServerStep(102, window(sinks=93_000), frame=77).lost is None
+    assert ServerStep(102, window(sinks=92_000), frame=77).lost is not None
 
 
 @pytest.mark.parametrize(
