@@ -97,6 +97,7 @@ class Engine:
         sendmmsg: bool,
         frame_window_us: int,
         idle_window_us: int,
+        shed_after_us: int,
         keyframe_interval_ms: int,
         silence_ms: int,
         publisher_bitrate_bps: int,

@@ -357,6 +357,7 @@ def _arguments(config: Config) -> dict[str, object]:
         "sendmmsg": config.engine.sendmmsg,
         "frame_window_us": round(config.engine.frame_window_ms * 1000),
         "idle_window_us": round(config.engine.idle_window_ms * 1000),
+        "shed_after_us": round(config.engine.shed_after_ms * 1000),
         "keyframe_interval_ms": config.streams.keyframe_interval_ms,
         "silence_ms": round(config.ice.silence_s * 1000),
         "publisher_bitrate_bps": config.streams.publisher_bitrate_kbps * 1000,

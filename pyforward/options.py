@@ -223,7 +223,13 @@ def _option(setting: Setting) -> object:
         typer.Option(
             setting.flag,
             help=f"{setting.meaning} ({', '.join(notes)})" if notes else setting.meaning,
-            metavar=setting.kind.upper().replace(" OR ", "|").replace(" ", "-"),
+            metavar=_metavar(setting.kind),
             rich_help_panel=setting.section,
         ),
     ]
+
+
+def _metavar(kind: str) -> str:
+    """Words to choose from as they have to be written; what is to be filled in, in capitals."""
+    words = kind.split(" or ")
+    return "|".join(words) if len(words) > 1 else kind.upper().replace(" ", "-")

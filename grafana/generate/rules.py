@@ -15,7 +15,7 @@ from grafana.generate.query import RULE, ratio
 from pyforward.metrics.catalog import control, engine, events, process, streams
 
 _EACH = ("job", "instance")
-_FULL = 'reason="full"'
+_OURS = 'reason=~"full|shed"'
 _FAULTS = 'result=~"failed|refused",reason!~"|bad_.*|client_gone|forbidden|stream_.*|unauthorized"'
 
 LOSS = Recording(
@@ -41,7 +41,7 @@ SHARD_BUSY = Recording(
 )
 DROPPED = Recording(
     "pyforward:dropped_packets:rate5m",
-    f"{RULE.rate(engine.SEND_DROPS, *_EACH, where=_FULL)} + "
+    f"{RULE.rate(engine.SEND_DROPS, *_EACH, where=_OURS)} + "
     f"{RULE.rate(engine.RECEIVE_DROPS, *_EACH)}",
 )
 LOOP_LATE = Recording(
@@ -120,7 +120,7 @@ ALERTS = (
         "1m",
         "page",
         "{{ $labels.instance }} drops {{ $value | humanize }} packets a second.",
-        "The send buffer or the receive buffer was full.",
+        "A send buffer or a receive buffer was full, or a shard had no time for everybody.",
     ),
     Alert(
         "PyforwardMemoryGrowing",

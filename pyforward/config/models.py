@@ -356,6 +356,14 @@ class Engine(Section):
         ge=0,
         le=100,
     )
+    shed_after_ms: float = setting(
+        200.0,
+        "A shard that takes media later than this, and goes on being late, leaves video of some"
+        " viewers out, in turns from keyframe to keyframe, until it keeps up; 0: never.",
+        unit="ms",
+        ge=0,
+        le=5_000,
+    )
     pace_mbps: int = setting(
         100,
         "How fast a viewer's video leaves after a burst of 48 KiB: a large keyframe is spread, so"

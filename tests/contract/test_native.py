@@ -114,6 +114,7 @@ ARGUMENTS: dict[str, Any] = {
     "sendmmsg": True,
     "frame_window_us": 4_000,
     "idle_window_us": 4_000,
+    "shed_after_us": 200_000,
     "keyframe_interval_ms": 500,
     "silence_ms": 15_000,
     "publisher_bitrate_bps": 20_000_000,

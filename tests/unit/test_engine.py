@@ -148,6 +148,7 @@ class TestStart:
         flags = {
             "engine.frame_window_ms": "2.5",
             "engine.idle_window_ms": "0.5",
+            "engine.shed_after_ms": "150",
             "ice.silence_s": "7.5",
             "streams.publisher_bitrate_kbps": "3000",
             "engine.shards": "3",
@@ -159,6 +160,7 @@ class TestStart:
         arguments = module.engines[0].arguments
         assert arguments["frame_window_us"] == 2500
         assert arguments["idle_window_us"] == 500
+        assert arguments["shed_after_us"] == 150_000
         assert arguments["silence_ms"] == 7500
         assert arguments["publisher_bitrate_bps"] == 3_000_000
         assert arguments["shards"] == 3

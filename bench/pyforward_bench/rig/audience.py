@@ -133,8 +133,8 @@ class Audience:
         if count <= 0:
             return ()
         end = self._next_port + _ports_for(count)
-        self._network.choose_ports(self._next_port, end - 1)
-        members = await self.sinks.join(count)
+        with self._network.ports_from(self._next_port, end - 1):
+            members = await self.sinks.join(count)
         self._next_port = end
         if self._counter is not None:
             await self._first_packets(members)
@@ -147,12 +147,12 @@ class Audience:
         host.need_descriptors(self.there.viewers + count)
         host.need_memory(count)
         end = self._next_port + _ports_for(count)
-        self._network.choose_ports(self._next_port, end - 1)
         if self._counter is not None:
             await self._counter.cover(Ports(FIRST_PORT, end))
         loop = asyncio.get_running_loop()
         begun_s = loop.time()
-        members = await self.sinks.join(count)
+        with self._network.ports_from(self._next_port, end - 1):
+            members = await self.sinks.join(count)
         took_s = loop.time() - begun_s
         self._storm += sum(member.is_there for member in members)
         _check(members)

@@ -95,13 +95,13 @@ class Due:
 @dataclass(frozen=True, slots=True)
 class Played:
     """A schedule, played: packets that were sent, those of its warm-up among them, and those that
-    were lost. ``p99_us`` is over all frames and destinations, from when a frame's last packet was
-    there to when it had left; None without a whole frame. The last train began ``behind_us``
-    late."""
+    were lost. ``latency_us`` is over all frames and destinations, from when a frame's last packet
+    was there to when it had left, by ``p50``, ``p99`` and ``p99.9``; None without a whole frame.
+    The last train began ``behind_us`` late."""
 
     sent: int
     lost: int
-    p99_us: float | None
+    latency_us: Mapping[str, float | None]
     behind_us: float
 
 
@@ -236,11 +236,14 @@ def read_played(sender: Child, code: int) -> Played:
     """What it printed of a schedule. Raises RunError."""
 
     def played(told: dict[str, Any]) -> Played:
-        p99_us = told["latency_us"]["p99"]
+        latency_us = told["latency_us"]
         return Played(
             sent=int(told["sent"]),
             lost=int(told["lost"]),
-            p99_us=None if p99_us is None else float(p99_us),
+            latency_us={
+                label: None if (us := latency_us[key]) is None else float(us)
+                for label, key in (("p50", "p50"), ("p99", "p99"), ("p99.9", "p999"))
+            },
             behind_us=float(told["behind_us"]),
         )
 

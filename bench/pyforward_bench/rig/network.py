@@ -113,11 +113,19 @@ class Network:
             f"{end} {name}": state for end, shown in ends.items() for name, state in shown.items()
         }
 
-    def choose_ports(self, first: int, last: int) -> None:
-        """New sockets of the client's side take free ports of these from now on. Loopback is the
-        host's own and stays as it is."""
-        if self.isolated:
-            _PORT_RANGE.write_text(f"{first} {last}\n")
+    @contextlib.contextmanager
+    def ports_from(self, first: int, last: int) -> Iterator[None]:
+        """New sockets of the client's side take free ports of these meanwhile, those of TCP too.
+        Loopback is the host's own and stays as it is."""
+        if not self.isolated:
+            yield
+            return
+        usual = _PORT_RANGE.read_text()
+        _PORT_RANGE.write_text(f"{first} {last}\n")
+        try:
+            yield
+        finally:
+            _PORT_RANGE.write_text(usual)
 
     def send_train(self, packets: int, packet_bytes: int) -> None:
         """One message of so many packets that look like media, from the server's side to an
@@ -153,6 +161,8 @@ def opened(*, isolated: bool, ipv6: bool = False) -> Iterator[Network]:
         _join(pid, addresses)
         network = Network(addresses, pid)
         network.set_segmentation_offload(on=False)
+        # The few ports of a join are soon all taken by requests that have been answered.
+        _REUSE.write_text("1\n")
         yield network
 
 
@@ -164,6 +174,7 @@ LOOPBACK_NOTE = (
 _UDP_SEGMENT = 103  # linux/udp.h
 # Of a network namespace (Documentation/networking/ip-sysctl.rst), IPv6 too.
 _PORT_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
+_REUSE = Path("/proc/sys/net/ipv4/tcp_tw_reuse")
 
 
 # Private -----------------------------------------------------------------------------------------

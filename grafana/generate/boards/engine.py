@@ -143,7 +143,8 @@ _DROPS = Row(
             "Dropped",
             "pps",
             "send full: the send buffer (net.core.wmem_max) or the card; send error: unreachable "
-            "viewers; receive: a shard did not read in time; lost: the publisher's way.",
+            "viewers; send shed: left out by a shard that has too much to do; receive: a shard did "
+            "not read in time; lost: the publisher's way.",
             Query(BOARD.rate(engine.SEND_DROPS, "reason"), "send {{reason}}"),
             Query(BOARD.rate(engine.RECEIVE_DROPS), "receive"),
             Query(BOARD.rate(engine.LOST), "lost"),

@@ -12,7 +12,12 @@ use crate::time::{Ntp, Time};
 #[derive(Clone, Debug)]
 pub enum Exchange {
     /// Media for the subscribers of the receiving shard.
-    Media(Arc<Departure>),
+    Media {
+        /// Packets that leave together.
+        departure: Arc<Departure>,
+        /// When the receiving shard could have taken them.
+        given: Time,
+    },
     /// A datagram that arrived on the wrong shard.
     Stray {
         /// Whose it is.

@@ -7,9 +7,11 @@ use std::cell::LazyCell;
 
 use crate::egress::{Egress, Transmit};
 use crate::ids::SessionId;
-use crate::stats::Stats;
+use crate::media::Kind;
+use crate::stats::{Counter, Stats};
 use crate::stream::Round;
 use crate::time::Time;
+use crate::track::{Batch, Track};
 
 /// Sessions that the shard has to see to afterwards.
 #[derive(Debug, Default)]
@@ -28,16 +30,26 @@ pub fn fan_out(
     stats: &mut Stats,
     afterwards: &mut Afterwards,
 ) {
-    let Round { batches, video, held, subscribers, waiting, turn } = round;
+    let Round { batches, video, held, shed, has_video, subscribers, waiting, turn } = round;
     *waiting = 0;
     let start = LazyCell::new(|| video.start(now, held));
+    let cuts: Vec<Option<Cut>> = (batches.iter().take_while(|_| !shed.is_empty()))
+        .map(|batch| cut(batch, video, has_video))
+        .collect();
     let slots = subscribers.capacity().max(1);
     let first = turn.wrapping_mul(ROTATION) % slots;
     for slot in (first..slots).chain(0..first) {
         let Some(subscriber) = subscribers.get_mut(slot) else { continue };
         subscriber.learn_route(transmit);
         let mut first_packet = false;
-        for batch in &batches {
+        let is_left_out = shed.covers(slot);
+        for (position, batch) in batches.iter().enumerate() {
+            let cut = cuts.get(position).copied().flatten().filter(|_| is_left_out);
+            let left_out = cut.map_or(0, |cut| subscriber.leave_out(batch, cut == Cut::Here));
+            if left_out > 0 {
+                stats.add(Counter::SendDropsShed, left_out as u64);
+                continue;
+            }
             if egress.is_full(batch.room) {
                 egress.flush(transmit, stats);
             }
@@ -46,7 +58,7 @@ pub fn fan_out(
         // Behind the batches: what of them went before the start was not for it, and everything
         // from the start on is in the cache, so that nothing is sent to it twice.
         if subscriber.waits_for_keyframe() {
-            if let Some(start) = *start {
+            if let Some(start) = if is_left_out { None } else { *start } {
                 if egress.is_full(start.room) {
                     egress.flush(transmit, stats);
                 }
@@ -57,6 +69,24 @@ pub fn fan_out(
         if first_packet {
             afterwards.flowing.push(subscriber.session);
         }
+    }
+}
+
+/// Where a viewer that is left out gets no more.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Cut {
+    /// From this batch on.
+    Here,
+    /// Somewhere before it, or not yet: it is not the beginning of a frame.
+    Elsewhere,
+}
+
+/// What a batch is to those who are left out; None if it goes to them all the same.
+fn cut(batch: &Batch, video: &Track, has_video: bool) -> Option<Cut> {
+    match batch.kind {
+        Kind::Video if video.begins_frame(batch) => Some(Cut::Here),
+        Kind::Video => Some(Cut::Elsewhere),
+        Kind::Audio => (!has_video).then_some(Cut::Here),
     }
 }
 

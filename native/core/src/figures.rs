@@ -38,7 +38,7 @@ figures! {
     nacks_in,
     /// Retransmissions that they got.
     packets_resent,
-    /// Packets that the kernel did not take.
+    /// Packets that the kernel did not take, or that the shard left out.
     send_drops,
     /// Reports of viewers.
     reports,
@@ -101,7 +101,7 @@ pub struct Sums {
     pub nacks_in: u64,
     /// Retransmissions.
     pub packets_resent: u64,
-    /// Packets that the kernel did not take.
+    /// Packets that the kernel did not take, or that the shard left out.
     pub send_drops: u64,
     /// Reports of viewers.
     pub reports: u64,
@@ -116,14 +116,15 @@ pub struct Sums {
 /// What of a shard's counters is also a stream's: read before and after the shard did something for
 /// that stream, so that nothing is counted twice on the packet path.
 #[derive(Clone, Copy, Debug)]
-pub struct Mark([u64; 4]);
+pub struct Mark([u64; 5]);
 
 impl Mark {
-    const COUNTERS: [Counter; 4] = [
+    const COUNTERS: [Counter; 5] = [
         Counter::PacketsOut,
         Counter::BytesOut,
         Counter::NacksIn,
         Counter::PacketsOutRetransmission,
+        Counter::SendDropsShed,
     ];
 
     /// How things stand.
@@ -146,15 +147,16 @@ impl Sums {
     /// Adds what the shard has counted since.
     pub fn add_since(&mut self, before: Mark, stats: &Stats) {
         let Mark(after) = Mark::of(stats);
-        let mut by = [0; 4];
+        let mut by = [0; 5];
         for ((by, after), before) in by.iter_mut().zip(after).zip(before.0) {
             *by = after - before;
         }
-        let [packets, bytes, nacks, resent] = by;
+        let [packets, bytes, nacks, resent, shed] = by;
         self.packets_out += packets;
         self.bytes_out += bytes;
         self.nacks_in += nacks;
         self.packets_resent += resent;
+        self.send_drops += shed;
     }
 }
 
@@ -170,8 +172,15 @@ mod tests {
         stats.add(Counter::PacketsOut, 2);
         stats.add(Counter::BytesOut, 2_000);
         stats.add(Counter::NacksIn, 3);
+        stats.add(Counter::SendDropsShed, 4);
         sums.add_since(before, &stats);
-        let expected = Sums { packets_out: 2, bytes_out: 2_000, nacks_in: 3, ..Sums::default() };
+        let expected = Sums {
+            packets_out: 2,
+            bytes_out: 2_000,
+            nacks_in: 3,
+            send_drops: 4,
+            ..Sums::default()
+        };
         assert_eq!(sums, expected);
     }
 

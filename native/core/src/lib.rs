@@ -31,6 +31,7 @@ pub mod rtcp;
 pub mod rtp;
 pub mod session;
 pub mod shard;
+pub mod shedding;
 pub mod source;
 pub mod srtp;
 pub mod stages;

@@ -59,7 +59,7 @@ pub struct Datagram<'a> {
     /// Which way.
     pub path: Path,
     /// When: before it waited to be read, where whoever has the sockets knows. What is measured goes
-    /// by it, and nothing else.
+    /// by it, and how long media waits for the shard; nothing else does.
     pub received: Time,
     /// Opened in place, so that their content is lost.
     pub bytes: &'a mut [u8],

@@ -59,6 +59,8 @@ counters! {
     SendDropsFull = "send_drops_full",
     /// Viewer packets dropped because the kernel refused them.
     SendDropsError = "send_drops_error",
+    /// Viewer packets left out because the shard could not keep up.
+    SendDropsShed = "send_drops_shed",
     /// Trains resent unsegmented because the route or the device refused the segment size.
     SendUnsegmented = "send_unsegmented",
     /// Packets that NACKs of viewers asked for.

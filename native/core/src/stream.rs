@@ -12,6 +12,7 @@ use crate::figures::Sums;
 use crate::ids::{SessionId, ShardIndex, StreamId};
 use crate::media::{Codec, Kind};
 use crate::pacer::Pacer;
+use crate::shedding::{Shed, Turns};
 use crate::subscriber::Subscriber;
 use crate::time::{Ntp, Time, WallClock};
 use crate::track::{Batch, Clock, Start, Track};
@@ -51,6 +52,7 @@ pub struct Stream {
     tracks: [Track; 2],
     batches: Vec<Batch>,
     pacer: Pacer,
+    turns: Turns,
     turn: usize,
 }
 
@@ -72,6 +74,7 @@ impl Stream {
             tracks: Kind::ALL.map(Track::new),
             batches: Vec::new(),
             pacer: Pacer::new(pace_bytes_per_second),
+            turns: Turns::new(id),
             next_release: Time::NEVER,
             turn: 0,
         }
@@ -141,6 +144,7 @@ impl Stream {
             self.batches = Vec::new();
             self.pacer.clear();
             self.waiting = 0;
+            self.turns = Turns::new(self.id);
             self.tracks.iter_mut().for_each(Track::clear);
         }
         subscriber
@@ -173,9 +177,11 @@ impl Stream {
     }
 
     /// What fan-out needs: the batches since the last call as far as they may leave, the subscribers
-    /// and where to start among them. The start rotates, so that nobody is always last.
-    pub fn take_round(&mut self, now: Time) -> Round<'_> {
+    /// and where to start among them. The start rotates, so that nobody is always last. So many
+    /// groups of viewers are left out (see [`crate::shedding`]).
+    pub fn take_round(&mut self, now: Time, left_out: u8) -> Round<'_> {
         let batches = seated(self.pacer.pass(now, std::mem::take(&mut self.batches)));
+        let (shed, has_video) = self.shed(now, left_out);
         self.next_release = self.pacer.due(now);
         if !batches.is_empty() {
             self.turn = self.turn.wrapping_add(1);
@@ -183,7 +189,25 @@ impl Stream {
         let [_, video] = &self.tracks;
         let held = self.pacer.first_held();
         let (subscribers, waiting) = (&mut self.subscribers, &mut self.waiting);
-        Round { batches, video, held, subscribers, waiting, turn: self.turn }
+        Round { batches, video, held, shed, has_video, subscribers, waiting, turn: self.turn }
+    }
+
+    /// Who is left out of the next round, and whether that is video.
+    fn shed(&mut self, now: Time, left_out: u8) -> (Shed, bool) {
+        let left_out = if self.subscribers.is_empty() { 0 } else { left_out };
+        let video = &self.tracks[Kind::Video as usize];
+        let (has_video, waits) = (video.flows(now), self.waiting > 0);
+        let shed = self.turns.take(now, left_out, video.keyframe(), has_video && waits);
+        self.keyframe_wanted |= has_video && waits && self.turns.asks(now, left_out);
+        (shed, has_video)
+    }
+
+    /// A subscriber needs a keyframe. False if that changes nothing: there is a wish already, or it
+    /// is left out, and gets one when its turn ends.
+    pub fn want_keyframe(&mut self, slot: usize) -> bool {
+        let is_new = !self.keyframe_wanted && !self.turns.shed().covers(slot);
+        self.keyframe_wanted |= is_new;
+        is_new
     }
 
     /// A subscriber and the cache of one of the tracks.
@@ -220,6 +244,10 @@ pub struct Round<'a> {
     pub video: &'a Track,
     /// The first place of video that is not to be sent yet.
     pub held: Option<u64>,
+    /// Who gets no video, or no audio where there is no video.
+    pub shed: Shed,
+    /// Whether video flows.
+    pub has_video: bool,
     /// To whom.
     pub subscribers: &'a mut Slab<Subscriber>,
     /// How many of them wait for a keyframe when all is sent.

@@ -58,6 +58,8 @@ pub struct EngineConfig {
     pub frame_window: Duration,
     /// The same where it is not; at most as long.
     pub idle_window: Duration,
+    /// See [`ShardConfig::shed_after`].
+    pub shed_after: Duration,
     /// How fast a viewer's video leaves after a burst, in bytes a second; 0: at once.
     pub pace_bytes_per_second: u64,
     /// See [`ShardConfig::repeats`].
@@ -113,6 +115,10 @@ impl Engine {
         let (sockets, lock) = bind(&config.addresses, config.port, shards)?;
         let addresses = sockets.first().into_iter().flatten().map(UdpSocket::bound).collect();
         let notes = notes(config, sockets.iter().flatten());
+        if !config.shed_after.is_zero() {
+            // Where the kernel does not tell, media came as it was read, and never waited.
+            sockets.iter().flatten().for_each(|socket| drop(socket.tell_times()));
+        }
 
         let bells: Vec<Doorbell> = (0..shards)
             .map(|_| Doorbell::new())
@@ -311,6 +317,7 @@ fn shard_config(
         padding: config.padding,
         frame_window: config.frame_window,
         idle_window: config.idle_window,
+        shed_after: config.shed_after,
         pace_bytes_per_second: config.pace_bytes_per_second,
         repeats: config.repeats,
         keyframe_interval: config.keyframe_interval,

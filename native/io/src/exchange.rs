@@ -134,7 +134,7 @@ impl Lane {
 
 fn may_be_lost(message: &Exchange) -> bool {
     match message {
-        Exchange::Media(_) | Exchange::Stray { .. } => true,
+        Exchange::Media { .. } | Exchange::Stray { .. } => true,
         Exchange::Interest { .. }
         | Exchange::KeyframeWanted { .. }
         | Exchange::Clock { .. }
@@ -151,6 +151,7 @@ mod tests {
 
     use pyforward_core::exchange::Departure;
     use pyforward_core::ids::{SessionId, StreamId};
+    use pyforward_core::time::Time;
 
     use super::*;
     use crate::poll::Poller;
@@ -161,12 +162,9 @@ mod tests {
 
     fn media() -> Exchange {
         let (stream, publisher) = (StreamId(1), SessionId(1));
-        Exchange::Media(Arc::new(Departure {
-            stream,
-            publisher,
-            packets: Vec::new(),
-            trains: Vec::new(),
-        }))
+        let (packets, trains) = (Vec::new(), Vec::new());
+        let departure = Arc::new(Departure { stream, publisher, packets, trains });
+        Exchange::Media { departure, given: Time(0) }
     }
 
     fn bells(count: usize) -> Vec<Doorbell> {

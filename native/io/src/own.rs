@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use pyforward_core::path::{Datagram, SocketId};
 use pyforward_core::time::Time;
 
-use crate::clock::{Arrivals, Clock};
+use crate::clock::Clock;
 use crate::poll::Poller;
 use crate::receive::{self, Batch, Inlet};
 use crate::udp::UdpSocket;
@@ -21,7 +21,6 @@ pub struct OwnSockets {
 struct Own {
     socket: UdpSocket,
     inlet: Inlet,
-    arrivals: Arrivals,
 }
 
 impl OwnSockets {
@@ -53,7 +52,7 @@ impl OwnSockets {
             self.by_slot.resize_with(slot + 1, || None);
         }
         if let Some(place) = self.by_slot.get_mut(slot) {
-            *place = Some(Own { socket, inlet: Inlet::new(id), arrivals: Arrivals::default() });
+            *place = Some(Own { socket, inlet: Inlet::new(id) });
         }
         Ok(port)
     }
@@ -85,13 +84,10 @@ impl OwnSockets {
     ) -> io::Result<(bool, u32)> {
         // It may have been closed since it was told readable.
         let own = self.by_slot.get_mut(slot).and_then(Option::as_mut);
-        let Some(Own { socket, inlet, arrivals }) = own else { return Ok((false, 0)) };
+        let Some(Own { socket, inlet }) = own else { return Ok((false, 0)) };
         let full = batch.receive(socket)? == receive::BATCH;
         let read = clock.moment();
-        let dropped = batch.each(socket, inlet, |path, wall, bytes| {
-            let received = arrivals.next(read, wall);
-            take(read.now, Datagram { path, received, bytes });
-        });
+        let dropped = batch.each(socket, inlet, read, |datagram| take(read.now, datagram));
         Ok((full, dropped))
     }
 }

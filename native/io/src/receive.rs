@@ -6,11 +6,11 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd};
-use std::time::Duration;
 
 use libc::{iovec, mmsghdr, sockaddr_in, sockaddr_in6};
-use pyforward_core::path::{Path, SocketId};
+use pyforward_core::path::{Datagram, Path, SocketId};
 
+use crate::clock::{Arrivals, Moment};
 use crate::cmsg::{Incoming, RECEIVE_ROOM};
 use crate::udp::{UdpSocket, unmapped};
 
@@ -34,13 +34,14 @@ pub struct Inlet {
     socket: SocketId,
     /// What SO_RXQ_OVFL told last.
     overflows: u32,
+    arrivals: Arrivals,
 }
 
 impl Inlet {
     /// Of a socket that has dropped nothing yet.
     #[must_use]
     pub fn new(socket: SocketId) -> Inlet {
-        Inlet { socket, overflows: 0 }
+        Inlet { socket, overflows: 0, arrivals: Arrivals::default() }
     }
 }
 
@@ -129,14 +130,16 @@ impl Batch {
         }
     }
 
-    /// Hands out each datagram of the batch with its path, in order of arrival, and with the wall
-    /// clock at that time, since 1970, where the socket asks for it and the kernel tells. How many
-    /// datagrams the socket had to drop since the last batch because nobody took them is returned.
+    /// Hands out each datagram of the batch, which was read at this moment, in order of arrival.
+    /// Where the socket asks for times and the kernel tells them, a datagram came when the kernel
+    /// had it, otherwise as it was read. How many datagrams the socket had to drop since the last
+    /// batch because nobody took them is returned.
     pub fn each(
         &mut self,
         socket: &UdpSocket,
         inlet: &mut Inlet,
-        mut take: impl FnMut(Path, Option<Duration>, &mut [u8]),
+        read: Moment,
+        mut take: impl FnMut(Datagram<'_>),
     ) -> u32 {
         let own = socket.own_address();
         let mut dropped = 0;
@@ -155,11 +158,12 @@ impl Batch {
             let local = own.or(told.local).unwrap_or_else(|| unspecified_like(remote));
             let path = Path { socket: inlet.socket, local, remote };
             let Some(datagrams) = room.get_mut(..header.msg_len as usize) else { continue };
+            let received = inlet.arrivals.next(read, told.received);
             match told.segment {
                 Some(size) => datagrams
                     .chunks_mut(size.into())
-                    .for_each(|datagram| take(path, told.received, datagram)),
-                None => take(path, told.received, datagrams),
+                    .for_each(|bytes| take(Datagram { path, received, bytes })),
+                None => take(Datagram { path, received, bytes: datagrams }),
             }
         }
         self.received = 0;

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use pyforward_core::path::{Datagram, SocketId, SocketRequest};
+use pyforward_core::path::{SocketId, SocketRequest};
 use pyforward_core::shard::{NoSocket, Shard};
 use pyforward_core::stats::{Counter, TURN_BOUNDS};
 use pyforward_core::time::Time;
@@ -111,9 +111,9 @@ impl Worker {
     /// What was received.
     fn take_datagrams(&mut self, inlets: &mut [(Batch, Inlet)]) {
         for (socket, (batch, inlet)) in self.sockets.iter().zip(inlets) {
-            let now = self.clock.now();
-            let dropped = batch.each(socket, inlet, |path, _, bytes| {
-                self.shard.handle_datagram(now, Datagram { path, received: now, bytes });
+            let read = self.clock.moment();
+            let dropped = batch.each(socket, inlet, read, |datagram| {
+                self.shard.handle_datagram(read.now, datagram);
             });
             self.shard.stats_mut().add(Counter::DatagramsDropped, dropped.into());
         }
@@ -183,7 +183,8 @@ impl Worker {
 
     /// True if some of it has to be tried again.
     fn give_exchanges(&mut self) -> bool {
-        while let Some((to, message)) = self.shard.poll_exchange() {
+        let now = self.clock.now();
+        while let Some((to, message)) = self.shard.poll_exchange(now) {
             if !self.neighbours.send(to, message) {
                 self.shard.exchange_lost();
             }

@@ -25,6 +25,7 @@ fn config(addresses: &[IpAddr], port: u16, shards: u8) -> EngineConfig {
         sendmmsg: true,
         frame_window: Duration::from_millis(4),
         idle_window: Duration::from_millis(4),
+        shed_after: Duration::from_millis(200),
         keyframe_interval: Duration::from_millis(500),
         silence: Duration::from_secs(15),
         publisher_bitrate_bps: 20_000_000,

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use pyforward_core::egress::{Message, Outcome, Transmit};
 use pyforward_core::path::{Path, SocketId};
-use pyforward_io::clock::Clock;
+use pyforward_io::clock::{Clock, Moment};
 use pyforward_io::gso::{self, Sender};
 use pyforward_io::receive::{Batch, Inlet};
 use pyforward_io::send::Kernel;
@@ -20,6 +20,10 @@ fn peer(ip: impl Into<IpAddr>) -> Peer {
     let peer = Peer::bind((ip.into(), 0)).unwrap();
     peer.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
     peer
+}
+
+fn moment() -> Moment {
+    Clock::start().0.moment()
 }
 
 fn inlet() -> Inlet {
@@ -32,8 +36,8 @@ fn receive(socket: &UdpSocket) -> (Path, Vec<u8>) {
     let mut got = None;
     for _ in 0..500 {
         if batch.receive(socket).unwrap() > 0 {
-            batch.each(socket, &mut inlet(), |path, _, datagram| {
-                got = Some((path, datagram.to_vec()))
+            batch.each(socket, &mut inlet(), moment(), |datagram| {
+                got = Some((datagram.path, datagram.bytes.to_vec()))
             });
             return got.unwrap();
         }
@@ -135,7 +139,7 @@ fn what_was_sent_as_a_train_is_received_as_datagrams() {
     let mut got: Vec<Vec<u8>> = Vec::new();
     for _ in 0..500 {
         batch.receive(&to).unwrap();
-        batch.each(&to, &mut inlet(), |_, _, datagram| got.push(datagram.to_vec()));
+        batch.each(&to, &mut inlet(), moment(), |datagram| got.push(datagram.bytes.to_vec()));
         if got.len() == 4 {
             break;
         }
@@ -171,11 +175,11 @@ fn a_full_receive_buffer_is_counted() {
     let (mut batch, mut inlet) = (Batch::default(), inlet());
     let (mut got, mut dropped) = (0, 0);
     while batch.receive(&socket).unwrap() > 0 {
-        dropped += batch.each(&socket, &mut inlet, |_, _, _| got += 1);
+        dropped += batch.each(&socket, &mut inlet, moment(), |_| got += 1);
     }
     peer.send_to(&[0; 1_200], socket.bound()).unwrap();
     while batch.receive(&socket).unwrap() > 0 {
-        dropped += batch.each(&socket, &mut inlet, |_, _, _| got += 1);
+        dropped += batch.each(&socket, &mut inlet, moment(), |_| got += 1);
     }
     assert!(dropped > 0);
     assert_eq!(got + dropped, sent + 1);
@@ -234,7 +238,7 @@ fn flows_spread_evenly_over_two_shards() {
         peer(Ipv4Addr::LOCALHOST).send_to(b"flow", sockets[0].bound()).unwrap();
         for (socket, count) in sockets.iter().zip(&mut counts) {
             batch.receive(socket).unwrap();
-            batch.each(socket, &mut inlet(), |_, _, _| *count += 1);
+            batch.each(socket, &mut inlet(), moment(), |_| *count += 1);
         }
     }
     assert_eq!(counts.iter().sum::<usize>(), FLOWS);

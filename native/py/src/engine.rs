@@ -25,8 +25,8 @@ pub(crate) struct Engine {
 impl Engine {
     #[new]
     #[pyo3(signature = (addresses, port, shards, gso, padding, sendmmsg, frame_window_us,
-        idle_window_us, keyframe_interval_ms, silence_ms, publisher_bitrate_bps, max_events, source_address,
-        pace_bytes_per_second, repeats, cores))]
+        idle_window_us, shed_after_us, keyframe_interval_ms, silence_ms, publisher_bitrate_bps,
+        max_events, source_address, pace_bytes_per_second, repeats, cores))]
     #[allow(clippy::too_many_arguments, reason = "keyword arguments in Python")]
     fn new(
         py: Python<'_>,
@@ -38,6 +38,7 @@ impl Engine {
         sendmmsg: bool,
         frame_window_us: u64,
         idle_window_us: u64,
+        shed_after_us: u64,
         keyframe_interval_ms: u64,
         silence_ms: u64,
         publisher_bitrate_bps: u64,
@@ -59,6 +60,7 @@ impl Engine {
             sendmmsg,
             frame_window: Duration::from_micros(frame_window_us),
             idle_window: Duration::from_micros(idle_window_us),
+            shed_after: Duration::from_micros(shed_after_us),
             keyframe_interval: Duration::from_millis(keyframe_interval_ms),
             silence: Duration::from_millis(silence_ms),
             publisher_bitrate_bps,

@@ -102,9 +102,14 @@ EVENING_BYTES = Metric(
 SEND_DROPS = Metric(
     "pyforward_send_drops_total",
     "counter",
-    "Packets that were not sent to a viewer: the socket was full, or the kernel refused.",
+    "Packets that were not sent to a viewer: the socket was full, the kernel refused, or the shard "
+    "could not keep up and left them out.",
     labels=("reason",),
-    feeds=(Feed("send_drops_full", ("full",)), Feed("send_drops_error", ("error",))),
+    feeds=(
+        Feed("send_drops_full", ("full",)),
+        Feed("send_drops_error", ("error",)),
+        Feed("send_drops_shed", ("shed",)),
+    ),
 )
 UNSEGMENTED = Metric(
     "pyforward_unsegmented_trains_total",

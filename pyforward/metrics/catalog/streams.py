@@ -57,7 +57,7 @@ STREAM_LOST = Metric(
 STREAM_SEND_DROPS = Metric(
     "pyforward_stream_send_drops_total",
     "counter",
-    "Packets that the kernel did not take for a viewer.",
+    "Packets that were not sent to a viewer: the kernel did not take them, or they were left out.",
     labels=_ONE,
 )
 STREAM_REPORTS = Metric(

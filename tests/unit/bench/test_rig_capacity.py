@@ -47,6 +47,10 @@ def latency(*times_ms: float) -> Histogram:
     return found
 
 
+def played(p99_ms: float | None, *, lost: int = 0) -> Played:
+    return Played(1_000, lost, {"p99": None if p99_ms is None else 1e3 * p99_ms}, 50.0)
+
+
 def test_a_window_counts_everybody() -> None:
     found = window()
     assert found.packets == 102_000
@@ -87,13 +91,13 @@ def test_frames_that_came_late() -> None:
 
 
 def test_the_ceiling_sender_is_asked_the_same() -> None:
-    assert CeilingStep(9, Played(1_000, 0, 9_900.0, 50.0)).wrong(10.0) is None
-    late = CeilingStep(9, Played(1_000, 0, 10_000.0, 50.0))
+    assert CeilingStep(9, played(9.9)).wrong(10.0) is None
+    late = CeilingStep(9, played(10.0))
     assert late.wrong(10.0) == "p99 of the frame latency was 10.0 ms"
     assert late.wrong(100.0) is None
-    lossy = CeilingStep(9, Played(1_000, 7, 100.0, 50.0))
+    lossy = CeilingStep(9, played(0.1, lost=7))
     assert lossy.wrong(100.0) == "7 of 1000 packets were not counted"
-    assert CeilingStep(9, Played(1_000, 0, None, 50.0)).wrong(100.0) is not None
+    assert CeilingStep(9, played(None)).wrong(100.0) is not None
 
 
 # The staircase -----------------------------------------------------------------------------------
@@ -120,7 +124,7 @@ class Sender:
         return 500.0 if disturbed else factor * viewers / self._viewers_a_ms
 
     async def _measure(self, viewers: float) -> CeilingStep:
-        return CeilingStep(viewers, Played(1, 0, 1e3 * self.latency_ms(viewers), 0.0))
+        return CeilingStep(viewers, played(self.latency_ms(viewers)))
 
 
 PLAN = Plan(first=0.1, ratio=1.5, most=1.0, within=1.05, looks=6)
@@ -148,7 +152,7 @@ async def test_they_climb_in_turns() -> None:
     def sender(name: str) -> Staircase[CeilingStep]:
         async def measure(viewers: float) -> CeilingStep:
             order.append(f"{name}{viewers:g}")
-            return CeilingStep(viewers, Played(1, 0, 1.0, 0.0))
+            return CeilingStep(viewers, played(0.001))
 
         return Staircase(measure, LIMITS_MS)
 
@@ -247,7 +251,7 @@ class FakeStand:
         assert self._ceiling is not None
         self.done.append(("ceiling", viewers, feed.rate))
         self.loads.append(load)
-        return Played(1, 0, 1e3 * self._ceiling.latency_ms(viewers * feed.rate), 0.0)
+        return played(self._ceiling.latency_ms(viewers * feed.rate))
 
     async def ceiling_round(self, load: Load) -> Sent:
         return Sent({TRAINS: MOST * Feed().packets_per_s}, 1.0, 1.0)

@@ -138,9 +138,10 @@ def test_of_a_schedule_lateness_and_losses_are_read() -> None:
     told = {"sent": 1_004, "packets": 1_000, "lost": 2, "behind_us": 80}
     latency = {"count": 500, "p50": 900, "p99": 9_800, "p999": 12_000, "most": 13_000}
     child = Ended(json.dumps(told | {"latency_us": latency}))
-    assert ceiling.read_played(child, 0) == Played(1_004, 2, 9_800.0, 80.0)  # type: ignore[arg-type]
+    latency_us = {"p50": 900.0, "p99": 9_800.0, "p99.9": 12_000.0}
+    assert ceiling.read_played(child, 0) == Played(1_004, 2, latency_us, 80.0)  # type: ignore[arg-type]
     nothing = Ended(json.dumps(told | {"latency_us": latency | {"p99": None}}))
-    assert ceiling.read_played(nothing, 0).p99_us is None  # type: ignore[arg-type]
+    assert ceiling.read_played(nothing, 0).latency_us["p99"] is None  # type: ignore[arg-type]
     with pytest.raises(RunError, match="cannot be read"):
         ceiling.read_played(Ended(json.dumps(told)), 0)  # type: ignore[arg-type]
 

@@ -52,7 +52,7 @@ class Ground:
         schedule = cast("Sequence[Due]", where[3])
         self.log.append((len(schedule), where[4], seconds, core, len(self._backlog)))
         self.counted += self._arrive
-        return Played(1_000, 3, 9_000.0, 50.0)
+        return Played(1_000, 3, {"p99": 9_000.0}, 50.0)
 
 
 @pytest.fixture(autouse=True)
@@ -83,7 +83,7 @@ async def test_it_plays_to_ports_that_nobody_has_yet(monkeypatch: pytest.MonkeyP
     assert ports == range(FIRST_PORT, FIRST_PORT + VIEWERS)
     assert trains > 30 * seconds
     assert (seconds, core) == (QUICK.seconds, 0)
-    assert played == Played(1_000, 3, 9_000.0, 50.0)
+    assert played == Played(1_000, 3, {"p99": 9_000.0}, 50.0)
 
 
 async def test_it_gathers_as_the_server_does_at_that_load(monkeypatch: pytest.MonkeyPatch) -> None:

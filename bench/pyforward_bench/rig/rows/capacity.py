@@ -113,7 +113,8 @@ class CeilingStep(Step):
 
     @property
     def p99_ms(self) -> float | None:
-        return None if self.played.p99_us is None else self.played.p99_us / 1e3
+        p99_us = self.played.latency_us["p99"]
+        return None if p99_us is None else p99_us / 1e3
 
     @property
     def lost(self) -> str | None:

@@ -3,7 +3,8 @@
 This contains the publisher's send call, both ways over the veth pair, and the server with its frame
 window and its turn through all viewers. It ends where the probe's kernel has the packet; only where
 the kernel does not tell that, the probe's own reading is in it too. Nothing is subtracted, so the
-server's part, which the targets are about, is less than what is told.
+server's part, which the targets are about, is less than what is told. What of it is the time that
+so many trains take, whoever sends them, says the ceiling sender: it plays the same feed to as many.
 """
 
 from __future__ import annotations
@@ -38,6 +39,8 @@ async def r06(stand: Stand, spec: Spec) -> Sequence[Figure]:
             held = share == _TARGET_SHARE and by == "frame"
             part = f"by {by} at {share:.0%} of r05"
             figures += _quantiles(spec, part, histograms, note, held=held)
+            if held:
+                figures += await _of_the_ceiling_sender(stand, spec, part, measured)
     return figures
 
 
@@ -62,7 +65,7 @@ async def r07(stand: Stand, spec: Spec) -> Sequence[Figure]:
 
 
 ROWS = (
-    Spec("r06", "latency from stamp to arrival", "ms", "1 / 5 / 10 ms at 50 %", r06),
+    Spec("r06", "latency from stamp to arrival", "ms", "1 / 5 / 10 ms at 50 %", r06, ceiling=True),
     Spec("r07", "first to last probe of one packet", "ms", None, r07),
 )
 
@@ -91,6 +94,23 @@ async def _at_share(
     await stand.set_up(SetUp(crowd, feed))
     measured = await stand.rounds(count=stand.scale.few)
     return measured, joined(note, presumed, stand.doubt(spec.row, measured.wrong))
+
+
+async def _of_the_ceiling_sender(
+    stand: Stand, spec: Spec, part: str, measured: Measured
+) -> list[Figure]:
+    """The same where it serves those who are there: from when a frame's last packet was there to
+    when it had left."""
+    if stand.why_no_ceiling is not None:
+        return []
+    window = measured.windows[-1]
+    played = await stand.play(stand.publisher.feed, window.crowd.viewers, window.load)
+    note = f"{played.lost} packets of the ceiling sender's were lost" if played.lost else None
+    return [
+        spec.of([us / 1e3], part=f"{part}, the ceiling sender's {label}", note=note)
+        for label, us in played.latency_us.items()
+        if us is not None
+    ]
 
 
 def _quantiles(

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from pyforward_bench.rig.measured import Window
 from pyforward_bench.rig.publisher import Feed
 from pyforward_bench.rig.rows.spec import Figure, Spec
+from pyforward_bench.rig.server import change, total
 from pyforward_bench.rig.stand import SetUp, Stand
 
 OVERLOAD = 1.5
@@ -36,7 +37,9 @@ async def r13(stand: Stand, spec: Spec) -> Sequence[Figure]:
     before = await stand.window(tries=1)
     too_much = _share(OVERLOAD, capacity, crowd.viewers)
     await stand.set_up(SetUp(crowd, too_much))
-    counts, growth = await _overload(stand)
+    before_it = await stand.server.metrics()
+    counts, growth, parts = await _overload(stand)
+    shed = _shed(change(before_it, await stand.server.metrics()))
     drained_s = await _drained(stand)
     await stand.set_up(SetUp(crowd, normal))
     await stand.warm_up()
@@ -45,8 +48,17 @@ async def r13(stand: Stand, spec: Spec) -> Sequence[Figure]:
     if stand.capacity is None:
         note += f"; r05 has no figure, so that {capacity:g} viewers per core were presumed"
     fair = jain(counts)
+    note += f"; {shed:.0%} of the packets were left out"
     return [
         spec.of([fair], part="Jain index", target="≥ 0.95", met=fair >= _LEAST_FAIR, note=note),
+        spec.of(
+            [float(parts)],
+            part="frames of which only a part reached a probe",
+            unit="frames",
+            target="none",
+            met=parts == 0,
+            note=note,
+        ),
         spec.of(
             [100 * growth],
             part="growth of memory",
@@ -66,7 +78,16 @@ def jain(counts: Iterable[float]) -> float:
     return sum(shares) ** 2 / (len(shares) * squares) if squares else 0.0
 
 
-ROWS = (Spec("r13", "150 % of r05", "", "fair, nothing grows, over in < 2 s", r13, counted=True),)
+ROWS = (
+    Spec(
+        "r13",
+        "150 % of r05",
+        "",
+        "fair, whole frames, nothing grows, over in < 2 s",
+        r13,
+        counted=True,
+    ),
+)
 
 
 # Private -----------------------------------------------------------------------------------------
@@ -76,22 +97,31 @@ def _share(share: float, capacity: float, viewers: int) -> Feed:
     return Feed(paced=True, rate=round(share * capacity / viewers, 4))
 
 
-async def _overload(stand: Stand) -> tuple[list[float], float]:
-    """What each sink got while it lasted, and by what share the server's memory grew after the
-    first quarter of the time."""
+async def _overload(stand: Stand) -> tuple[list[float], float, int]:
+    """What each sink got while it lasted, by what share the server's memory grew after the first
+    quarter of the time, and of how many frames the probes got only a part meanwhile."""
     assert stand.counter is not None, "the row is counted"
     ports = stand.audience.ports
     await asyncio.sleep(stand.scale.overload_s / 4)
     memory = stand.server.memory_bytes()["total"]
     await stand.counter.open(ports, by_viewer=True)
+    stand.audience.mark()
     await asyncio.sleep(stand.scale.overload_s * 3 / 4)
+    probes = stand.audience.probes.tally.figures()
     by_viewer = await stand.counter.read_by_viewer()
     grown = stand.server.memory_bytes()["total"] / memory - 1
     await stand.counter.open(ports)
     # Whoever got nothing is not in the set.
     sinks = stand.audience.there.sinks
     counts = [float(count.packets) for count in by_viewer.values()]
-    return counts + [0.0] * max(0, sinks - len(counts)), grown
+    return counts + [0.0] * max(0, sinks - len(counts)), grown, probes.broken
+
+
+def _shed(metrics: Mapping[str, float]) -> float:
+    """The share of what was due to viewers that a shard with too much to do left out."""
+    left_out = total(metrics, "pyforward_send_drops_total", 'reason="shed"')
+    sent = total(metrics, "pyforward_packets_total", 'direction="out"', 'transmission="first"')
+    return left_out / max(1.0, left_out + sent)
 
 
 async def _drained(stand: Stand) -> float:

@@ -76,7 +76,7 @@ impl FanOut {
         if with_audio {
             stream.handle_departure(now, wall_clock, &departure(vec![sound().into()]));
         }
-        let batches = stream.take_round(now).batches;
+        let batches = stream.take_round(now, 0).batches;
         assert_eq!(batches.len(), 1 + usize::from(with_audio), "all was placed");
         let mut work = FanOut {
             viewers,
@@ -92,7 +92,7 @@ impl FanOut {
     }
 
     fn send(&mut self, batches: Vec<Batch>) {
-        let mut round = self.stream.take_round(self.now);
+        let mut round = self.stream.take_round(self.now, 0);
         (round.batches, round.turn) = (batches, self.round);
         let mut afterwards = Afterwards::default();
         let (egress, stats) = (&mut self.egress, &mut self.stats);

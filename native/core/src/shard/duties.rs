@@ -98,7 +98,7 @@ impl Shard {
         }
         let next = association.next_report;
         if subscriber.waits_for_keyframe() && has_video {
-            stream.keyframe_wanted = true;
+            stream.want_keyframe(position);
             mark_ready(stream, &mut self.streams_ready);
             return next.min(now + self.config.keyframe_interval);
         }

@@ -35,6 +35,7 @@ use crate::patience::Patience;
 use crate::random::Random;
 use crate::record::Recorder;
 use crate::session::{Part, Session};
+use crate::shedding::{Done, Shedding};
 use crate::source::SourceConfig;
 use crate::stats::{Counter, FAN_OUT_BOUNDS, Stats};
 use crate::stream::Stream;
@@ -65,6 +66,8 @@ pub struct ShardConfig {
     pub frame_window: std::time::Duration,
     /// The same where it is not; at most as long.
     pub idle_window: std::time::Duration,
+    /// How long media may wait for the shard before viewers are left out; zero: as long as it may.
+    pub shed_after: std::time::Duration,
     /// How fast a viewer's video leaves after a burst of [`crate::pacer::BURST_BYTES`]; 0: at once.
     pub pace_bytes_per_second: u64,
     /// On lossy ways requests and answers go twice, and the end of a frame is seen to before the
@@ -116,6 +119,7 @@ pub struct Shard {
     streams_holding: Vec<StreamId>,
     repair_budget: Budget,
     patience: Patience,
+    shedding: Shedding,
     random: Random,
     /// Links of sessions that are tried under loss and delay.
     links: Impaired,
@@ -149,6 +153,7 @@ impl Shard {
         Shard {
             egress: Egress::new(config.gso),
             patience: Patience::new(config.idle_window, config.frame_window),
+            shedding: Shedding::new(config.shed_after),
             config,
             stats: Stats::default(),
             sessions: Slab::new(),
@@ -226,12 +231,13 @@ impl Shard {
         let mut afterwards = Afterwards::default();
         let began = transmit.now();
         let mut fanned_out = false;
+        let before = self.sent_and_left_out();
         self.links.release(now, transmit);
         let transmit = &mut self.links.over(transmit);
         for id in std::mem::take(&mut self.streams_ready) {
             let Some(stream) = self.streams.get_mut(&id) else { continue };
             stream.queued = false;
-            let round = stream.take_round(now);
+            let round = stream.take_round(now, self.shedding.level());
             // A wish alone is no reason to walk all subscribers.
             if !round.batches.is_empty() {
                 fanned_out = true;
@@ -249,6 +255,9 @@ impl Shard {
             let took = ended.since(began);
             self.stats.fan_out.observe(&FAN_OUT_BOUNDS, took.as_micros() as u64, 1);
             self.patience.spend(ended, took);
+            let (sent, left_out) = self.sent_and_left_out();
+            let (sent, left_out) = (sent - before.0, left_out - before.1);
+            self.shedding.judge(now, Done { took, sent, left_out });
         }
         self.tell_outcomes(now);
         for session in afterwards.flowing {
@@ -259,9 +268,12 @@ impl Shard {
         }
     }
 
-    /// The next message for another shard.
-    pub fn poll_exchange(&mut self) -> Option<(ShardIndex, Exchange)> {
-        let message = self.exchanges.pop_front();
+    /// The next message for another shard, which gets it from now on.
+    pub fn poll_exchange(&mut self, now: Time) -> Option<(ShardIndex, Exchange)> {
+        let mut message = self.exchanges.pop_front();
+        if let Some((_, Exchange::Media { given, .. })) = &mut message {
+            *given = now;
+        }
         self.stats.add(Counter::ExchangedOut, u64::from(message.is_some()));
         message
     }
@@ -300,6 +312,11 @@ impl Shard {
             report_interval: None,
             repeats: self.config.repeats,
         }
+    }
+
+    /// Packets for viewers.
+    fn sent_and_left_out(&self) -> (u64, u64) {
+        (self.stats.get(Counter::PacketsOut), self.stats.get(Counter::SendDropsShed))
     }
 
     /// Streams whose video has waited long enough are looked at in the next drain.
@@ -365,8 +382,8 @@ impl Shard {
         mark_ready(stream, &mut self.streams_ready);
         for shard in 0..self.config.shards {
             if interested & (1 << shard) != 0 {
-                self.exchanges
-                    .push_back((ShardIndex(shard), Exchange::Media(Arc::clone(&departure))));
+                let media = Exchange::Media { departure: Arc::clone(&departure), given: now };
+                self.exchanges.push_back((ShardIndex(shard), media));
             }
         }
     }
@@ -382,7 +399,7 @@ impl Shard {
                 subscriber.handle_trouble(now, trouble);
                 stream.sums.send_drops += trouble.dropped();
                 if subscriber.waits_for_keyframe() {
-                    stream.keyframe_wanted = true;
+                    stream.want_keyframe(*slot);
                     mark_ready(stream, &mut self.streams_ready);
                 }
             }

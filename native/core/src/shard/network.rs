@@ -299,6 +299,9 @@ impl Shard {
             Part::Publisher { source, .. } => {
                 let packet = datagram.get(..opened.len).unwrap_or(&[]);
                 source.set_frame_window(self.patience.window());
+                if source.forwards() {
+                    self.shedding.observe(now.since(received));
+                }
                 let taken = source.handle_rtp(now, &view, packet, wire_len, &mut self.stats);
                 if let Some(record) = source.take_record() {
                     let record = Record { arrival: received, ..record };
@@ -425,7 +428,7 @@ impl Shard {
                 let pli = matches!(item, Item::Pli { .. });
                 self.stats.add(if pli { Counter::PlisIn } else { Counter::FirsIn }, 1);
                 self.stats.add(Counter::KeyframeRequestsIn, 1);
-                let merged = std::mem::replace(&mut stream.keyframe_wanted, true);
+                let merged = !stream.want_keyframe(position);
                 self.stats.add(Counter::KeyframeRequestsMerged, merged.into());
                 mark_ready(stream, &mut self.streams_ready);
             }

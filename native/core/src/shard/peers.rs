@@ -13,7 +13,8 @@ use crate::time::Time;
 impl Shard {
     pub(super) fn take_exchange(&mut self, now: Time, message: Exchange) {
         match message {
-            Exchange::Media(departure) => {
+            Exchange::Media { departure, given } => {
+                self.shedding.observe(now.since(given));
                 if let Some(stream) = self.streams.get_mut(&departure.stream) {
                     stream.handle_departure(now, self.config.wall_clock, &departure);
                     mark_ready(stream, &mut self.streams_ready);

@@ -225,6 +225,12 @@ impl Source {
         self.record.take()
     }
 
+    /// Others may get what it receives.
+    #[must_use]
+    pub fn forwards(&self) -> bool {
+        self.forwards
+    }
+
     /// Nobody will ever get what it received.
     #[must_use]
     pub fn is_only_counted_and_has_begun(&self) -> bool {

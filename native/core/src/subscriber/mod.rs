@@ -222,6 +222,20 @@ impl Subscriber {
         self.tracks.iter_mut().flatten().for_each(|track| track.numbering.close());
     }
 
+    /// Leaves a batch out that would go to it; where a frame begins with it, everything from there
+    /// on, as [`Subscriber::hold`] does. How many packets are left out: none while a frame that it
+    /// got the beginning of goes on.
+    pub fn leave_out(&mut self, batch: &Batch, begins_frame: bool) -> usize {
+        let track = self.tracks[batch.kind as usize].as_mut().filter(|_| self.path.is_some());
+        let Some(track) = track.filter(|t| t.template.format(batch.codec).is_some()) else {
+            return 0;
+        };
+        if begins_frame {
+            track.numbering.close();
+        }
+        if track.numbering.is_open() { 0 } else { batch.entries.len() }
+    }
+
     /// True if it can take a track of this codec, or has no track of this kind.
     #[must_use]
     pub fn takes(&self, kind: Kind, codec: Codec) -> bool {

@@ -25,6 +25,9 @@ const AUDIO_CACHE: (usize, usize) = (256, 256 << 10);
 const START_AGE: Duration = Duration::from_millis(300);
 const START_PACKETS: u64 = 96;
 
+/// A track of which nothing came for so long has paused.
+const FLOWS: Duration = Duration::from_secs(2);
+
 /// Packets that leave together, placed on the timeline.
 #[derive(Clone, Debug)]
 pub struct Batch {
@@ -118,6 +121,27 @@ impl Track {
     #[must_use]
     pub fn clock(&self) -> Option<Clock> {
         self.clock
+    }
+
+    /// The place of the newest keyframe, if there was one.
+    #[must_use]
+    pub fn keyframe(&self) -> Option<u64> {
+        self.keyframe
+    }
+
+    /// True if something came lately.
+    #[must_use]
+    pub fn flows(&self, now: Time) -> bool {
+        let newest = self.cache.get(self.cache.end().wrapping_sub(1));
+        newest.is_some_and(|newest| now.since(newest.packet.arrival) < FLOWS)
+    }
+
+    /// True if a frame begins with this batch, of which nothing has been sent: a first packet that is
+    /// late begins none.
+    #[must_use]
+    pub fn begins_frame(&self, batch: &Batch) -> bool {
+        let first = batch.entries.first().filter(|entry| entry.late_at.is_none());
+        first.is_some_and(|first| self.cache.frame_start(first.sequence) == first.sequence)
     }
 
     /// Another publisher comes, with a clock and keyframes of its own.

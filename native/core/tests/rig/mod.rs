@@ -72,6 +72,8 @@ pub struct Rig {
     pub outcomes: Vec<Outcome>,
     /// How long it takes to send a message, by the clock of who sends.
     pub toll: Duration,
+    /// How long datagrams wait for the shards to read them.
+    pub wait: Duration,
     /// Nonces under which two byte strings were sealed. Empty, always.
     pub broken: Vec<(SocketAddr, Ssrc, u64)>,
     sealed: HashMap<(Ssrc, u64), u64>,
@@ -95,6 +97,7 @@ pub fn config(index: u8, shards: u8) -> ShardConfig {
         padding: true,
         frame_window: Duration::from_millis(4),
         idle_window: Duration::from_millis(4),
+        shed_after: Duration::from_millis(200),
         pace_bytes_per_second: 0,
         repeats: true,
         keyframe_interval: Duration::from_millis(500),
@@ -127,6 +130,7 @@ impl Rig {
             trains: Vec::new(),
             outcomes: Vec::new(),
             toll: Duration::ZERO,
+            wait: Duration::ZERO,
             broken: Vec::new(),
             sealed: HashMap::new(),
             sealed_rtcp: HashMap::new(),
@@ -294,7 +298,9 @@ impl Rig {
     fn land(&mut self, mut flying: Flying) {
         match flying.shard {
             Some(shard) => {
-                hand(&mut self.shards[shard], self.now, flying.path, &mut flying.bytes);
+                let Flying { path, ref mut bytes, .. } = flying;
+                let datagram = Datagram { path, received: self.now - self.wait, bytes };
+                self.shards[shard].handle_datagram(self.now, datagram);
                 self.settle();
             }
             None => {
@@ -326,7 +332,7 @@ impl Rig {
                     self.hold_against_nonce(path.remote, &bytes);
                     self.fly(None, path, bytes);
                 }
-                while let Some(message) = self.shards[index].poll_exchange() {
+                while let Some(message) = self.shards[index].poll_exchange(self.now) {
                     crossing.push(message);
                 }
                 while let Some(event) = self.shards[index].poll_event() {

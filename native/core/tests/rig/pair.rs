@@ -120,7 +120,7 @@ impl Engine {
                 while let Some(request) = self.shards[index].poll_socket() {
                     self.serve(now, index, request);
                 }
-                while let Some(message) = self.shards[index].poll_exchange() {
+                while let Some(message) = self.shards[index].poll_exchange(now) {
                     crossing.push(message);
                 }
                 while let Some(event) = self.shards[index].poll_event() {
