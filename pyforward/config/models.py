@@ -342,9 +342,10 @@ class Engine(Section):
     padding: bool = setting(True, "Even packets of a train out by a few bytes of RTP padding.")
     sendmmsg: bool = setting(True, "Send many messages in one system call.")
     frame_window_ms: float = setting(
-        15.0,
+        1.0,
         "How long packets wait for the end of their video frame while the shard is busy, which is"
-        " half of its time or more: whole frames cost the least; 0: not at all.",
+        " half of its time or more; 15: whole frames, which cost the least and are later; 0: not at"
+        " all.",
         unit="ms",
         ge=0,
         le=100,

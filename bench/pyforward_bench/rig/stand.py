@@ -60,7 +60,7 @@ _RESUME_S = 0.5
 _DRAIN_LIMIT_S = 10.0
 
 _BUSY = 0.5
-"""From this load on the server waits for whole frames (docs/decisions/0022)."""
+"""From this load on the frame window of a busy shard counts (docs/decisions/0022)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from typing import Any, cast
 import pytest
 
 from pyforward.config import Config
+from pyforward.config.models import Engine
 from pyforward.errors import HostError
 from pyforward_bench.rig import ceiling, stand
 from pyforward_bench.rig.audience import FIRST_PORT, Audience
@@ -61,12 +62,18 @@ def no_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stand, "_RESUME_S", 0.0)
 
 
-def stand_on(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> Stand:
+WHOLE_FRAMES = Config(engine=Engine(frame_window_ms=15.0))
+"""Where a shard is busy."""
+
+
+def stand_on(
+    ground: Ground, monkeypatch: pytest.MonkeyPatch, config: Config = WHOLE_FRAMES
+) -> Stand:
     monkeypatch.setattr(ceiling, "play", ground.play)
     monkeypatch.setattr(Stand, "audience", cast("Audience", ground))
     monkeypatch.setattr(Stand, "publisher", cast("Publisher", ground))
     return Stand(
-        Config(),
+        config,
         cast("Network", None),
         Path(),
         QUICK,

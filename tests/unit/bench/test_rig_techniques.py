@@ -155,4 +155,4 @@ async def test_each_policy_tells_throughput_and_latency() -> None:
     assert first.low == pytest.approx(1, rel=0.1)
     assert first.high == pytest.approx(last, rel=0.1)
     assert found["as they come, by packet, p50"].row.why is not None
-    assert found["by load (default), mean train"].row.value == 9.0
+    assert found["1 ms, or 15 ms where busy, mean train"].row.value == 9.0

@@ -54,7 +54,9 @@ def window(milliseconds: int) -> Variant:
     return Variant(name, tuple((setting, str(milliseconds)) for setting in settings))
 
 
-POLICIES = (*map(window, (0, 1, 2, 5, 10, 15)), Variant("by load (default)"))
+BY_LOAD = Variant("1 ms, or 15 ms where busy", (("engine.frame_window_ms", "15"),))
+
+POLICIES = (*map(window, (0, 1, 2, 5, 10, 15)), BY_LOAD)
 
 
 async def techniques(stand: Stand, spec: Spec) -> Sequence[Figure]:
