@@ -83,13 +83,13 @@ class Publisher:
         to count as a halt all would be made up for at once, so that it lasts longer."""
         self.check()
         self._was_paused = True
+        loop = asyncio.get_running_loop()
         self._child.tell(signal.SIGSTOP)
-        halted = asyncio.create_task(asyncio.sleep(_HALT_S))
+        until_s = loop.time() + _HALT_S
         try:
             yield
-            await halted
+            await asyncio.sleep(until_s - loop.time())
         finally:
-            halted.cancel()
             self._child.tell(signal.SIGCONT)
 
     def check(self) -> None:

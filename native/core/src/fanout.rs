@@ -33,9 +33,10 @@ pub fn fan_out(
     let Round { batches, video, held, shed, has_video, subscribers, waiting, turn } = round;
     *waiting = 0;
     let start = LazyCell::new(|| video.start(now, held));
-    let cuts: Vec<Option<Cut>> = (batches.iter().take_while(|_| !shed.is_empty()))
-        .map(|batch| cut(batch, video, has_video))
-        .collect();
+    let cuts: Vec<Option<Cut>> = match shed.is_empty() {
+        true => Vec::new(),
+        false => batches.iter().map(|batch| cut(batch, video, has_video)).collect(),
+    };
     let slots = subscribers.capacity().max(1);
     let first = turn.wrapping_mul(ROTATION) % slots;
     for slot in (first..slots).chain(0..first) {

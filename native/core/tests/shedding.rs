@@ -18,28 +18,42 @@ use rig::publisher::Publisher;
 
 const MS: Duration = Duration::from_millis(1);
 const PUBLISHER: SessionId = SessionId(1);
-const VIEWERS: u64 = 16;
 
-/// A publisher on the network, and viewers who have seen a second of it.
-fn watched(media: Media, shed_after: Duration) -> (Rig, Vec<SessionId>) {
-    watched_on(1, VIEWERS, media, shed_after)
-}
-
-fn watched_on(
+/// Who publishes to whom.
+struct Scene {
+    media: Media,
+    frames_between_keyframes: u64,
     shards: u8,
     viewers: u64,
-    media: Media,
     shed_after: Duration,
-) -> (Rig, Vec<SessionId>) {
-    let mut rig = Rig::with(shards, |config| config.shed_after = shed_after);
-    rig.add_session(PUBLISHER, media);
-    let mut peer = Publisher::new(PUBLISHER, ([10, 0, 2, 1], 2_000).into(), rig.now, 100);
-    peer.frame_packets = (4, 20);
-    rig.publishers.insert(PUBLISHER, peer);
-    let viewers = (0..viewers).map(|viewer| watch(&mut rig, 10 + viewer)).collect();
-    rig.install_keys(PUBLISHER, Profile::AeadAes128Gcm);
-    rig.run_for(Duration::from_secs(1));
-    (rig, viewers)
+}
+
+impl Default for Scene {
+    fn default() -> Scene {
+        Scene {
+            media: Publisher::media(),
+            frames_between_keyframes: 60,
+            shards: 1,
+            viewers: 16,
+            shed_after: 200 * MS,
+        }
+    }
+}
+
+impl Scene {
+    /// A publisher on the network, and viewers who have seen a second of it.
+    fn begin(self) -> (Rig, Vec<SessionId>) {
+        let mut rig = Rig::with(self.shards, |config| config.shed_after = self.shed_after);
+        rig.add_session(PUBLISHER, self.media);
+        let mut peer = Publisher::new(PUBLISHER, ([10, 0, 2, 1], 2_000).into(), rig.now, 100);
+        peer.frame_packets = (4, 20);
+        peer.frames_between_keyframes = self.frames_between_keyframes;
+        rig.publishers.insert(PUBLISHER, peer);
+        let viewers = (0..self.viewers).map(|viewer| watch(&mut rig, 10 + viewer)).collect();
+        rig.install_keys(PUBLISHER, Profile::AeadAes128Gcm);
+        rig.run_for(Duration::from_secs(1));
+        (rig, viewers)
+    }
 }
 
 /// The places, in what was sent, of what a viewer got.
@@ -74,7 +88,7 @@ fn assert_unharmed(rig: &Rig, viewers: &[SessionId]) {
 
 #[test]
 fn frames_are_left_out_whole_up_to_a_keyframe_and_in_turns() {
-    let (mut rig, viewers) = watched(Publisher::media(), 200 * MS);
+    let (mut rig, viewers) = Scene::default().begin();
     overload(&mut rig, Duration::from_secs(36));
     assert_unharmed(&rig, &viewers);
     let sent = &rig.publishers[&PUBLISHER].sent[Kind::Video as usize];
@@ -99,7 +113,7 @@ fn frames_are_left_out_whole_up_to_a_keyframe_and_in_turns() {
 
 #[test]
 fn everybody_gets_everything_once_there_is_time() {
-    let (mut rig, viewers) = watched(Publisher::media(), 200 * MS);
+    let (mut rig, viewers) = Scene::default().begin();
     overload(&mut rig, Duration::from_secs(4));
     let asked = rig.publishers[&PUBLISHER].keyframe_requests;
     rig.wait = Duration::ZERO;
@@ -119,9 +133,8 @@ fn everybody_gets_everything_once_there_is_time() {
 
 #[test]
 fn a_publisher_without_keyframes_of_its_own_is_asked_for_them() {
-    let (mut rig, viewers) = watched(Publisher::media(), 200 * MS);
-    let publisher = rig.publishers.get_mut(&PUBLISHER).unwrap();
-    publisher.frames_between_keyframes = u64::MAX;
+    let scene = Scene { frames_between_keyframes: u64::MAX, ..Scene::default() };
+    let (mut rig, viewers) = scene.begin();
     overload(&mut rig, Duration::from_secs(36));
     let asked = rig.publishers[&PUBLISHER].keyframe_requests;
     assert!((13..=16).contains(&asked), "one for each turn, not {asked}");
@@ -137,7 +150,8 @@ fn a_publisher_without_keyframes_of_its_own_is_asked_for_them() {
 fn sound_alone_is_left_out_by_time() {
     let Media::Publish { stream, mut tracks } = Publisher::media() else { panic!("it publishes") };
     tracks.retain(|track| track.kind == Kind::Audio);
-    let (mut rig, viewers) = watched(Media::Publish { stream, tracks }, 200 * MS);
+    let scene = Scene { media: Media::Publish { stream, tracks }, ..Scene::default() };
+    let (mut rig, viewers) = scene.begin();
     overload(&mut rig, Duration::from_secs(36));
     assert_unharmed(&rig, &viewers);
     let sent = rig.publishers[&PUBLISHER].sent[Kind::Audio as usize].len() as f64;
@@ -149,7 +163,7 @@ fn sound_alone_is_left_out_by_time() {
 
 #[test]
 fn who_does_not_want_it_is_late_for_everybody() {
-    let (mut rig, viewers) = watched(Publisher::media(), Duration::ZERO);
+    let (mut rig, viewers) = Scene { shed_after: Duration::ZERO, ..Scene::default() }.begin();
     overload(&mut rig, Duration::from_secs(4));
     assert_eq!(rig.counted(Counter::SendDropsShed), 0);
     for viewer in viewers {
@@ -159,7 +173,7 @@ fn who_does_not_want_it_is_late_for_everybody() {
 
 #[test]
 fn a_shard_that_keeps_up_leaves_nobody_out() {
-    let (mut rig, viewers) = watched_on(2, 2 * VIEWERS, Publisher::media(), 200 * MS);
+    let (mut rig, viewers) = Scene { shards: 2, viewers: 32, ..Scene::default() }.begin();
     overload(&mut rig, Duration::from_secs(10));
     assert_unharmed(&rig, &viewers);
     let sent = rig.publishers[&PUBLISHER].sent[Kind::Video as usize].len();
@@ -172,7 +186,7 @@ fn a_shard_that_keeps_up_leaves_nobody_out() {
 
 #[test]
 fn nobody_is_asked_for_a_keyframe_that_nobody_waits_for() {
-    let (mut rig, _) = watched_on(1, 0, Publisher::media(), 200 * MS);
+    let (mut rig, _) = Scene { viewers: 0, ..Scene::default() }.begin();
     overload(&mut rig, Duration::from_secs(10));
     assert_eq!(rig.publishers[&PUBLISHER].keyframe_requests, 0);
     let viewer = watch(&mut rig, 10);
@@ -183,7 +197,7 @@ fn nobody_is_asked_for_a_keyframe_that_nobody_waits_for() {
 
 #[test]
 fn frames_stay_whole_also_where_packets_overtake_each_other() {
-    let (mut rig, viewers) = watched(Publisher::media(), 200 * MS);
+    let (mut rig, viewers) = Scene::default().begin();
     (rig.weather.jitter, rig.weather.loss) = (8 * MS, 5);
     overload(&mut rig, Duration::from_secs(20));
     (rig.weather.jitter, rig.weather.loss, rig.wait) = (Duration::ZERO, 0, Duration::ZERO);

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -21,6 +23,7 @@ from pyforward_bench.rig.ceiling import (
     trains_of,
     trains_reached,
 )
+from pyforward_bench.rig.child import Child
 from pyforward_bench.rig.publisher import Feed
 from pyforward_bench.traces import Frame, Trace
 
@@ -120,41 +123,44 @@ def test_a_ceiling_on_a_core_that_others_used_is_none() -> None:
     assert "4.00 s" in told
 
 
+@dataclass(frozen=True)
 class Ended:
-    """A sender that has ended."""
+    printed: str
+    last_words: str
 
-    def __init__(self, printed: str, last_words: str = "") -> None:
-        self.printed = printed
-        self.last_words = last_words
+
+def ended(printed: str, last_words: str = "") -> Child:
+    """A sender that has ended."""
+    return cast("Child", Ended(printed, last_words))
 
 
 def test_figures_are_read_by_their_names() -> None:
     rows = [{"name": TRAINS, "packets_per_cpu_second": 559_000, "least": 1}]
-    child = Ended(json.dumps({"suite": "gcm", "rows": rows, "cpu_s": 1.5, "busy_s": 1.6}))
-    assert ceiling.read(child, 0) == Sent({TRAINS: 559_000.0}, 1.5, 1.6)  # type: ignore[arg-type]
+    child = ended(json.dumps({"suite": "gcm", "rows": rows, "cpu_s": 1.5, "busy_s": 1.6}))
+    assert ceiling.read(child, 0) == Sent({TRAINS: 559_000.0}, 1.5, 1.6)
 
 
 def test_of_a_schedule_lateness_and_losses_are_read() -> None:
     told = {"sent": 1_004, "packets": 1_000, "lost": 2, "behind_us": 80}
     latency = {"count": 500, "p50": 900, "p99": 9_800, "p999": 12_000, "most": 13_000}
-    child = Ended(json.dumps(told | {"latency_us": latency}))
+    child = ended(json.dumps(told | {"latency_us": latency}))
     latency_us = {"p50": 900.0, "p99": 9_800.0, "p99.9": 12_000.0}
-    assert ceiling.read_played(child, 0) == Played(1_004, 2, latency_us, 80.0)  # type: ignore[arg-type]
-    nothing = Ended(json.dumps(told | {"latency_us": latency | {"p99": None}}))
-    assert ceiling.read_played(nothing, 0).latency_us["p99"] is None  # type: ignore[arg-type]
+    assert ceiling.read_played(child, 0) == Played(1_004, 2, latency_us, 80.0)
+    nothing = ended(json.dumps(told | {"latency_us": latency | {"p99": None}}))
+    assert ceiling.read_played(nothing, 0).latency_us["p99"] is None
     with pytest.raises(RunError, match="cannot be read"):
-        ceiling.read_played(Ended(json.dumps(told)), 0)  # type: ignore[arg-type]
+        ceiling.read_played(ended(json.dumps(told)), 0)
 
 
 @pytest.mark.parametrize("printed", ["", "{}", '{"rows": [{}]}', "[]"])
 def test_what_is_no_figures_is_told(printed: str) -> None:
     with pytest.raises(RunError, match="cannot be read"):
-        ceiling.read(Ended(printed), 0)  # type: ignore[arg-type]
+        ceiling.read(ended(printed), 0)
 
 
 def test_the_last_words_of_a_sender_that_failed_are_told() -> None:
     with pytest.raises(RunError, match="no route"):
-        ceiling.read(Ended("", "no route"), 3)  # type: ignore[arg-type]
+        ceiling.read(ended("", "no route"), 3)
 
 
 def test_a_program_that_is_none_is_told(tmp_path: Path) -> None:

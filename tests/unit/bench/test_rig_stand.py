@@ -66,14 +66,12 @@ WHOLE_FRAMES = Config(engine=Engine(frame_window_ms=15.0))
 """Where a shard is busy."""
 
 
-def stand_on(
-    ground: Ground, monkeypatch: pytest.MonkeyPatch, config: Config = WHOLE_FRAMES
-) -> Stand:
+def stand_on(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> Stand:
     monkeypatch.setattr(ceiling, "play", ground.play)
     monkeypatch.setattr(Stand, "audience", cast("Audience", ground))
     monkeypatch.setattr(Stand, "publisher", cast("Publisher", ground))
     return Stand(
-        config,
+        WHOLE_FRAMES,
         cast("Network", None),
         Path(),
         QUICK,

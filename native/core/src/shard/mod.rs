@@ -27,7 +27,7 @@ use crate::egress::{Budget, Egress, Transmit};
 use crate::event::Event;
 use crate::exchange::{Departure, Exchange};
 use crate::fanout::{Afterwards, fan_out};
-use crate::figures::Mark;
+use crate::figures::{Mark, Sums};
 use crate::ids::{SessionId, ShardIndex, StreamId};
 use crate::link::Impaired;
 use crate::path::{Datagram, Path, SocketRequest};
@@ -231,7 +231,7 @@ impl Shard {
         let mut afterwards = Afterwards::default();
         let began = transmit.now();
         let mut fanned_out = false;
-        let before = self.sent_and_left_out();
+        let start = Mark::of(&self.stats);
         self.links.release(now, transmit);
         let transmit = &mut self.links.over(transmit);
         for id in std::mem::take(&mut self.streams_ready) {
@@ -255,8 +255,9 @@ impl Shard {
             let took = ended.since(began);
             self.stats.fan_out.observe(&FAN_OUT_BOUNDS, took.as_micros() as u64, 1);
             self.patience.spend(ended, took);
-            let (sent, left_out) = self.sent_and_left_out();
-            let (sent, left_out) = (sent - before.0, left_out - before.1);
+            let mut sums = Sums::default();
+            sums.add_since(start, &self.stats);
+            let Sums { packets_out: sent, send_drops: left_out, .. } = sums;
             self.shedding.judge(now, Done { took, sent, left_out });
         }
         self.tell_outcomes(now);
@@ -312,11 +313,6 @@ impl Shard {
             report_interval: None,
             repeats: self.config.repeats,
         }
-    }
-
-    /// Packets for viewers.
-    fn sent_and_left_out(&self) -> (u64, u64) {
-        (self.stats.get(Counter::PacketsOut), self.stats.get(Counter::SendDropsShed))
     }
 
     /// Streams whose video has waited long enough are looked at in the next drain.
