@@ -145,7 +145,7 @@ impl Engine {
             let worker = Worker {
                 sender: Sender::new(kernel, clock, shard.gso, config.sendmmsg),
                 shard: Shard::new(shard),
-                poller: poller(bell, &sockets).map_err(failed("making an epoll"))?,
+                poller: poller(bell, &sockets).map_err(failed("waiting for sockets"))?,
                 clock,
                 sockets,
                 bell: bell.clone(),

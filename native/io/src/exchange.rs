@@ -186,7 +186,7 @@ mod tests {
         let bells = bells(3);
         let mut sides = neighbours(&bells);
         let mut poller = Poller::new().unwrap();
-        bells.iter().zip(0..).for_each(|(bell, n)| poller.add(bell, n).unwrap());
+        bells.iter().zip(0..).for_each(|(bell, n)| poller.watch(bell, n).unwrap());
         assert!(sides[0].send(ShardIndex(2), forget(1)));
         assert!(sides[0].send(ShardIndex(2), forget(2)));
         assert!(sides[1].send(ShardIndex(2), forget(3)));
@@ -246,7 +246,7 @@ mod tests {
         let bell = bells[1].clone();
         let receiver = std::thread::spawn(move || {
             let mut poller = Poller::new().unwrap();
-            poller.add(&bell, 0).unwrap();
+            poller.watch(&bell, 0).unwrap();
             let mut got = Vec::new();
             while got.len() < COUNT {
                 // A lost wake would make this wait in vain.

@@ -82,7 +82,7 @@ mod tests {
     fn commands_come_in_order_and_ring_once() {
         let bell = Doorbell::new().unwrap();
         let mut poller = Poller::new().unwrap();
-        poller.add(&bell, 0).unwrap();
+        poller.watch(&bell, 0).unwrap();
         let (slot, mut mailbox) = mailbox(bell.clone());
         slot.put((0..5).map(|n| Command::AddStream { stream: StreamId(n) }));
 

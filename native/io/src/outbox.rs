@@ -122,7 +122,7 @@ mod tests {
     fn events_come_in_order_and_the_descriptor_says_when_there_are_more() {
         let outbox = Outbox::new(10).unwrap();
         let mut poller = Poller::new().unwrap();
-        poller.add(&*outbox, 0).unwrap();
+        poller.watch(&*outbox, 0).unwrap();
         let mut readable = || poller.wait(Some(Duration::ZERO)).unwrap().has(0);
         assert!(!readable());
         outbox.fill(events(0..5));

@@ -38,7 +38,7 @@ impl OwnSockets {
         &mut self,
         id: SocketId,
         timed: bool,
-        poller: &Poller,
+        poller: &mut Poller,
         number: u64,
     ) -> io::Result<u16> {
         let slot = id.slot().ok_or_else(|| io::Error::from_raw_os_error(libc::EINVAL))?;

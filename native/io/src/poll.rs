@@ -1,4 +1,4 @@
-//! Waiting: sockets, a doorbell and a deadline at once (epoll, eventfd).
+//! Waiting: sockets, a doorbell and a deadline at once (ppoll, epoll, eventfd).
 #![allow(unsafe_code)]
 
 use std::fs::File;
@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arrayvec::ArrayVec;
-use libc::{c_int, epoll_event};
+use libc::{c_int, epoll_event, pollfd};
 
 /// Wakes whoever waits for it; any thread may ring.
 ///
@@ -73,12 +73,19 @@ impl Ready {
     }
 }
 
-/// Waits for several descriptors.
+/// Waits for several descriptors: for few that are used all the time by ppoll(2), for any number of
+/// others by epoll(7).
+///
+/// An epoll stays with its sockets. For each packet that the kernel is done with it is told that
+/// there is room to send, with interrupts off, whether or not anybody asked for that: 5 % of the CPU
+/// of a shard. ppoll is with its sockets only while it waits (docs/decisions/0028).
 #[derive(Debug)]
 pub struct Poller {
+    /// In the order of `watched`; the epoll is the last one once there is something in it.
+    polled: Vec<pollfd>,
+    /// With their numbers. They are ours, so that they stay open.
+    watched: Vec<(OwnedFd, u64)>,
     epoll: OwnedFd,
-    /// The kernel has epoll_pwait2 (Linux 5.11) and nothing between us and it refuses it.
-    precise: bool,
 }
 
 /// Most descriptors of one wait.
@@ -92,15 +99,27 @@ impl Poller {
     pub fn new() -> io::Result<Poller> {
         // SAFETY: epoll_create1(2) takes no pointer.
         let epoll = own(unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) })?;
-        Ok(Poller { epoll, precise: true })
+        Ok(Poller { polled: Vec::new(), watched: Vec::new(), epoll })
     }
 
-    /// Also waits until `descriptor` can be read; `number` says so in [`Ready`]. The
-    /// descriptor leaves by being closed.
+    /// Also waits until `descriptor` can be read, which it is looked at for with each wait; `number`
+    /// says so in [`Ready`]. It stays open for as long as this waits.
+    ///
+    /// # Errors
+    /// What the kernel says: no more descriptors.
+    pub fn watch(&mut self, descriptor: &impl AsFd, number: u64) -> io::Result<()> {
+        let watched = descriptor.as_fd().try_clone_to_owned()?;
+        self.polled.insert(self.watched.len(), readable(&watched));
+        self.watched.push((watched, number));
+        Ok(())
+    }
+
+    /// Also waits until `descriptor` can be read, of which there may be many; `number` says so in
+    /// [`Ready`]. The descriptor leaves by being closed.
     ///
     /// # Errors
     /// What the kernel says.
-    pub fn add(&self, descriptor: &impl AsFd, number: u64) -> io::Result<()> {
+    pub fn add(&mut self, descriptor: &impl AsFd, number: u64) -> io::Result<()> {
         let mut event = epoll_event { events: libc::EPOLLIN as u32, u64: number };
         // SAFETY: both descriptors are open as long as they are borrowed; the event lives across
         // the call.
@@ -112,7 +131,13 @@ impl Poller {
                 &raw mut event,
             )
         };
-        if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+        if result != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        if self.polled.len() == self.watched.len() {
+            self.polled.push(readable(&self.epoll));
+        }
+        Ok(())
     }
 
     /// Waits until something can be read or the time is over, which is no error; forever without
@@ -121,50 +146,57 @@ impl Poller {
     /// # Errors
     /// What the kernel says.
     pub fn wait(&mut self, timeout: Option<Duration>) -> io::Result<Ready> {
-        let mut events = [epoll_event { events: 0, u64: 0 }; EVENTS];
-        let mut result = self.wait_once(&mut events, timeout);
-        if self.precise
-            && let Err(error) = &result
-            && matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM))
-        {
-            self.precise = false;
-            result = self.wait_once(&mut events, timeout);
+        let mut ready = Ready::default();
+        match self.poll(timeout) {
+            Ok(0) => return Ok(ready),
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(ready),
+            Err(error) => return Err(error),
         }
-        match result {
-            Ok(count) => Ok(Ready(events.iter().take(count).map(|event| event.u64).collect())),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(Ready::default()),
-            Err(error) => Err(error),
+        let (watched, epoll) = self.polled.split_at(self.watched.len());
+        let told = watched.iter().zip(&self.watched).filter(|(poll, _)| poll.revents != 0);
+        ready.0.extend(told.map(|(_, (_, number))| *number).take(EVENTS));
+        if epoll.iter().any(|poll| poll.revents != 0) {
+            self.take_added(&mut ready)?;
         }
+        Ok(ready)
     }
 
-    fn wait_once(
-        &self,
-        events: &mut [epoll_event; EVENTS],
-        timeout: Option<Duration>,
-    ) -> io::Result<usize> {
-        let (epoll, room) = (self.epoll.as_raw_fd(), EVENTS as c_int);
-        let count = if self.precise {
-            let limit = timeout.map(timespec);
-            let limit = limit.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
-            // SAFETY: `events` has `room` entries; the time is null or lives across the call;
-            // without a signal mask its size is not looked at.
-            unsafe {
-                libc::syscall(
-                    libc::SYS_epoll_pwait2,
-                    epoll,
-                    events.as_mut_ptr(),
-                    room,
-                    limit,
-                    std::ptr::null::<libc::sigset_t>(),
-                    0usize,
-                ) as c_int
-            }
-        } else {
-            // SAFETY: `events` has `room` entries.
-            unsafe { libc::epoll_wait(epoll, events.as_mut_ptr(), room, milliseconds(timeout)) }
-        };
-        usize::try_from(count).map_err(|_| io::Error::last_os_error())
+    /// How many of `polled` can be read.
+    fn poll(&mut self, timeout: Option<Duration>) -> io::Result<usize> {
+        let limit = timeout.map(timespec);
+        let limit = limit.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
+        let (polled, count) = (self.polled.as_mut_ptr(), self.polled.len() as libc::nfds_t);
+        // SAFETY: `polled` has `count` entries; the time is null or lives across the call; the
+        // signal mask stays as it is.
+        let found = unsafe { libc::ppoll(polled, count, limit, std::ptr::null()) };
+        usize::try_from(found).map_err(|_| io::Error::last_os_error())
     }
+
+    /// Those in the epoll that can be read, as many as there is room for.
+    fn take_added(&self, ready: &mut Ready) -> io::Result<()> {
+        let mut events = [epoll_event { events: 0, u64: 0 }; EVENTS];
+        let room = ready.0.remaining_capacity();
+        if room == 0 {
+            return Ok(());
+        }
+        // SAFETY: `events` has at least `room` entries, which is more than none.
+        let count = unsafe {
+            libc::epoll_wait(self.epoll.as_raw_fd(), events.as_mut_ptr(), room as c_int, 0)
+        };
+        match usize::try_from(count) {
+            Ok(count) => ready.0.extend(events.iter().take(count.min(room)).map(|event| event.u64)),
+            Err(_) => match io::Error::last_os_error() {
+                error if error.kind() == io::ErrorKind::Interrupted => {}
+                error => return Err(error),
+            },
+        }
+        Ok(())
+    }
+}
+
+fn readable(descriptor: &OwnedFd) -> pollfd {
+    pollfd { fd: descriptor.as_raw_fd(), events: libc::POLLIN, revents: 0 }
 }
 
 fn timespec(duration: Duration) -> libc::timespec {
@@ -172,13 +204,6 @@ fn timespec(duration: Duration) -> libc::timespec {
         tv_sec: duration.as_secs().try_into().unwrap_or(libc::time_t::MAX),
         tv_nsec: duration.subsec_nanos().into(),
     }
-}
-
-/// Rounded up, so that a deadline has passed when the wait ends.
-fn milliseconds(timeout: Option<Duration>) -> c_int {
-    timeout.map_or(-1, |duration| {
-        c_int::try_from(duration.as_micros().div_ceil(1_000)).unwrap_or(c_int::MAX)
-    })
 }
 
 /// Takes the descriptor that a system call returned.
@@ -197,10 +222,10 @@ mod tests {
 
     use super::*;
 
-    fn poller(bells: &[&Doorbell]) -> Poller {
-        let poller = Poller::new().unwrap();
+    fn watching(bells: &[&Doorbell]) -> Poller {
+        let mut poller = Poller::new().unwrap();
         for (number, bell) in bells.iter().enumerate() {
-            poller.add(*bell, number as u64).unwrap();
+            poller.watch(*bell, number as u64).unwrap();
         }
         poller
     }
@@ -208,7 +233,7 @@ mod tests {
     #[test]
     fn a_bell_rung_from_another_thread_ends_the_wait() {
         let (bell, silent) = (Doorbell::new().unwrap(), Doorbell::new().unwrap());
-        let mut poller = poller(&[&silent, &bell]);
+        let mut poller = watching(&[&silent, &bell]);
         let ringer = bell.clone();
         let thread = std::thread::spawn(move || ringer.ring());
         let ready = poller.wait(None).unwrap();
@@ -219,7 +244,7 @@ mod tests {
     #[test]
     fn an_answered_bell_is_silent_until_it_is_rung_again() {
         let bell = Doorbell::new().unwrap();
-        let mut poller = poller(&[&bell]);
+        let mut poller = watching(&[&bell]);
         let now = Some(Duration::ZERO);
         for _ in 0..3 {
             bell.ring();
@@ -231,16 +256,50 @@ mod tests {
     }
 
     #[test]
-    fn a_deadline_is_never_early_with_and_without_epoll_pwait2() {
-        for precise in [true, false] {
-            let mut poller = poller(&[]);
-            poller.precise = precise;
-            let start = Instant::now();
-            let wait = Duration::from_micros(1_300);
-            assert_eq!(poller.wait(Some(wait)).unwrap(), Ready::default());
-            assert!(start.elapsed() >= wait);
+    fn what_was_added_is_told_beside_what_is_watched() {
+        let bells: Vec<_> = (0..100).map(|_| Doorbell::new().unwrap()).collect();
+        let mut poller = watching(&[&bells[0]]);
+        for (bell, number) in bells.iter().zip(0..).skip(1) {
+            poller.add(bell, number).unwrap();
         }
-        assert_eq!(milliseconds(Some(Duration::from_micros(1))), 1);
-        assert_eq!(milliseconds(None), -1);
+        // In any order: what is watched stays where it is.
+        let late = Doorbell::new().unwrap();
+        poller.watch(&late, 100).unwrap();
+        let now = Some(Duration::ZERO);
+        assert_eq!(poller.wait(now).unwrap(), Ready::default());
+        bells[7].ring();
+        late.ring();
+        assert_eq!(poller.wait(None).unwrap().iter().collect::<Vec<_>>(), [100, 7]);
+        late.answer();
+        bells.iter().for_each(Doorbell::ring);
+        let mut told = std::collections::BTreeSet::new();
+        while told.len() < bells.len() {
+            let ready = poller.wait(now).unwrap();
+            assert!(ready.iter().count() <= EVENTS);
+            for number in ready.iter() {
+                assert!(told.insert(number), "{number} is told twice");
+                bells[number as usize].answer();
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_closed_is_told_no_more() {
+        let (bell, silent) = (Doorbell::new().unwrap(), Doorbell::new().unwrap());
+        let mut poller = watching(&[&silent]);
+        poller.add(&bell, 1).unwrap();
+        bell.ring();
+        assert!(poller.wait(None).unwrap().has(1));
+        drop(bell);
+        assert_eq!(poller.wait(Some(Duration::ZERO)).unwrap(), Ready::default());
+    }
+
+    #[test]
+    fn a_deadline_is_never_early() {
+        let mut poller = watching(&[]);
+        let start = Instant::now();
+        let wait = Duration::from_micros(1_300);
+        assert_eq!(poller.wait(Some(wait)).unwrap(), Ready::default());
+        assert!(start.elapsed() >= wait);
     }
 }

@@ -56,10 +56,10 @@ pub(crate) struct Worker {
 
 /// What a worker waits with: the bell that commands and other shards ring, and its sockets.
 pub(crate) fn poller(bell: &Doorbell, sockets: &[UdpSocket]) -> io::Result<Poller> {
-    let poller = Poller::new()?;
-    poller.add(bell, BELL)?;
+    let mut poller = Poller::new()?;
+    poller.watch(bell, BELL)?;
     for (socket, number) in sockets.iter().zip(BELL + 1..) {
-        poller.add(socket, number)?;
+        poller.watch(socket, number)?;
     }
     Ok(poller)
 }
@@ -150,7 +150,7 @@ impl Worker {
             match request {
                 SocketRequest::Open { socket, timed } => {
                     let number = OWN + socket.slot().unwrap_or_default() as u64;
-                    let opened = own.open(socket, timed, &self.poller, number);
+                    let opened = own.open(socket, timed, &mut self.poller, number);
                     let opened = opened.map_err(|_| NoSocket);
                     self.shard.handle_socket(self.clock.now(), socket, opened);
                 }

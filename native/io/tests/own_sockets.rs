@@ -52,7 +52,7 @@ fn each_receives_what_is_for_its_port_from_both_families() {
     let (mut own, mut poller, mut batch) =
         (OwnSockets::default(), Poller::new().unwrap(), Batch::default());
     let ports: Vec<u16> = (0..5)
-        .map(|slot| own.open(SocketId::of_slot(slot), false, &poller, slot as u64).unwrap())
+        .map(|slot| own.open(SocketId::of_slot(slot), false, &mut poller, slot as u64).unwrap())
         .collect();
     for (slot, port) in ports.iter().enumerate() {
         for ip in LOOPBACK {
@@ -73,7 +73,7 @@ fn a_closed_one_is_forgotten_and_its_slot_gets_another() {
     let (mut own, mut poller, mut batch) =
         (OwnSockets::default(), Poller::new().unwrap(), Batch::default());
     let id = SocketId::of_slot(3);
-    let first = own.open(id, false, &poller, 3).unwrap();
+    let first = own.open(id, false, &mut poller, 3).unwrap();
     let peer = peer(Ipv4Addr::LOCALHOST);
     peer.send_to(b"late", (Ipv4Addr::LOCALHOST, first)).unwrap();
     own.close(id);
@@ -90,20 +90,20 @@ fn a_closed_one_is_forgotten_and_its_slot_gets_another() {
 
     // The old port is somebody else's now, so that the kernel gives another.
     let _taken = Peer::bind((Ipv4Addr::LOCALHOST, first)).unwrap();
-    let second = own.open(id, false, &poller, 3).unwrap();
+    let second = own.open(id, false, &mut poller, 3).unwrap();
     assert_ne!(first, second);
     peer.send_to(b"new", (Ipv4Addr::LOCALHOST, second)).unwrap();
     let got = receive(&mut own, &mut poller, &mut batch, 1);
     assert_eq!(got[0].2, b"new");
-    assert!(own.open(SocketId::SHARED, false, &poller, 0).is_err());
+    assert!(own.open(SocketId::SHARED, false, &mut poller, 0).is_err());
 }
 
 /// Of each datagram that waits in a socket for 30 ms: the time before it was sent and after that,
 /// when it is said to have come, and when it was read.
 fn read_late(timed: bool, count: usize) -> Vec<[Time; 4]> {
-    let (mut own, poller, mut batch) =
+    let (mut own, mut poller, mut batch) =
         (OwnSockets::default(), Poller::new().unwrap(), Batch::default());
-    let port = own.open(SocketId::of_slot(0), timed, &poller, 0).unwrap();
+    let port = own.open(SocketId::of_slot(0), timed, &mut poller, 0).unwrap();
     let (peer, (clock, _)) = (peer(Ipv4Addr::LOCALHOST), Clock::start());
     let late = (0..count).map(|_| {
         let before = clock.now();
@@ -143,11 +143,11 @@ fn what_leaves_by_one_leaves_from_its_port_among_what_leaves_by_others() {
     let shared = UdpSocket::bind(wildcards(0).0, Sharing::First).unwrap();
     let shared_port = shared.bound().port();
     let mut sender = Sender::new(Kernel::new(Arc::new([shared])), Clock::start().0, true, true);
-    let poller = Poller::new().unwrap();
+    let mut poller = Poller::new().unwrap();
     let ports: Vec<u16> = (0..2)
         .map(|slot| {
             let own = &mut sender.wire_mut().own;
-            own.open(SocketId::of_slot(slot), false, &poller, slot as u64).unwrap()
+            own.open(SocketId::of_slot(slot), false, &mut poller, slot as u64).unwrap()
         })
         .collect();
     let arena: Vec<u8> = (0..250).collect();
