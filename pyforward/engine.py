@@ -43,8 +43,9 @@ class Histogram:
 @dataclass(frozen=True, slots=True)
 class ShardStats:
     """The figures of one shard since its start. Times are in seconds: ``turns``, how long each turn
-    of its loop was busy; ``fan_out``, how long it took to send what had come to all viewers;
-    ``stages``, how long viewers took to join. ``viewer_*`` are by each report of each viewer.
+    of its loop was busy; ``fan_out``, how long packets that came together took to go round all
+    viewers; ``stages``, how long viewers took to join. ``viewer_*`` are by each report of each
+    viewer.
 
     The names in ``counters`` and ``discards`` are those of ``native/core/src/stats.rs`` and
     ``discard.rs``.

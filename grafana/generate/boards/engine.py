@@ -55,8 +55,8 @@ _SHARDS = Row(
             "fan-out",
             "Fan-out, p99",
             "s",
-            "To send what had come to all viewers of a shard: so much later than the first gets "
-            "the last one its packet. Above 10 ms: more viewers on a shard than see it in time.",
+            "How long a packet takes to go round all viewers of a shard: so much later than the "
+            "first gets the last one it. Above 10 ms: more viewers on a shard than see it in time.",
             Query(BOARD.quantile(0.99, engine.FAN_OUT, "shard"), "shard {{shard}}"),
         ),
         lines(

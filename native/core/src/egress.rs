@@ -123,11 +123,12 @@ pub enum Content {
     Other,
 }
 
-/// The last segment of a message that is something else than the rest.
+/// Segments at the end of a message that are something else than the rest.
 struct Rider {
     /// Index of the message.
     message: usize,
     content: Content,
+    datagrams: u32,
 }
 
 /// Collects sealed packets and hands them over.
@@ -235,8 +236,9 @@ impl Egress {
                 stats.add(Counter::SendUnsegmented, 1);
             }
             while let Some(rider) = riders.next_if(|rider| rider.message == index) {
-                rest -= 1;
-                settle(stats, &mut self.troubles, now, message, rider.content, *outcome, 1);
+                rest -= rider.datagrams;
+                let Rider { content, datagrams, .. } = rider;
+                settle(stats, &mut self.troubles, now, message, content, *outcome, datagrams);
             }
             settle(stats, &mut self.troubles, now, message, *content, *outcome, rest);
         }
@@ -261,7 +263,7 @@ fn count_train(stats: &mut Stats, outcome: Outcome, datagrams: u32) {
     }
 }
 
-/// Counts what became of a message without its rider, or of the rider, and notes what the owner must
+/// Counts what became of a message without its riders, or of a rider, and notes what the owner must
 /// hear of it.
 fn settle(
     stats: &mut Stats,
@@ -291,8 +293,8 @@ fn settle(
 }
 
 impl Train<'_> {
-    /// The same for a single packet: it rides on the train of media before it, as that one's last
-    /// segment, where that goes to the same viewer and still can take it.
+    /// The same, behind the train of media before it, in one message: as many of its packets as that
+    /// one can still take, where it goes to the same viewer.
     #[must_use]
     pub fn riding(mut self) -> Self {
         if let Some(open) = self.egress.take_open(self.path, self.owner, self.cap) {
@@ -345,7 +347,9 @@ impl Train<'_> {
             self.egress.contents.push(self.content);
         } else if end > own {
             let message = self.egress.messages.len();
-            self.egress.riders.push(Rider { message, content: self.content });
+            // What it rides on ends with a whole segment.
+            let datagrams = (end - own).div_ceil(self.segment.max(1)) as u32;
+            self.egress.riders.push(Rider { message, content: self.content, datagrams });
         }
         self.egress.messages.push(Message {
             path: self.path,

@@ -1,95 +1,118 @@
 //! The fan-out: viewer outside, packet inside.
 //!
 //! The kernel's path costs nine tenths of a packet, so one viewer's packets are kept together and
-//! leave as trains; keys and templates of a viewer are touched once a round.
+//! leave as trains; keys and templates of a viewer are touched once a turn.
 
 use std::cell::LazyCell;
 
+use crate::circuit::{Circuit, Cut, UnderWay};
 use crate::egress::{Egress, Transmit};
 use crate::ids::SessionId;
-use crate::media::Kind;
 use crate::stats::{Counter, Stats};
 use crate::stream::Round;
+use crate::subscriber::Subscriber;
 use crate::time::Time;
-use crate::track::{Batch, Track};
+use crate::track::{Start, Track};
 
-/// Sessions that the shard has to see to afterwards.
+/// What the shard has to see to afterwards.
 #[derive(Debug, Default)]
 pub struct Afterwards {
     /// They got their first packet.
     pub flowing: Vec<SessionId>,
+    /// When batches came that have gone round.
+    pub gone_round: Vec<Time>,
 }
 
-/// Sends a stream's batches to all of its subscribers on this shard, and what has come since the
-/// last keyframe to those that wait for one and may start there.
-pub fn fan_out(
+/// Where packets go, and what is counted on the way.
+pub struct Out<'a, T> {
+    /// What is being sent.
+    pub egress: &'a mut Egress,
+    /// The way out.
+    pub transmit: &'a mut T,
+    /// The shard's counters.
+    pub stats: &'a mut Stats,
+    /// See there.
+    pub afterwards: &'a mut Afterwards,
+}
+
+/// Sends what is on its way to whoever's turn it is, one after the other, until all has gone round
+/// or the time `until` is over, which is looked at whenever something is handed over; whether it is.
+/// Those who wait for a keyframe and may start get what has come since.
+pub fn fan_out<T: Transmit>(
     now: Time,
+    until: Time,
     round: Round<'_>,
-    egress: &mut Egress,
-    transmit: &mut impl Transmit,
-    stats: &mut Stats,
-    afterwards: &mut Afterwards,
-) {
-    let Round { batches, video, held, shed, has_video, subscribers, waiting, turn } = round;
-    *waiting = 0;
+    out: &mut Out<'_, T>,
+) -> bool {
+    let Round { circuit, video, held, shed, subscribers, waiting } = round;
     let start = LazyCell::new(|| video.start(now, held));
-    let cuts: Vec<Option<Cut>> = match shed.is_empty() {
-        true => Vec::new(),
-        false => batches.iter().map(|batch| cut(batch, video, has_video)).collect(),
-    };
-    let slots = subscribers.capacity().max(1);
-    let first = turn.wrapping_mul(ROTATION) % slots;
-    for slot in (first..slots).chain(0..first) {
-        let Some(subscriber) = subscribers.get_mut(slot) else { continue };
-        subscriber.learn_route(transmit);
+    let slots = subscribers.capacity();
+    while let Some(slot) = circuit.turn() {
+        let mut flushed = false;
+        if let Some(subscriber) = subscribers.get_mut(slot) {
+            let mut turn = Turn { now, subscriber, is_left_out: shed.covers(slot), flushed };
+            turn.take(circuit, &start, video, waiting, out);
+            flushed = turn.flushed;
+        }
+        circuit.pass_on(slots, |came| out.afterwards.gone_round.push(came));
+        if flushed && out.transmit.now() >= until {
+            return true;
+        }
+    }
+    false
+}
+
+/// A viewer's.
+struct Turn<'a> {
+    now: Time,
+    subscriber: &'a mut Subscriber,
+    is_left_out: bool,
+    /// Something was handed over.
+    flushed: bool,
+}
+
+impl Turn<'_> {
+    fn take<T: Transmit>(
+        &mut self,
+        circuit: &Circuit,
+        start: &LazyCell<Option<Start>, impl FnOnce() -> Option<Start>>,
+        video: &Track,
+        waiting: &mut usize,
+        out: &mut Out<'_, T>,
+    ) {
+        self.subscriber.learn_route(out.transmit);
         let mut first_packet = false;
-        let is_left_out = shed.covers(slot);
-        for (position, batch) in batches.iter().enumerate() {
-            let cut = cuts.get(position).copied().flatten().filter(|_| is_left_out);
-            let left_out = cut.map_or(0, |cut| subscriber.leave_out(batch, cut == Cut::Here));
+        // For all of it at once, so that it can be one message.
+        self.make_room(circuit.room(), out);
+        for UnderWay { batch, cut, .. } in circuit.due() {
+            let cut = cut.filter(|_| self.is_left_out);
+            let left_out = cut.map_or(0, |cut| self.subscriber.leave_out(batch, cut == Cut::Here));
             if left_out > 0 {
-                stats.add(Counter::SendDropsShed, left_out as u64);
+                out.stats.add(Counter::SendDropsShed, left_out as u64);
                 continue;
             }
-            if egress.is_full(batch.room) {
-                egress.flush(transmit, stats);
-            }
-            first_packet |= subscriber.forward(now, batch, egress, stats);
+            self.make_room(batch.room, out);
+            first_packet |= self.subscriber.forward(self.now, batch, out.egress, out.stats);
         }
         // Behind the batches: what of them went before the start was not for it, and everything
         // from the start on is in the cache, so that nothing is sent to it twice.
-        if subscriber.waits_for_keyframe() {
-            if let Some(start) = if is_left_out { None } else { *start } {
-                if egress.is_full(start.room) {
-                    egress.flush(transmit, stats);
-                }
-                first_packet |= subscriber.start(now, start, video.cache(), egress, stats);
-            }
-            *waiting += usize::from(subscriber.waits_for_keyframe());
+        if self.subscriber.waits_for_keyframe()
+            && let Some(start) = if self.is_left_out { None } else { **start }
+        {
+            self.make_room(start.room, out);
+            let (egress, stats) = (&mut *out.egress, &mut *out.stats);
+            first_packet |= self.subscriber.start(self.now, start, video.cache(), egress, stats);
         }
+        self.subscriber.count_waiting(waiting);
         if first_packet {
-            afterwards.flowing.push(subscriber.session);
+            out.afterwards.flowing.push(self.subscriber.session);
+        }
+    }
+
+    fn make_room<T: Transmit>(&mut self, room: usize, out: &mut Out<'_, T>) {
+        if out.egress.is_full(room) {
+            out.egress.flush(out.transmit, out.stats);
+            self.flushed = true;
         }
     }
 }
-
-/// Where a viewer that is left out gets no more.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Cut {
-    /// From this batch on.
-    Here,
-    /// Somewhere before it, or not yet: it is not the beginning of a frame.
-    Elsewhere,
-}
-
-/// What a batch is to those who are left out; None if it goes to them all the same.
-fn cut(batch: &Batch, video: &Track, has_video: bool) -> Option<Cut> {
-    match batch.kind {
-        Kind::Video if video.begins_frame(batch) => Some(Cut::Here),
-        Kind::Video => Some(Cut::Elsewhere),
-        Kind::Audio => (!has_video).then_some(Cut::Here),
-    }
-}
-
-/// The start moves by a large odd step, so that neighbours do not trail each other for long.
-const ROTATION: usize = 0x9E37_79B1;

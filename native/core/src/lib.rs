@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 
 pub mod cache;
+pub mod circuit;
 pub mod claim;
 pub mod command;
 pub mod discard;

@@ -126,7 +126,8 @@ pub const LATENCY_BOUNDS: [u64; 12] =
 pub const TURN_BOUNDS: [u64; 10] =
     [100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000];
 
-/// Upper bounds of `pyforward_fan_out_seconds`, in microseconds of one round over all viewers.
+/// Upper bounds of `pyforward_fan_out_seconds`, in microseconds from when packets came to when they
+/// have gone round all viewers.
 pub const FAN_OUT_BOUNDS: [u64; 10] =
     [50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000];
 

@@ -2,11 +2,14 @@
 //!
 //! The publisher that holds it may live here or on another shard; either way its packets come as
 //! [`Departure`]s, placed here on the shard's own timeline. What is placed waits as a [`Batch`]
-//! for the next fan-out.
+//! until it begins its way around the subscribers.
+
+use std::time::Duration;
 
 use slab::Slab;
 
 use crate::cache::Cache;
+use crate::circuit::{Circuit, Cut};
 use crate::exchange::Departure;
 use crate::figures::Sums;
 use crate::ids::{SessionId, ShardIndex, StreamId};
@@ -37,23 +40,25 @@ pub struct Stream {
     pub interested: u64,
     /// The shard's subscribers.
     pub subscribers: Slab<Subscriber>,
-    /// Somebody here needs a keyframe; taken after each fan-out, so that many wishes are one.
+    /// Somebody here needs a keyframe; taken once in each drain, so that many wishes are one.
     pub keyframe_wanted: bool,
-    /// It is on the shard's list of streams with something to do.
+    /// It is on the shard's list of streams with something new.
     pub queued: bool,
+    /// It is on the shard's list of streams with something on its way.
+    pub under_way: bool,
     /// When video that is held for its time may leave; never if none is.
     pub next_release: Time,
     /// What was done for its subscribers so far.
     pub sums: Sums,
-    /// How many of the subscribers waited for a keyframe after the last fan-out.
+    /// How many of the subscribers waited for a keyframe when each had its last turn.
     pub waiting: usize,
     /// Ascending; the last one holds the stream.
     publishers: Vec<Publisher>,
     tracks: [Track; 2],
     batches: Vec<Batch>,
     pacer: Pacer,
+    circuit: Circuit,
     turns: Turns,
-    turn: usize,
 }
 
 impl Stream {
@@ -68,15 +73,16 @@ impl Stream {
             subscribers: Slab::new(),
             keyframe_wanted: false,
             queued: false,
+            under_way: false,
             sums: Sums::default(),
             waiting: 0,
             publishers: Vec::new(),
             tracks: Kind::ALL.map(Track::new),
             batches: Vec::new(),
             pacer: Pacer::new(pace_bytes_per_second),
+            circuit: Circuit::default(),
             turns: Turns::new(id),
             next_release: Time::NEVER,
-            turn: 0,
         }
     }
 
@@ -139,11 +145,12 @@ impl Stream {
     /// A subscriber leaves. With the last one everything goes that was kept for them.
     pub fn remove_subscriber(&mut self, slot: usize) -> Option<Subscriber> {
         let subscriber = self.subscribers.try_remove(slot);
+        self.waiting -= usize::from(subscriber.as_ref().is_some_and(Subscriber::counts_as_waiting));
         if self.subscribers.is_empty() {
             self.subscribers = Slab::new();
             self.batches = Vec::new();
             self.pacer.clear();
-            self.waiting = 0;
+            self.circuit.clear();
             self.turns = Turns::new(self.id);
             self.tracks.iter_mut().for_each(Track::clear);
         }
@@ -176,30 +183,51 @@ impl Stream {
         self.batches.extend(track.place(now, wall_clock, departure, keep));
     }
 
-    /// What fan-out needs: the batches since the last call as far as they may leave, the subscribers
-    /// and where to start among them. The start rotates, so that nobody is always last. So many
-    /// groups of viewers are left out (see [`crate::shedding`]).
-    pub fn take_round(&mut self, now: Time, left_out: u8) -> Round<'_> {
-        let batches = seated(self.pacer.pass(now, std::mem::take(&mut self.batches)));
-        let (shed, has_video) = self.shed(now, left_out);
+    /// The batches since the last call begin their way around the subscribers, as far as they may
+    /// leave. So many groups of viewers are left out (see [`crate::shedding`]).
+    pub fn send_off(&mut self, now: Time, left_out: u8) {
+        let leaving = self.pacer.pass(now, std::mem::take(&mut self.batches));
         self.next_release = self.pacer.due(now);
-        if !batches.is_empty() {
-            self.turn = self.turn.wrapping_add(1);
+        let has_video = self.shed(now, left_out);
+        let (video, slots) = (&self.tracks[Kind::Video as usize], self.subscribers.capacity());
+        for batch in leaving {
+            let cut = cut(&batch, video, has_video);
+            self.circuit.enter(now, batch, cut, slots);
         }
-        let [_, video] = &self.tracks;
-        let held = self.pacer.first_held();
-        let (subscribers, waiting) = (&mut self.subscribers, &mut self.waiting);
-        Round { batches, video, held, shed, has_video, subscribers, waiting, turn: self.turn }
     }
 
-    /// Who is left out of the next round, and whether that is video.
-    fn shed(&mut self, now: Time, left_out: u8) -> (Shed, bool) {
+    /// Settles who is left out from now on; whether video flows.
+    fn shed(&mut self, now: Time, left_out: u8) -> bool {
         let left_out = if self.subscribers.is_empty() { 0 } else { left_out };
         let video = &self.tracks[Kind::Video as usize];
         let (has_video, waits) = (video.flows(now), self.waiting > 0);
-        let shed = self.turns.take(now, left_out, video.keyframe(), has_video && waits);
+        self.turns.take(now, left_out, video.keyframe(), has_video && waits);
         self.keyframe_wanted |= has_video && waits && self.turns.asks(now, left_out);
-        (shed, has_video)
+        has_video
+    }
+
+    /// What fan-out needs.
+    pub fn round(&mut self) -> Round<'_> {
+        Round {
+            circuit: &mut self.circuit,
+            video: &self.tracks[Kind::Video as usize],
+            held: self.pacer.first_held(),
+            shed: self.turns.shed(),
+            subscribers: &mut self.subscribers,
+            waiting: &mut self.waiting,
+        }
+    }
+
+    /// True if something is on its way.
+    #[must_use]
+    pub fn is_sending(&self) -> bool {
+        !self.circuit.is_idle()
+    }
+
+    /// How long the oldest has been on its way.
+    #[must_use]
+    pub fn behind(&self, now: Time) -> Duration {
+        self.circuit.age(now)
     }
 
     /// A subscriber needs a keyframe. False if that changes nothing: there is a wish already, or it
@@ -217,41 +245,27 @@ impl Stream {
     }
 }
 
-/// Puts each packet of audio behind video that leaves with it and whose train it can end: that
-/// spares every viewer a message. Nothing waits for the other, and each track keeps its order.
-fn seated(batches: Vec<Batch>) -> Vec<Batch> {
-    if batches.iter().all(|batch| batch.kind == Kind::Video) {
-        return batches;
+/// What a batch is to those who are left out; None if it goes to them all the same.
+fn cut(batch: &Batch, video: &Track, has_video: bool) -> Option<Cut> {
+    match batch.kind {
+        Kind::Video if video.begins_frame(batch) => Some(Cut::Here),
+        Kind::Video => Some(Cut::Elsewhere),
+        Kind::Audio => (!has_video).then_some(Cut::Here),
     }
-    let (audio, video): (Vec<_>, Vec<_>) =
-        batches.into_iter().partition(|batch| batch.kind == Kind::Audio);
-    let mut order = Vec::with_capacity(audio.len() + video.len());
-    let mut riders = audio.into_iter().peekable();
-    for train in video {
-        let rider = riders.next_if(|rider| train.seats(rider));
-        order.push(train);
-        order.extend(rider);
-    }
-    order.extend(riders);
-    order
 }
 
-/// See [`Stream::take_round`].
+/// See [`Stream::round`].
 pub struct Round<'a> {
-    /// What is to be sent.
-    pub batches: Vec<Batch>,
+    /// What is to be sent, and whose turn it is.
+    pub circuit: &'a mut Circuit,
     /// Where those start who wait for a keyframe.
     pub video: &'a Track,
     /// The first place of video that is not to be sent yet.
     pub held: Option<u64>,
     /// Who gets no video, or no audio where there is no video.
     pub shed: Shed,
-    /// Whether video flows.
-    pub has_video: bool,
     /// To whom.
     pub subscribers: &'a mut Slab<Subscriber>,
-    /// How many of them wait for a keyframe when all is sent.
+    /// How many of them wait for a keyframe.
     pub waiting: &'a mut usize,
-    /// Counts rounds.
-    pub turn: usize,
 }

@@ -26,7 +26,7 @@ FORWARD_LATENCY = Metric(
 FAN_OUT = Metric(
     "pyforward_fan_out_seconds",
     "histogram",
-    "How long a shard took to send what had come to all of its viewers.",
+    "How long packets that came together took to go round all viewers of a shard.",
     unit="seconds",
     labels=("shard",),
 )

@@ -5,13 +5,13 @@ use std::net::{IpAddr, Ipv4Addr};
 use pyforward_core::command::SubscribeTrack;
 use pyforward_core::egress::{Egress, Message, Outcome, Transmit};
 use pyforward_core::exchange::Departure;
-use pyforward_core::fanout::{Afterwards, fan_out};
+use pyforward_core::fanout::{Afterwards, Out, fan_out};
 use pyforward_core::ids::{PayloadType, SessionId, ShardIndex, Ssrc, StreamId};
 use pyforward_core::media::{Codec, Extension, Format, Kind};
 use pyforward_core::path::{Path, SocketId};
 use pyforward_core::srtp::{KeyMaterial, Profile, Sealer};
 use pyforward_core::stats::Stats;
-use pyforward_core::stream::{Publisher, Stream};
+use pyforward_core::stream::{Publisher, Round, Stream};
 use pyforward_core::subscriber::{Beginning, Subscriber};
 use pyforward_core::time::{Ntp, Time, WallClock};
 use pyforward_core::track::Batch;
@@ -45,7 +45,6 @@ pub struct FanOut {
     stream: Stream,
     /// The newest frame, placed, and the audio; the next ones are the same, further on.
     batches: Vec<Batch>,
-    round: usize,
     now: Time,
     egress: Egress,
     stats: Stats,
@@ -76,29 +75,28 @@ impl FanOut {
         if with_audio {
             stream.handle_departure(now, wall_clock, &departure(vec![sound().into()]));
         }
-        let batches = stream.take_round(now, 0).batches;
+        stream.send_off(now, 0);
+        let circuit = stream.round().circuit;
+        let batches: Vec<Batch> = circuit.due().map(|due| due.batch.clone()).collect();
         assert_eq!(batches.len(), 1 + usize::from(with_audio), "all was placed");
         let mut work = FanOut {
             viewers,
             stream,
             batches,
-            round: 0,
             now,
             egress: Egress::new(true),
             stats: Stats::default(),
         };
-        work.send(Vec::new());
+        work.send();
         work
     }
 
-    fn send(&mut self, batches: Vec<Batch>) {
-        let mut round = self.stream.take_round(self.now, 0);
-        (round.batches, round.turn) = (batches, self.round);
-        let mut afterwards = Afterwards::default();
-        let (egress, stats) = (&mut self.egress, &mut self.stats);
-        fan_out(self.now, round, egress, &mut Nowhere, stats, &mut afterwards);
-        egress.flush(&mut Nowhere, stats);
-        self.round += 1;
+    fn send(&mut self) {
+        let afterwards = &mut Afterwards::default();
+        let (egress, transmit, stats) = (&mut self.egress, &mut Nowhere, &mut self.stats);
+        let mut out = Out { egress, transmit, stats, afterwards };
+        fan_out(self.now, Time::NEVER, self.stream.round(), &mut out);
+        out.egress.flush(out.transmit, out.stats);
     }
 }
 
@@ -112,7 +110,11 @@ impl Work for FanOut {
             }
         }
         self.now = Time(self.now.0 + 33_333);
-        self.send(self.batches.clone());
+        let Round { circuit, subscribers, .. } = self.stream.round();
+        for batch in &self.batches {
+            circuit.enter(self.now, batch.clone(), None, subscribers.capacity());
+        }
+        self.send();
     }
 
     fn packets(&self) -> usize {

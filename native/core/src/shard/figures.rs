@@ -30,7 +30,7 @@ impl Shard {
         let told = StreamFigures {
             stream: stream.id.0,
             viewers: stream.subscribers.len() as u64,
-            waiting: stream.waiting.min(stream.subscribers.len()) as u64,
+            waiting: stream.waiting as u64,
             packets_out,
             bytes_out,
             nacks_in,

@@ -16,6 +16,7 @@ mod publishers;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use foldhash::SharedSeed;
 use foldhash::quality::SeedableRandomState;
@@ -26,7 +27,7 @@ use crate::discard::Discard;
 use crate::egress::{Budget, Egress, Transmit};
 use crate::event::Event;
 use crate::exchange::{Departure, Exchange};
-use crate::fanout::{Afterwards, fan_out};
+use crate::fanout::{Afterwards, Out, fan_out};
 use crate::figures::{Mark, Sums};
 use crate::ids::{SessionId, ShardIndex, StreamId};
 use crate::link::Impaired;
@@ -63,25 +64,32 @@ pub struct ShardConfig {
     pub padding: bool,
     /// How long a video frame's packets wait for its last one where the shard is busy; zero: they
     /// leave as they came.
-    pub frame_window: std::time::Duration,
+    pub frame_window: Duration,
     /// The same where it is not; at most as long.
-    pub idle_window: std::time::Duration,
+    pub idle_window: Duration,
     /// How long media may wait for the shard before viewers are left out; zero: as long as it may.
-    pub shed_after: std::time::Duration,
+    pub shed_after: Duration,
     /// How fast a viewer's video leaves after a burst of [`crate::pacer::BURST_BYTES`]; 0: at once.
     pub pace_bytes_per_second: u64,
     /// On lossy ways requests and answers go twice, and the end of a frame is seen to before the
     /// next one shows that it is missing.
     pub repeats: bool,
     /// At most one keyframe request goes to a publisher in this time.
-    pub keyframe_interval: std::time::Duration,
+    pub keyframe_interval: Duration,
     /// A session without an authenticated check or packet for so long is closed.
-    pub silence: std::time::Duration,
+    pub silence: Duration,
     /// What REMB tells a publisher that negotiated it, in bits a second.
     pub publisher_bitrate_bps: u64,
     /// Events that wait for control; beyond, `DtlsReceived` and `Records` are dropped and counted.
     pub max_events: usize,
 }
+
+/// So long a shard sends before it looks what has come.
+const SLICE: Duration = Duration::from_micros(250);
+
+/// A shard that is so far behind takes nothing more before everything has left, so that what waits
+/// does so in its sockets, which are of a size, and is seen there (see [`crate::shedding`]).
+const LATE: Duration = Duration::from_millis(50);
 
 /// Retransmissions of one shard to all of its viewers together.
 const REPAIR_BYTES_PER_SECOND: u64 = 50_000_000;
@@ -115,6 +123,8 @@ pub struct Shard {
     sources_ready: Vec<usize>,
     /// Streams with batches or wishes.
     streams_ready: Vec<StreamId>,
+    /// Streams with something on its way to their viewers, the next one first.
+    streams_under_way: VecDeque<StreamId>,
     /// Streams that hold video for its time.
     streams_holding: Vec<StreamId>,
     repair_budget: Budget,
@@ -168,6 +178,7 @@ impl Shard {
             wake: Wake::default(),
             sources_ready: Vec::new(),
             streams_ready: Vec::new(),
+            streams_under_way: VecDeque::new(),
             streams_holding: Vec::new(),
             repair_budget: Budget::new(Time(0), REPAIR_BYTES_PER_SECOND, REPAIR_BURST_BYTES),
             random,
@@ -217,53 +228,31 @@ impl Shard {
     /// When `handle_timeout` is due next; [`Time::NEVER`] if nothing waits.
     #[must_use]
     pub fn poll_timeout(&self) -> Time {
+        if !self.streams_under_way.is_empty() {
+            return Time(0);
+        }
         let streams = self.streams_holding.iter().filter_map(|id| self.streams.get(id));
         let held = streams.map(|stream| stream.next_release).fold(Time::NEVER, Time::min);
         self.wake.next().min(held).min(self.links.due()).min(self.recorder.due())
     }
 
-    /// Fans out what has arrived and sends everything that is ready.
+    /// Fans out what has arrived and sends everything that is ready, for [`SLICE`] at most: what is
+    /// on its way then goes on with the next call, which is due at once.
     pub fn drain(&mut self, now: Time, transmit: &mut impl Transmit) {
         self.request_keyframes(now);
         for slot in std::mem::take(&mut self.sources_ready) {
             self.drain_source(now, slot);
         }
-        let mut afterwards = Afterwards::default();
-        let began = transmit.now();
-        let mut fanned_out = false;
-        let start = Mark::of(&self.stats);
-        self.links.release(now, transmit);
-        let transmit = &mut self.links.over(transmit);
         for id in std::mem::take(&mut self.streams_ready) {
-            let Some(stream) = self.streams.get_mut(&id) else { continue };
-            stream.queued = false;
-            let round = stream.take_round(now, self.shedding.level());
-            // A wish alone is no reason to walk all subscribers.
-            if !round.batches.is_empty() {
-                fanned_out = true;
-                let before = Mark::of(&self.stats);
-                fan_out(now, round, &mut self.egress, transmit, &mut self.stats, &mut afterwards);
-                stream.sums.add_since(before, &self.stats);
-            }
-            if stream.next_release != Time::NEVER && !self.streams_holding.contains(&id) {
-                self.streams_holding.push(id);
-            }
+            self.send_off(now, id);
         }
-        self.egress.flush(transmit, &mut self.stats);
-        if fanned_out {
-            let ended = transmit.now();
-            let took = ended.since(began);
-            self.stats.fan_out.observe(&FAN_OUT_BOUNDS, took.as_micros() as u64, 1);
-            self.patience.spend(ended, took);
-            let mut sums = Sums::default();
-            sums.add_since(start, &self.stats);
-            let Sums { packets_out: sent, send_drops: left_out, .. } = sums;
-            self.shedding.judge(now, Done { took, sent, left_out });
+        self.links.release(now, transmit);
+        if self.streams_under_way.is_empty() {
+            self.egress.flush(&mut self.links.over(transmit), &mut self.stats);
+        } else {
+            self.send(now, transmit);
         }
         self.tell_outcomes(now);
-        for session in afterwards.flowing {
-            self.begin_reports(now, session);
-        }
         if let Some(records) = self.recorder.take(now) {
             self.tell(Event::Records { shard: self.config.index, records });
         }
@@ -368,6 +357,64 @@ impl Shard {
         for departure in departures {
             self.depart(now, departure);
         }
+    }
+
+    /// What a stream has begins its way to its viewers.
+    fn send_off(&mut self, now: Time, id: StreamId) {
+        let Some(stream) = self.streams.get_mut(&id) else { return };
+        stream.queued = false;
+        stream.send_off(now, self.shedding.level());
+        if stream.next_release != Time::NEVER && !self.streams_holding.contains(&id) {
+            self.streams_holding.push(id);
+        }
+        if stream.is_sending() && !std::mem::replace(&mut stream.under_way, true) {
+            self.streams_under_way.push_back(id);
+        }
+    }
+
+    /// Sends what is on its way, of one stream after the other, until [`SLICE`] is over.
+    fn send(&mut self, now: Time, transmit: &mut impl Transmit) {
+        let transmit = &mut self.links.over(transmit);
+        let (began, start) = (transmit.now(), Mark::of(&self.stats));
+        let first = self.streams_under_way.front().and_then(|id| self.streams.get(id));
+        let is_late = first.is_some_and(|stream| stream.behind(now) > LATE);
+        let until = if is_late { Time::NEVER } else { began + SLICE };
+        let afterwards = &mut Afterwards::default();
+        let (egress, stats) = (&mut self.egress, &mut self.stats);
+        let mut out = Out { egress, transmit, stats, afterwards };
+        while let Some(id) = self.streams_under_way.pop_front() {
+            let Some(stream) = self.streams.get_mut(&id) else { continue };
+            let before = Mark::of(out.stats);
+            let is_over = fan_out(now, until, stream.round(), &mut out);
+            stream.sums.add_since(before, out.stats);
+            stream.under_way = stream.is_sending();
+            if stream.under_way {
+                self.streams_under_way.push_back(id);
+            }
+            if is_over {
+                break;
+            }
+        }
+        out.egress.flush(out.transmit, out.stats);
+        let ended = out.transmit.now();
+        for came in out.afterwards.gone_round.drain(..) {
+            let took = ended.since(came).as_micros() as u64;
+            out.stats.fan_out.observe(&FAN_OUT_BOUNDS, took, 1);
+        }
+        self.judge(now, began, ended, start);
+        for session in std::mem::take(&mut afterwards.flowing) {
+            self.begin_reports(now, session);
+        }
+    }
+
+    /// What has been sent since `began`, and how long it took.
+    fn judge(&mut self, now: Time, began: Time, ended: Time, start: Mark) {
+        let took = ended.since(began);
+        self.patience.spend(ended, took);
+        let mut sums = Sums::default();
+        sums.add_since(start, &self.stats);
+        let Sums { packets_out: sent, send_drops: left_out, .. } = sums;
+        self.shedding.judge(now, Done { took, sent, left_out });
     }
 
     /// Hands packets to the stream's subscribers here and on every shard that has some.

@@ -97,6 +97,7 @@ pub struct Subscriber {
     /// Largest segment of a train that its route takes; to be asked anew for a new path.
     segment: usize,
     knows_route: bool,
+    counts_as_waiting: bool,
     /// Paces retransmissions; media is paced for all viewers of a stream together.
     repair_budget: Budget,
     resent: Resent,
@@ -179,6 +180,7 @@ impl Subscriber {
             single_until: Time(0),
             segment: MAX_SEGMENT,
             knows_route: false,
+            counts_as_waiting: false,
             repair_budget: repair::budget(now),
             resent: Resent::default(),
             repeats: beginning.repeats,
@@ -260,6 +262,19 @@ impl Subscriber {
     #[must_use]
     pub fn waits_for_keyframe(&self) -> bool {
         self.tracks[Kind::Video as usize].as_ref().is_some_and(|track| !track.numbering.is_open())
+    }
+
+    /// Counts it among those who wait for a keyframe, or no more.
+    pub fn count_waiting(&mut self, waiting: &mut usize) {
+        let waits = self.waits_for_keyframe();
+        *waiting += usize::from(waits);
+        *waiting -= usize::from(std::mem::replace(&mut self.counts_as_waiting, waits));
+    }
+
+    /// True if it was counted so at last.
+    #[must_use]
+    pub fn counts_as_waiting(&self) -> bool {
+        self.counts_as_waiting
     }
 
     /// True once a packet was sent to it.
@@ -498,8 +513,8 @@ struct Way<'a> {
 }
 
 impl Way<'_> {
-    /// Sends packets as one train, and one of them `again` behind them. Those that have no number for
-    /// this viewer are left out.
+    /// Sends packets as one train, or behind those of the train before, and one of them `again` behind
+    /// them. Those that have no number for this viewer are left out.
     fn send<'e>(
         &mut self,
         track: &mut Track,
@@ -510,10 +525,8 @@ impl Way<'_> {
         let mut sent = Sent::default();
         let content = Content::Media { kind: track.kind, arrival };
         let room = entries.clone().map(Entry::room).sum();
-        let mut train = self.egress.train(self.path, self.owner, self.cap, content, room);
-        if entries.clone().nth(1).is_none() {
-            train = train.riding();
-        }
+        let train = self.egress.train(self.path, self.owner, self.cap, content, room);
+        let mut train = train.riding();
         for entry in entries {
             let Some(index) = track.numbering.index(entry.sequence) else { continue };
             let sealer = self.sealer;

@@ -10,7 +10,6 @@ use std::time::Duration;
 pub use timeline::Timeline;
 
 use crate::cache::{Cache, Entry};
-use crate::egress::MAX_TRAIN;
 use crate::exchange::Departure;
 use crate::ids::SessionId;
 use crate::media::{Codec, Kind};
@@ -41,21 +40,6 @@ pub struct Batch {
     pub trains: Vec<u8>,
     /// Bytes that they and the last one of them once more need at most.
     pub room: usize,
-}
-
-impl Batch {
-    /// True if a packet of the other batch can ride on the last train of this one: that is not
-    /// full, and no packet of it is shorter than another or than the rider.
-    #[must_use]
-    pub fn seats(&self, rider: &Batch) -> bool {
-        let size = |entry: &Entry| entry.packet.payload().len() + usize::from(entry.packet.padding);
-        let start = self.trains.last().copied().map_or(0, usize::from);
-        let train = self.entries.get(start..).unwrap_or(&[]);
-        let shortest = train.iter().map(size).min().unwrap_or(0);
-        train.len() < MAX_TRAIN
-            && train.first().is_some_and(|first| size(first) == shortest)
-            && rider.entries.iter().all(|entry| size(entry) <= shortest)
-    }
 }
 
 /// Relates a track's RTP clock to ours.

@@ -72,7 +72,9 @@ pub struct Rig {
     pub outcomes: Vec<Outcome>,
     /// How long it takes to send a message, by the clock of who sends.
     pub toll: Duration,
-    /// How long datagrams wait for the shards to read them.
+    /// While a shard sends, time passes for everybody.
+    pub time_passes: bool,
+    /// How long datagrams wait for the shards to read them, at least.
     pub wait: Duration,
     /// Nonces under which two byte strings were sealed. Empty, always.
     pub broken: Vec<(SocketAddr, Ssrc, u64)>,
@@ -130,6 +132,7 @@ impl Rig {
             trains: Vec::new(),
             outcomes: Vec::new(),
             toll: Duration::ZERO,
+            time_passes: false,
             wait: Duration::ZERO,
             broken: Vec::new(),
             sealed: HashMap::new(),
@@ -198,8 +201,8 @@ impl Rig {
     pub fn run_until(&mut self, until: Time) {
         loop {
             let due = self.next_due();
-            if due > until {
-                self.now = until;
+            if due.max(self.now) > until {
+                self.now = self.now.max(until);
                 return;
             }
             self.now = self.now.max(due);
@@ -272,20 +275,14 @@ impl Rig {
             }
             self.network.pop();
             if let Some(flying) = self.flying.remove(&serial) {
-                self.land(flying);
+                self.land(at, flying);
             }
         }
         for index in 0..self.shards.len() {
             self.shards[index].handle_timeout(self.now);
         }
         self.settle();
-        for session in self.publishers.keys().copied().collect::<Vec<_>>() {
-            let Some(mut publisher) = self.publishers.remove(&session) else { continue };
-            for (from, bytes) in publisher.act(self.now) {
-                self.send(from, bytes);
-            }
-            self.publishers.insert(session, publisher);
-        }
+        self.let_publishers_act();
         for session in self.viewers.keys().copied().collect::<Vec<_>>() {
             let Some(mut viewer) = self.viewers.remove(&session) else { continue };
             for (from, bytes) in viewer.act(self.now) {
@@ -295,13 +292,33 @@ impl Rig {
         }
     }
 
-    fn land(&mut self, mut flying: Flying) {
+    /// Publishers do not wait for shards for which time has passed.
+    fn let_publishers_act(&mut self) {
+        let now = self.now;
+        for session in self.publishers.keys().copied().collect::<Vec<_>>() {
+            let Some(mut publisher) = self.publishers.remove(&session) else { continue };
+            let mut sends = !self.time_passes || publisher.due() <= now;
+            while sends {
+                self.now = if self.time_passes { publisher.due().min(now) } else { now };
+                for (from, bytes) in publisher.act(self.now) {
+                    self.send(from, bytes);
+                }
+                sends = self.time_passes && publisher.due() <= now;
+            }
+            self.publishers.insert(session, publisher);
+        }
+        self.now = now;
+    }
+
+    fn land(&mut self, at: Time, mut flying: Flying) {
         match flying.shard {
             Some(shard) => {
                 let Flying { path, ref mut bytes, .. } = flying;
-                let datagram = Datagram { path, received: self.now - self.wait, bytes };
+                let datagram = Datagram { path, received: at - self.wait, bytes };
                 self.shards[shard].handle_datagram(self.now, datagram);
-                self.settle();
+                if !self.time_passes {
+                    self.settle();
+                }
             }
             None => {
                 let to = flying.path.remote;
@@ -328,7 +345,11 @@ impl Rig {
                     trains: &mut self.trains,
                 };
                 self.shards[index].drain(self.now, &mut out);
-                for (path, bytes) in out.sent {
+                let (sent, ended) = (out.sent, out.now);
+                if self.time_passes {
+                    self.now = ended;
+                }
+                for (path, bytes) in sent {
                     self.hold_against_nonce(path.remote, &bytes);
                     self.fly(None, path, bytes);
                 }
