@@ -112,13 +112,6 @@ class Ceiling:
     rounds: list[Sent] = field(default_factory=list)
 
     @property
-    def value(self) -> float | None:
-        """Packets per CPU-second of the trains: the median."""
-        return (
-            statistics.median(sent.rates[TRAINS] for sent in self.rounds) if self.rounds else None
-        )
-
-    @property
     def wrong(self) -> list[str]:
         """Why this is no ceiling, a sentence each."""
         found = []

@@ -105,8 +105,8 @@ class Stand:
         """The same before the server falls behind."""
         self.found: dict[str, float] = {}
         """Values of rows that others are held against."""
-        self.kept: dict[str, list[Window]] = {}
-        """Their windows, for rows that only look at them in another way."""
+        self.kept: dict[str, Measured] = {}
+        """What they measured, for rows that only look at it in another way."""
         self.doubts: list[str] = []
         """Why the run is invalid."""
         self._config = config

@@ -303,6 +303,13 @@ async def test_nothing_is_hidden_of_either() -> None:
     assert said[2] == "however late, its packets per CPU-second would serve 3000"
     assert in_time.row.high is not None
     assert 700 < in_time.row.high < 760
+    # Each ends somewhere between two steps, and so does their ratio.
+    row = in_time.row
+    assert row.share_low is not None
+    assert row.share_high is not None
+    assert row.ceiling is not None
+    assert 0.94 * 700 / 1_160 < row.share_low < 700 / 1_100 < row.share_high
+    assert row.share_high == pytest.approx(in_time.row.high / row.ceiling)
 
 
 async def test_both_send_to_as_many_in_turns_until_one_has_ended() -> None:

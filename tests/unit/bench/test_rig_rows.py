@@ -97,6 +97,8 @@ def test_reasons_that_differ_in_figures_are_told_once() -> None:
 
 def test_a_line_for_the_terminal() -> None:
     assert re.fullmatch(r"r00 +a figure: 4\.00 ms, .*: met", line(SPEC.of([3, 4, 9], met=True)))
+    beside = SPEC.of([87.0, 83.0, 91.0], ceilings=[100.0] * 3)
+    assert "0.87 (0.83–0.91) of the ceiling" in line(beside)
     assert line(SPEC.could_not("no nft", lacking=True)).endswith("a figure: not run: no nft")
     assert line(SPEC.could_not("the server ended")).endswith("a figure: failed: the server ended")
 

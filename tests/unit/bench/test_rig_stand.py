@@ -14,12 +14,14 @@ from pyforward.config.models import Engine
 from pyforward.errors import HostError
 from pyforward_bench.rig import ceiling, stand
 from pyforward_bench.rig.audience import FIRST_PORT, Audience
-from pyforward_bench.rig.ceiling import Due, Played
+from pyforward_bench.rig.ceiling import Due, Load, Played, Sent
 from pyforward_bench.rig.counter import Count, Counter, Ports
+from pyforward_bench.rig.measured import Window
 from pyforward_bench.rig.network import Network
 from pyforward_bench.rig.publisher import Feed, Publisher
 from pyforward_bench.rig.scale import QUICK
 from pyforward_bench.rig.stand import Stand
+from tests.unit.bench import rounds
 
 VIEWERS = 600
 THERE = Ports(FIRST_PORT, FIRST_PORT + 200)
@@ -127,3 +129,25 @@ async def test_without_a_ceiling_sender_it_says_why(monkeypatch: pytest.MonkeyPa
     without.program = "no cargo"
     with pytest.raises(HostError, match="no cargo"):
         await without.play(Feed(), VIEWERS, 0.5)
+
+
+async def test_each_window_has_the_ceiling_round_after_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The machine becomes faster with each thing that is measured."""
+    ground = stand_on(Ground(), monkeypatch)
+    speeds = iter(range(100, 200, 10))
+
+    async def warm_up(_: Stand) -> None: ...
+
+    async def one_window(*_: object) -> Window:
+        return rounds.window(next(speeds))
+
+    async def one_round(*_: object) -> Sent:
+        return rounds.sent(next(speeds))
+
+    for name, fake in (("warm_up", warm_up), ("window", one_window), ("ceiling_round", one_round)):
+        monkeypatch.setattr(Stand, name, fake)
+    found = await ground.rounds(Load(()), count=3)
+    assert found.rates == pytest.approx([100, 120, 140])
+    assert found.ceilings == [110, 130, 150]
+    assert found.shares == pytest.approx([100 / 110, 120 / 130, 140 / 150])
+    assert (await ground.rounds(count=2)).ceilings == []

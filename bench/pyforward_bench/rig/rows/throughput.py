@@ -9,7 +9,7 @@ from dataclasses import replace
 from pyforward_bench.rig.ceiling import Load, trains_of, trains_reached
 from pyforward_bench.rig.measured import Measured, Window
 from pyforward_bench.rig.publisher import Feed
-from pyforward_bench.rig.rows.spec import Figure, Spec, joined
+from pyforward_bench.rig.rows.spec import Figure, Spec, is_least, joined
 from pyforward_bench.rig.server import Serving, mean_train, train_lengths
 from pyforward_bench.rig.stand import SetUp, Stand
 
@@ -27,7 +27,7 @@ async def r01(stand: Stand, spec: Spec) -> Sequence[Figure]:
     wanted = await stand.half_loaded(Feed())
     await stand.set_up(wanted)
     measured = await stand.rounds(Load(trains_of(Feed().trace)))
-    stand.kept[spec.row] = measured.windows
+    stand.kept[spec.row] = measured
     return [_beside_ceiling(stand, spec, measured, note=await _census(stand, measured))]
 
 
@@ -53,7 +53,7 @@ async def r02(stand: Stand, spec: Spec) -> Sequence[Figure]:
     mean = mean_train(reached.metrics)
     trains = trains_reached(train_lengths(reached.metrics), mean, Feed().payload_bytes)
     measured = await stand.rounds(Load(trains) if trains else None)
-    value = statistics.median(window.packets_per_cpu_s for window in measured.windows)
+    value = statistics.median(measured.rates)
     bursty = stand.found.get("r01")
     if bursty is None:
         told = "not held against r01, which was not measured in this run"
@@ -71,12 +71,12 @@ async def r03(stand: Stand, spec: Spec) -> Sequence[Figure]:
 
 
 async def r04(stand: Stand, spec: Spec) -> Sequence[Figure]:
-    windows, doubt = stand.kept.get("r01"), None
-    if windows is None:
+    measured, doubt = stand.kept.get("r01"), None
+    if measured is None:
         await stand.set_up(await stand.half_loaded(Feed()))
         measured = await stand.rounds()
-        windows, doubt = measured.windows, stand.doubt(spec.row, measured.wrong)
-    return [spec.of([_gbit_per_core(window) for window in windows], note=doubt)]
+        doubt = stand.doubt(spec.row, measured.wrong)
+    return [spec.of([_gbit_per_core(window) for window in measured.windows], note=doubt)]
 
 
 async def r04u(stand: Stand, spec: Spec) -> Sequence[Figure]:
@@ -167,14 +167,12 @@ def _beside_ceiling(
     note: str | None = None,
     and_met: bool = True,
 ) -> Figure:
-    """The median over the rounds, as a share of the ceiling's."""
+    """The median over the rounds, and of their shares of the ceiling beside them."""
     doubt = stand.doubt(spec.row, measured.wrong)
-    values = [window.packets_per_cpu_s for window in measured.windows]
-    value = stand.found[spec.row] = statistics.median(values)
-    ceiling = measured.ceiling.value if measured.ceiling is not None else None
-    met = None if ceiling is None else value >= _LEAST_SHARE * ceiling and and_met
+    stand.found[spec.row] = statistics.median(measured.rates)
+    met = is_least(measured.shares, _LEAST_SHARE) and and_met if measured.shares else None
     notes = joined(note, doubt, stand.why_no_ceiling)
-    return spec.of(values, ceiling=ceiling, met=met, note=notes)
+    return spec.of(measured.rates, ceilings=measured.ceilings, met=met, note=notes)
 
 
 async def _rates(stand: Stand, spec: Spec, serving: Serving) -> list[float]:
@@ -182,7 +180,7 @@ async def _rates(stand: Stand, spec: Spec, serving: Serving) -> list[float]:
     await stand.set_up(await stand.half_loaded(Feed(), serving))
     measured = await stand.rounds(count=stand.scale.few)
     stand.doubt(spec.row, measured.wrong)
-    return [window.packets_per_cpu_s for window in measured.windows]
+    return measured.rates
 
 
 async def _census(stand: Stand, measured: Measured) -> str | None:

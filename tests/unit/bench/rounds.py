@@ -1,0 +1,35 @@
+"""Rounds whose figures are known, for rows at a stand that measures nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pyforward_bench.rig.audience import Crowd
+from pyforward_bench.rig.ceiling import EIGHT, SEAL, SINGLES, TRAINS, Ceiling, Sent
+from pyforward_bench.rig.clocks import Usage
+from pyforward_bench.rig.counter import Count
+from pyforward_bench.rig.measured import Measured, Window
+from pyforward_bench.statistics import Tally
+
+PACKETS = 1_000_000
+PACKET_BYTES = 1_000
+
+
+def window(packets_per_cpu_s: float, *, wrong: tuple[str, ...] = ()) -> Window:
+    """A million packets of a kilobyte, for so much CPU, all of it the shard's."""
+    cpu_s = PACKETS / packets_per_cpu_s
+    usage = Usage(10.0, cpu_s, cpu_s, None)
+    reached = Count(PACKETS, PACKETS * PACKET_BYTES)
+    return Window(Crowd(100), usage, reached, Tally().figures(), {}, wrong)
+
+
+def sent(packets_per_cpu_s: float) -> Sent:
+    """A round of a ceiling sender that nothing is wrong with."""
+    rates = {TRAINS: packets_per_cpu_s, SINGLES: 170e3, EIGHT: 560e3, SEAL: 1e9}
+    return Sent(rates, 3.0, 3.0)
+
+
+def measured(rates: Sequence[float], ceilings: Sequence[float] = ()) -> Measured:
+    """Windows of these rates, the ceiling sender's rounds beside them or none."""
+    ceiling = Ceiling([sent(rate) for rate in ceilings]) if ceilings else None
+    return Measured([window(rate) for rate in rates], ceiling)
