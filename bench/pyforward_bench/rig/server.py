@@ -124,19 +124,6 @@ class Server:
         """What has come in so far, as packets: for seeing that a publisher's do."""
         return total(await self.metrics(), "pyforward_packets_total", 'direction="in"')
 
-    async def viewer_ports(self, address: str) -> list[int]:
-        """The ports of this address at which viewers receive, as the server has them."""
-        ports, after = [], ""
-        while True:
-            page = json.loads(await self._get(f"/api/streams/{STREAM}/viewers?limit=1000{after}"))
-            for row in page["items"]:
-                host, _, port = str(row["address"]).rpartition(":")
-                if host.strip("[]") == address:
-                    ports.append(int(port))
-            if page["next"] is None:
-                return ports
-            after = f"&after={page['next']}"
-
     def memory_bytes(self) -> dict[str, int]:
         """Resident memory now, see :func:`.clocks.memory_bytes`."""
         return clocks.memory_bytes(self.pid)

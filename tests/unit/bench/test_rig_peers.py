@@ -197,7 +197,11 @@ async def test_a_slow_one_is_measured_where_it_loses_nothing(there: Fill) -> Non
     there({"fast": None, "slow": None})
     stand = StubStand({"fast": Known(60_000.0), "slow": Known(20_000.0, most_rate=0.3)}, FULL)
     found = await measured(stand)
-    assert [rate for name, rate in stand.done if name == "slow"] == [1.0, 0.5, *[0.25] * 4]
+    assert [rate for name, rate in stand.done if name == "slow"] == [
+        1.0,
+        0.5,
+        *[0.25] * (1 + FULL.few),
+    ]
     assert "at 0.25 times the rate" in (found["slow"].note or "")
     # And this server at the same rate, once for all who have it.
     assert {"this server at 1 times the rate", "this server at 0.25 times the rate"} <= set(found)

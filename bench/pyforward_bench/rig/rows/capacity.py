@@ -175,7 +175,8 @@ async def _climbed(stand: Stand, feed: Feed) -> Stairs:
         crowd, rated = _scaled(stand, feed, viewers)
         await stand.set_up(SetUp(crowd, rated))
         await asyncio.sleep(_SETTLE_S)
-        step = ServerStep(crowd.viewers * rated.rate, await stand.window(tries=1), largest)
+        found = await stand.window(stand.scale.tail_s, tries=1)
+        step = ServerStep(crowd.viewers * rated.rate, found, largest)
         stand.say(f"  the server, {step.told}")
         return step
 
