@@ -133,7 +133,9 @@ async def _measure(
         try:
             await stand.close()
         finally:
-            # A publisher is judged at its end, and the last one has its end only now.
+            # A publisher is judged at its end, and the last one has its end only now; so has the
+            # run.
+            stand.judge_gain()
             report.doubt(stand.doubts)
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pyforward_bench.results import shares_of
 from pyforward_bench.rig import server
 from pyforward_bench.rig.audience import Crowd
-from pyforward_bench.rig.ceiling import TRAINS, Ceiling
+from pyforward_bench.rig.ceiling import TRAINS, Sent
 from pyforward_bench.rig.clocks import Moment, Usage
 from pyforward_bench.rig.counter import Count
 from pyforward_bench.statistics import Figures
@@ -72,11 +72,11 @@ class Reading:
 
 @dataclass(slots=True)
 class Measured:
-    """Several windows, and the ceiling if one was asked for and is there: then each of its rounds
-    came right after the window of the same number, so that the two are a pair."""
+    """Several windows, and in ``beside`` the ceiling sender's round right after each, so that the
+    two are a pair: none where it was not asked for or is not there."""
 
     windows: list[Window] = field(default_factory=list)
-    ceiling: Ceiling | None = None
+    beside: list[Sent] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
 
     @property
@@ -87,7 +87,7 @@ class Measured:
     @property
     def ceilings(self) -> list[float]:
         """The same of the ceiling sender's round beside each; empty where there is no ceiling."""
-        return [] if self.ceiling is None else [sent.rates[TRAINS] for sent in self.ceiling.rounds]
+        return [sent.rates[TRAINS] for sent in self.beside]
 
     @property
     def shares(self) -> list[float]:

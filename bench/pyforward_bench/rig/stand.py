@@ -27,7 +27,7 @@ from pyforward.config import Config
 from pyforward.errors import HostError, RunError
 from pyforward_bench.rig import ceiling, publisher, server
 from pyforward_bench.rig.audience import FIRST_PORT, SILENCE_S, Audience, Crowd
-from pyforward_bench.rig.ceiling import TRAINS, Ceiling, Load, Played, Sent, trains_of
+from pyforward_bench.rig.ceiling import GCM, TRAINS, Load, Played, Sent, trains_of
 from pyforward_bench.rig.child import Child
 from pyforward_bench.rig.clocks import usage_between
 from pyforward_bench.rig.counter import NO_PORTS, Count, Counter, Ports
@@ -110,6 +110,8 @@ class Stand:
         """What they measured, for rows that only look at it in another way."""
         self.doubts: list[str] = []
         """Why the run is invalid."""
+        self._rounds: list[Sent] = []
+        """Of the ceiling sender with the usual suite, in all rows."""
         self._config = config
         self._folder = folder
         self._server: Server | None = None
@@ -218,19 +220,16 @@ class Stand:
         self, load: Load | None = None, *, count: int | None = None, seconds: float | None = None
     ) -> Measured:
         """Several windows after a warm-up; with a ``load``, the ceiling sender after each, while
-        nobody publishes. Where there is no ceiling sender, ``ceiling`` is None."""
+        nobody publishes, where there is one."""
         measured = Measured()
-        if load is not None and isinstance(self.program, Path) and self.counter is not None:
-            measured.ceiling = Ceiling()
         await self.warm_up()
         for _ in range(self.scale.rounds if count is None else count):
             window = await self.window(seconds)
             measured.windows.append(window)
             measured.wrong += window.wrong
-            if measured.ceiling is not None and load is not None:
-                measured.ceiling.rounds.append(await self.ceiling_round(load))
-        if measured.ceiling is not None:
-            measured.wrong += measured.ceiling.wrong
+            if load is not None and self.why_no_ceiling is None:
+                measured.beside.append(await self.ceiling_round(load))
+        measured.wrong += ceiling.disturbance(measured.beside)
         return measured
 
     async def census(self, seconds: float) -> list[int]:
@@ -259,7 +258,7 @@ class Stand:
             await child.stop()
 
     async def half_loaded(
-        self, feed: Feed, serving: Serving | None = None, *, suite: str = "gcm"
+        self, feed: Feed, serving: Serving | None = None, *, suite: str = GCM
     ) -> SetUp:
         """What loads the server by about half of what a ceiling sender reaches on one core: with
         more viewers, or in a quick run with a faster trace.
@@ -299,6 +298,8 @@ class Stand:
                 )
                 if sent.usage.disagreement is None:
                     break
+        if load.suite == GCM:
+            self._rounds.append(sent)
         return sent
 
     async def play(self, feed: Feed, viewers: int, load: float) -> Played:
@@ -337,6 +338,11 @@ class Stand:
         are told once; what is to be said of the row's own figure, if there are any."""
         self.doubts += [f"{row}: {each}" for each in unlike(why)]
         return "in doubt: see why the run is invalid" if why else None
+
+    def judge_gain(self) -> None:
+        """At the end of a run: whether trains gained in it what they should. That is a property of
+        the machine and its hour, and no row's."""
+        self.doubts += ceiling.missing_gain(self._rounds)
 
     # Private -------------------------------------------------------------------------------------
 

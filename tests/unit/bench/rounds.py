@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pyforward_bench.rig.audience import Crowd
-from pyforward_bench.rig.ceiling import EIGHT, SEAL, SINGLES, TRAINS, Ceiling, Sent
+from pyforward_bench.rig.ceiling import EIGHT, SEAL, SINGLES, TRAINS, Sent
 from pyforward_bench.rig.clocks import Usage
 from pyforward_bench.rig.counter import Count
 from pyforward_bench.rig.measured import Measured, Window
@@ -23,13 +23,12 @@ def window(packets_per_cpu_s: float, *, wrong: tuple[str, ...] = ()) -> Window:
     return Window(Crowd(100), usage, reached, Tally().figures(), {}, wrong)
 
 
-def sent(packets_per_cpu_s: float) -> Sent:
+def sent(packets_per_cpu_s: float, gain: float = 3.0) -> Sent:
     """A round of a ceiling sender that nothing is wrong with."""
-    rates = {TRAINS: packets_per_cpu_s, SINGLES: 170e3, EIGHT: 560e3, SEAL: 1e9}
+    rates = {TRAINS: packets_per_cpu_s, SINGLES: 200e3, EIGHT: gain * 200e3, SEAL: 1e12}
     return Sent(rates, 3.0, 3.0)
 
 
 def measured(rates: Sequence[float], ceilings: Sequence[float] = ()) -> Measured:
     """Windows of these rates, the ceiling sender's rounds beside them or none."""
-    ceiling = Ceiling([sent(rate) for rate in ceilings]) if ceilings else None
-    return Measured([window(rate) for rate in rates], ceiling)
+    return Measured([window(rate) for rate in rates], [sent(rate) for rate in ceilings])

@@ -227,3 +227,28 @@ async def test_a_ceiling_round_on_a_core_that_others_used_is_run_again(
     sent = await sending(ground, monkeypatch, *busy_s).ceiling_round(Load(()))
     assert sent.busy_s == busy_s[-1]
     assert len(ground.log) == 2 + len(busy_s)
+
+
+@pytest.mark.parametrize(
+    ("sent", "doubts"),
+    [
+        ([("gcm", 3.0), ("gcm", 1.5), ("gcm", 2.3)], 0),
+        ([("gcm", 3.0), ("gcm", 1.5), ("gcm", 2.1)], 1),
+        ([("gcm", 2.3), ("cm", 1.5), ("cm", 0.0)], 0),
+        ([], 0),
+    ],
+)
+async def test_the_gain_of_trains_is_judged_once_over_all_rows(
+    monkeypatch: pytest.MonkeyPatch, sent: list[tuple[str, float]], doubts: int
+) -> None:
+    there = sending(Ground(), monkeypatch)
+    for suite, gain in sent:
+
+        async def run(*_: object, gain: float = gain, **__: object) -> Sent:
+            return rounds.sent(100.0, gain)
+
+        monkeypatch.setattr(ceiling, "run", run)
+        await there.ceiling_round(Load((), suite))
+    assert there.doubts == []
+    there.judge_gain()
+    assert len(there.doubts) == doubts

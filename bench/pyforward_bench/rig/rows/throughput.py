@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import replace
 
-from pyforward_bench.rig.ceiling import Load, trains_of, trains_reached
+from pyforward_bench.rig.ceiling import CM, Load, trains_of, trains_reached
 from pyforward_bench.rig.measured import Measured, Window
 from pyforward_bench.rig.publisher import Feed
 from pyforward_bench.rig.rows.spec import Figure, Spec, is_least, joined
@@ -16,7 +16,7 @@ from pyforward_bench.rig.stand import SetUp, Stand
 RATE = "packets per CPU-second"
 GBIT = "Gbit/s per core"
 
-CM = "SRTP_AES128_CM_SHA1_80"
+PROFILE_CM = "SRTP_AES128_CM_SHA1_80"
 
 _LEAST_SHARE = 0.85
 _LEAST_OF_BURSTY = 0.7
@@ -64,9 +64,9 @@ async def r02(stand: Stand, spec: Spec) -> Sequence[Figure]:
 
 
 async def r03(stand: Stand, spec: Spec) -> Sequence[Figure]:
-    serving = stand.serving(("dtls.srtp_profiles", CM))
-    await stand.set_up(await stand.half_loaded(Feed(), serving, suite="cm"))
-    measured = await stand.rounds(Load(trains_of(Feed().trace), suite="cm"))
+    serving = stand.serving(("dtls.srtp_profiles", PROFILE_CM))
+    await stand.set_up(await stand.half_loaded(Feed(), serving, suite=CM))
+    measured = await stand.rounds(Load(trains_of(Feed().trace), suite=CM))
     return [_beside_ceiling(stand, spec, measured)]
 
 
