@@ -94,6 +94,18 @@ class Measured:
         """Of each pair; empty where there is no ceiling."""
         return shares_of(self.rates, self.ceilings) if self.ceilings else []
 
+    @property
+    def merits(self) -> list[float]:
+        """What two servers are compared by: shares of the ceiling, so that the machine's speed
+        falls out, or rates where there is no ceiling."""
+        return self.shares or self.rates
+
+    def add(self, more: Measured) -> None:
+        """Later rounds of the same thing."""
+        self.windows += more.windows
+        self.beside += more.beside
+        self.wrong += more.wrong
+
 
 def unlike(reasons: Sequence[str]) -> list[str]:
     """The first of each kind, whatever its figures."""

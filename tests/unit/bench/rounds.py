@@ -11,15 +11,14 @@ from pyforward_bench.rig.counter import Count
 from pyforward_bench.rig.measured import Measured, Window
 from pyforward_bench.statistics import Tally
 
-PACKETS = 1_000_000
 PACKET_BYTES = 1_000
 
 
 def window(packets_per_cpu_s: float, *, wrong: tuple[str, ...] = ()) -> Window:
-    """A million packets of a kilobyte, for so much CPU, all of it the shard's."""
-    cpu_s = PACKETS / packets_per_cpu_s
-    usage = Usage(10.0, cpu_s, cpu_s, None)
-    reached = Count(PACKETS, PACKETS * PACKET_BYTES)
+    """So many packets of a kilobyte, for a second of CPU, all of it the shard's."""
+    usage = Usage(10.0, 1.0, 1.0, None)
+    packets = round(packets_per_cpu_s)
+    reached = Count(packets, packets * PACKET_BYTES)
     return Window(Crowd(100), usage, reached, Tally().figures(), {}, wrong)
 
 

@@ -71,3 +71,21 @@ async def test_the_target_goes_by_the_median_of_the_pairs(
     figure = await row(name, StubStand(measured(rates, ceilings)))
     assert figure.row.share_of_ceiling == pytest.approx(share)
     assert figure.row.met is met
+
+
+async def test_gigabits_have_the_share_of_the_packets_that_they_are() -> None:
+    stand = StubStand(measured([90e3, 88e3, 160e3], [100e3, 100e3, 200e3]))
+    packets = await row("r01", stand)
+    gigabits = await row("r04", stand)
+    assert len(stand.loads) == 1
+    assert gigabits.row.value == pytest.approx(90e3 * 8_000 * 1e-9)
+    assert gigabits.row.ceiling == pytest.approx(100e3 * 8_000 * 1e-9)
+    assert gigabits.row.share_of_ceiling == pytest.approx(packets.row.share_of_ceiling)
+    assert gigabits.row.share_low == pytest.approx(packets.row.share_low)
+
+
+async def test_gigabits_alone_have_no_ceiling() -> None:
+    """Nothing is built for them."""
+    stand = StubStand(measured([90e3]))
+    assert (await row("r04", stand)).row.share_of_ceiling is None
+    assert stand.loads == [None]

@@ -169,14 +169,13 @@ async def _climbed(stand: Stand, feed: Feed) -> Stairs:
     """Both until they fall behind, or there are more than the ceiling sender could serve."""
     await stand.set_up(SetUp(stand.crowd(), _rated(feed, stand.scale.rate)))
     await asyncio.sleep(_SETTLE_S)
-    largest = max(len(frame.sizes) for frame in feed.trace.frames)
 
     async def serve(viewers: float) -> ServerStep:
         crowd, rated = _scaled(stand, feed, viewers)
         await stand.set_up(SetUp(crowd, rated))
         await asyncio.sleep(_SETTLE_S)
         found = await stand.window(stand.scale.tail_s, tries=1)
-        step = ServerStep(crowd.viewers * rated.rate, found, largest)
+        step = ServerStep(crowd.viewers * rated.rate, found, feed.largest_frame)
         stand.say(f"  the server, {step.told}")
         return step
 

@@ -71,12 +71,16 @@ async def r03(stand: Stand, spec: Spec) -> Sequence[Figure]:
 
 
 async def r04(stand: Stand, spec: Spec) -> Sequence[Figure]:
+    """Of r01's rounds, where that was measured in this run, with its ceiling."""
     measured, doubt = stand.kept.get("r01"), None
     if measured is None:
         await stand.set_up(await stand.half_loaded(Feed()))
         measured = await stand.rounds()
         doubt = stand.doubt(spec.row, measured.wrong)
-    return [spec.of([_gbit_per_core(window) for window in measured.windows], note=doubt)]
+    values = [_gbit_per_core(window) for window in measured.windows]
+    # The ceiling sender's packets are as large.
+    ceilings = [value / share for value, share in zip(values, measured.shares, strict=False)]
+    return [spec.of(values, ceilings=ceilings, note=doubt)]
 
 
 async def r04u(stand: Stand, spec: Spec) -> Sequence[Figure]:
