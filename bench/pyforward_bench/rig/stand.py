@@ -257,6 +257,15 @@ class Stand:
         finally:
             await child.stop()
 
+    @asynccontextmanager
+    async def burdened(self) -> AsyncIterator[None]:
+        """The thread beside the server works (:class:`.Serving`)."""
+        self.server.burden(on=True)
+        try:
+            yield
+        finally:
+            self.server.burden(on=False)
+
     async def half_loaded(
         self, feed: Feed, serving: Serving | None = None, *, suite: str = GCM
     ) -> SetUp:

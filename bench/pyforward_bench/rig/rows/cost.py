@@ -12,6 +12,7 @@ from pyforward_bench.rig.ceiling import Load, trains_of
 from pyforward_bench.rig.measured import Measured, Window
 from pyforward_bench.rig.publisher import Feed
 from pyforward_bench.rig.rows.spec import Figure, Spec, is_most, joined
+from pyforward_bench.rig.rows.turns import in_turns
 from pyforward_bench.rig.server import total
 from pyforward_bench.rig.stand import PRESUMED_CEILING, SetUp, Stand
 
@@ -75,20 +76,26 @@ async def r14(stand: Stand, spec: Spec) -> Sequence[Figure]:
 
 async def r15(stand: Stand, spec: Spec) -> Sequence[Figure]:
     """The shard's own CPU per packet beside Python that never rests: in a process of its own, and
-    in the server's.
+    in the server's. It is one server throughout, in turns with one and with the other.
 
     Both keep the other core busy. Cores of a machine may share more than memory, as hardware
     threads of one core do; what that costs is no doing of the server, and is told in the note.
     """
-    free = await _beside(stand, spec, process=False, thread=False)
-    apart = await _beside(stand, spec, process=True, thread=False)
-    within = await _beside(stand, spec, process=False, thread=True)
-    base = statistics.median(apart)
-    changes = [100 * (each / base - 1) for each in within]
+    serving = stand.serving(("engine.shards", "1"), cores=stand.cores, busy_thread=True)
+    await stand.set_up(await stand.half_loaded(Feed(), serving))
+    stand.server.keep_shards_alone(stand.server_core, stand.harness_core)
+    ways = (contextlib.nullcontext, stand.neighbour, stand.burdened)
+    # The harness shares its core with what is busy otherwise: late is what it has to be then.
+    rounds = await in_turns(stand, ways, tries=1)
+    stand.doubt(spec.row, [why for free, _, _ in rounds for why in free.wrong])
+    changes = [100 * (_shard_us(own) / _shard_us(other) - 1) for _, other, own in rounds]
     met = abs(statistics.median(changes)) <= 100 * _MOST_APART
+    free, apart, within = (
+        statistics.median(map(_shard_us, windows)) for windows in zip(*rounds, strict=True)
+    )
     note = (
-        f"{statistics.median(within):.3f} µs beside a thread of its own process, {base:.3f} µs "
-        f"beside another process, {statistics.median(free):.3f} µs beside the harness alone"
+        f"{within:.3f} µs beside a thread of its own process, {apart:.3f} µs beside another "
+        f"process, {free:.3f} µs beside the harness alone"
     )
     return [spec.of(changes, met=met, note=note)]
 
@@ -134,18 +141,6 @@ def _us(packets_per_cpu_s: Sequence[float]) -> list[float]:
     return [1e6 / rate for rate in packets_per_cpu_s] if all(packets_per_cpu_s) else []
 
 
-async def _beside(stand: Stand, spec: Spec, *, process: bool, thread: bool) -> list[float]:
-    """What a packet costs the shard, which has its core alone, in microseconds of each round."""
-    serving = stand.serving(("engine.shards", "1"), cores=stand.cores, busy_thread=thread)
-    await stand.set_up(await stand.half_loaded(Feed(), serving))
-    stand.server.keep_shards_alone(stand.server_core, stand.harness_core)
-    async with stand.neighbour() if process else contextlib.nullcontext():
-        measured = await stand.rounds(count=stand.scale.few)
-    if not process and not thread:
-        # The harness shares its core with what is busy otherwise: late is what it has to be.
-        stand.doubt(spec.row, measured.wrong)
-    return [_shard_us(window) for window in measured.windows]
-
-
 def _shard_us(window: Window) -> float:
+    """What a packet costs the shard, which has its core alone."""
     return 1e6 * window.usage.shards_s / max(1, window.packets)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import statistics
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,7 +11,8 @@ from pyforward_bench.rig.ceiling import CM, Load, trains_of, trains_reached
 from pyforward_bench.rig.measured import Measured, Window
 from pyforward_bench.rig.publisher import Feed
 from pyforward_bench.rig.rows.spec import Figure, Spec, is_least, joined
-from pyforward_bench.rig.server import Serving, mean_train, train_lengths
+from pyforward_bench.rig.rows.turns import in_turns
+from pyforward_bench.rig.server import mean_train, train_lengths
 from pyforward_bench.rig.stand import SetUp, Stand
 
 RATE = "packets per CPU-second"
@@ -32,15 +34,17 @@ async def r01(stand: Stand, spec: Spec) -> Sequence[Figure]:
 
 
 async def r01s(stand: Stand, spec: Spec) -> Sequence[Figure]:
-    """The harness's own proof: a server that is slower by a known share, between two that are
-    not."""
-    before = await _rates(stand, spec, stand.serving())
-    slowed = await _rates(stand, spec, stand.serving(slowed=_SLOWED))
-    after = await _rates(stand, spec, stand.serving())
-    usual = statistics.median(before + after)
-    changes = [100 * (each / usual - 1) for each in slowed]
+    """The harness's own proof: a server that is slower by a known share, in turns with itself."""
+    serving = stand.serving(slowed=_SLOWED)
+    await stand.set_up(await stand.half_loaded(Feed(), serving))
+    rounds = await in_turns(stand, (contextlib.nullcontext, stand.burdened))
+    doubt = stand.doubt(spec.row, [why for both in rounds for each in both for why in each.wrong])
+    changes = [
+        100 * (slowed.packets_per_cpu_s / usual.packets_per_cpu_s - 1) for usual, slowed in rounds
+    ]
     least, most = (-100 * _SLOWED * times for times in (1.25, 0.75))
-    return [spec.of(changes, met=least <= statistics.median(changes) <= most)]
+    met = least <= statistics.median(changes) <= most
+    return [spec.of(changes, met=met, note=doubt)]
 
 
 async def r02(stand: Stand, spec: Spec) -> Sequence[Figure]:
@@ -177,14 +181,6 @@ def _beside_ceiling(
     met = is_least(measured.shares, _LEAST_SHARE) and and_met if measured.shares else None
     notes = joined(note, doubt, stand.why_no_ceiling)
     return spec.of(measured.rates, ceilings=measured.ceilings, met=met, note=notes)
-
-
-async def _rates(stand: Stand, spec: Spec, serving: Serving) -> list[float]:
-    """Packets per CPU-second, a few rounds."""
-    await stand.set_up(await stand.half_loaded(Feed(), serving))
-    measured = await stand.rounds(count=stand.scale.few)
-    stand.doubt(spec.row, measured.wrong)
-    return measured.rates
 
 
 async def _census(stand: Stand, measured: Measured) -> str | None:
