@@ -350,7 +350,7 @@ def _cells(row: Row) -> str:
             row.row,
             row.name,
             f"{number(row.value)} {row.unit}".rstrip(),
-            f"{number(row.low)} – {number(row.high)}" if row.rounds > 1 else "",
+            f"{number(row.low)} – {number(row.high)}" if row.low < row.high else "",
             str(row.rounds),
             share(row),
             f"{row.target or ''}{met}".strip(),

@@ -74,7 +74,7 @@ FULL = Scale(
     lossy=100,
     overload_s=60.0,
 )
-"""All rows in about 50 minutes, as reckoned from their parts."""
+"""All rows in about 45 minutes, as reckoned from their parts."""
 
 QUICK = Scale(
     quick=True,
