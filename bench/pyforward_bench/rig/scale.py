@@ -11,7 +11,7 @@ _FEW = 5
 class Scale:
     """``sinks`` and ``probes`` watch in most rows; a round is ``seconds`` of the server and
     ``ceiling_s`` of the ceiling sender, many and short because what disturbs a machine comes and
-    goes within minutes (docs/decisions/0028). ``quick`` runs scale the publisher's rate where a
+    goes within minutes (docs/decisions/0030). ``quick`` runs scale the publisher's rate where a
     full one has more viewers join."""
 
     quick: bool
