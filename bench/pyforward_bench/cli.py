@@ -20,7 +20,7 @@ from pyforward.config import Loaded
 from pyforward.config.models import MASK, split_bind
 from pyforward.errors import HostError
 from pyforward.options import Access, AsJson, Duration
-from pyforward_bench import guard, joins, load, loss, publish, traces
+from pyforward_bench import compare, guard, joins, load, loss, publish, traces
 from pyforward_bench.measuring import PROGRAM, Output
 from pyforward_bench.rig import command as rig
 
@@ -357,6 +357,15 @@ def _rig(
     return rig.run(loaded.config, asked, options.say)
 
 
+def _compare(
+    loaded: Loaded,
+    first: Annotated[Path, typer.Argument(metavar="FILE", help="Results of a run.")],
+    second: Annotated[Path, typer.Argument(metavar="FILE", help="Those of another one.")],
+) -> int:
+    """Say whether two results agree within their ranges."""
+    return compare.run(first, second, options.say)
+
+
 # Private -----------------------------------------------------------------------------------------
 
 
@@ -403,3 +412,4 @@ app.command("joins")(_command(_joins))
 app.command("loss")(_command(_loss))
 app.command("publish")(_command(_publish))
 app.command("rig")(_command(_rig))
+app.command("compare")(options.command(_compare, PROGRAM, ()))

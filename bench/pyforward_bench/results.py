@@ -89,17 +89,22 @@ class Row(_Strict):
     ceiling: float | None = None
     """What a bare sender reached in the same run, in the same unit."""
     share_of_ceiling: float | None = None
+    """1 is as good as the bare sender, also where less is better: the median of the rounds, each
+    held against the sender's round beside it."""
+    share_low: float | None = None
+    share_high: float | None = None
+    """The range of that; older files have none."""
     target: Text | None = None
     met: bool | None = None
     why: Text | None = None
 
     @model_validator(mode="after")
     def _is_a_figure_or_says_why(self) -> Self:
-        figures = (self.value, self.median, self.low, self.high)
+        figures = (self.value, self.median, self.low, self.high, self.share_of_ceiling)
         if self.value is None:
             if self.why is None:
                 raise ValueError("a row without a value says why")
-            if self.rounds or self.met is not None or figures != (None,) * 4:
+            if self.rounds or self.met is not None or set(figures) != {None}:
                 raise ValueError("a row without a value has no figures")
         elif self.why is not None or self.rounds < 1:
             raise ValueError("a row with a value has rounds, and no reason to have none")
@@ -107,6 +112,15 @@ class Row(_Strict):
             raise ValueError("a row with a value has a median and a range")
         elif not self.low <= self.median <= self.high:
             raise ValueError("the median lies in the range")
+        return self
+
+    @model_validator(mode="after")
+    def _has_a_share_with_its_range(self) -> Self:
+        share, low, high = self.share_of_ceiling, self.share_low, self.share_high
+        if (low is None) != (high is None) or (share is None and low is not None):
+            raise ValueError("a share has both ends of its range, and without it there is none")
+        if share is not None and low is not None and high is not None and not low <= share <= high:
+            raise ValueError("the share lies in its range")
         return self
 
 
@@ -173,14 +187,17 @@ def row_of(
     unit: str,
     values: Sequence[float],
     *,
-    ceiling: float | None = None,
+    ceilings: Sequence[float] = (),
+    less_is_better: bool = False,
     target: str | None = None,
     met: bool | None = None,
 ) -> Row:
-    """A figure of one value a round; ``ceiling`` is in the same unit. ValueError without values."""
+    """A figure of one value a round; ``ceilings`` are in the same unit, one beside each value, or
+    none. ValueError without values."""
     if not values:
         raise ValueError("a row without values is one that could not be run")
     median = statistics.median(values)
+    shares = shares_of(values, ceilings, less_is_better=less_is_better) if ceilings else []
     return Row(
         row=row,
         name=name,
@@ -190,11 +207,22 @@ def row_of(
         low=min(values),
         high=max(values),
         rounds=len(values),
-        ceiling=ceiling,
-        share_of_ceiling=median / ceiling if ceiling else None,
+        ceiling=statistics.median(ceilings) if ceilings else None,
+        share_of_ceiling=statistics.median(shares) if shares else None,
+        share_low=min(shares, default=None),
+        share_high=max(shares, default=None),
         target=target,
         met=met,
     )
+
+
+def shares_of(
+    values: Sequence[float], ceilings: Sequence[float], *, less_is_better: bool = False
+) -> list[float]:
+    """Each value as a share of the ceiling beside it; of a cost, the ceiling's as a share of the
+    value. ValueError where they are no pairs."""
+    pairs = zip(values, ceilings, strict=True)
+    return [ceiling / value if less_is_better else value / ceiling for value, ceiling in pairs]
 
 
 def could_not(row: str, name: str, unit: str, why: str) -> Row:
@@ -322,13 +350,23 @@ def _cells(row: Row) -> str:
             row.row,
             row.name,
             f"{number(row.value)} {row.unit}".rstrip(),
-            f"{number(row.low)} – {number(row.high)}" if row.rounds > 1 else "",
+            f"{number(row.low)} – {number(row.high)}" if row.low < row.high else "",
             str(row.rounds),
-            "" if row.share_of_ceiling is None else f"{row.share_of_ceiling:.2f}",
+            share(row),
             f"{row.target or ''}{met}".strip(),
         ]
     # A bar would end the cell, a line break the row.
     return "| " + " | ".join(" ".join(cell.replace("|", "\\|").split()) for cell in cells) + " |"
+
+
+def share(row: Row) -> str:
+    """Of the ceiling, with its range where there is one: 0.87 (0.83–0.91). Empty without."""
+    if row.share_of_ceiling is None:
+        return ""
+    told = f"{row.share_of_ceiling:.2f}"
+    if row.share_low is None or row.share_high is None or row.share_low == row.share_high:
+        return told
+    return f"{told} ({row.share_low:.2f}–{row.share_high:.2f})"
 
 
 def number(value: float) -> str:

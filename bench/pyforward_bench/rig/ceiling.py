@@ -15,7 +15,7 @@ import shutil
 import statistics
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -33,11 +33,15 @@ LONGEST_TRAIN = 16
 LEAST_GAIN = 2.2
 """Trains of 8 reach this many times the singles of the same run, or something was wrong with it:
 nothing made trains of them, or the machine was busy. It is asked of what is left without sealing,
-which trains do not make cheaper (docs/decisions/0018)."""
+which trains do not make cheaper (docs/decisions/0018), and where sealing is cheap (``GCM``): with
+AES-CM it is most of the time, and what is left after subtracting it is noise."""
 
 TRAINS, SINGLES, EIGHT, SEAL = "trains", "singles", "trains of 8", "seal"
 VARIANTS = (TRAINS, SINGLES, EIGHT, SEAL)
 """What a round sends: the trains themselves, their packets one by one, trains of 8, and nothing."""
+
+GCM, CM = "gcm", "cm"
+"""Suites, as the program calls them."""
 
 _BUILD_LIMIT_S = 1_200.0
 _SPARE_S = 30.0
@@ -47,11 +51,10 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What is sent: trains as lists of payload sizes in bytes, by this suite (``gcm`` or
-    ``cm``)."""
+    """What is sent: trains as lists of payload sizes in bytes, by this suite."""
 
     trains: tuple[tuple[int, ...], ...]
-    suite: str = "gcm"
+    suite: str = GCM
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,38 +108,25 @@ class Played:
     behind_us: float
 
 
-@dataclass(slots=True)
-class Ceiling:
-    """The rounds of one row."""
+def missing_gain(rounds: Sequence[Sent]) -> list[str]:
+    """Why a run with these rounds does not count: their median gain is too small. A single one is
+    of seconds, in which anything may have happened."""
+    if not rounds or (gain := statistics.median(sent.gain for sent in rounds)) >= LEAST_GAIN:
+        return []
+    told = (
+        f"The ceiling sender's trains of 8 were only {gain:.2f} times its singles, the median of "
+        f"{len(rounds)} rounds, and {LEAST_GAIN} is the least for a run that counts."
+    )
+    return [told]
 
-    rounds: list[Sent] = field(default_factory=list)
 
-    @property
-    def value(self) -> float | None:
-        """Packets per CPU-second of the trains: the median."""
-        return (
-            statistics.median(sent.rates[TRAINS] for sent in self.rounds) if self.rounds else None
-        )
-
-    @property
-    def wrong(self) -> list[str]:
-        """Why this is no ceiling, a sentence each."""
-        found = []
-        if (
-            self.rounds
-            and (gain := statistics.median(sent.gain for sent in self.rounds)) < LEAST_GAIN
-        ):
-            found.append(
-                f"The ceiling sender's trains of 8 were only {gain:.2f} times its singles, and "
-                f"{LEAST_GAIN} is the least for a run that counts."
-            )
-        worst = max(self.rounds, key=lambda sent: sent.usage.apart or 0.0, default=None)
-        if worst is not None and worst.usage.disagreement is not None:
-            found.append(
-                f"The ceiling sender used {worst.cpu_s:.2f} s of CPU and its core was busy for "
-                f"{worst.busy_s:.2f} s."
-            )
-        return found
+def disturbance(rounds: Sequence[Sent]) -> list[str]:
+    """Why these are no ceiling: something else used the core."""
+    worst = max(rounds, key=lambda sent: sent.usage.apart or 0.0, default=None)
+    if worst is None or worst.usage.disagreement is None:
+        return []
+    told = f"{worst.cpu_s:.2f} s of CPU and its core was busy for {worst.busy_s:.2f} s"
+    return [f"The ceiling sender used {told}."]
 
 
 def find(given: Path | None, say: Callable[[str], object]) -> Path:

@@ -19,7 +19,7 @@ from typing import Any
 from pyforward.client.running import run_command, unless_stopped
 from pyforward.config import Config
 from pyforward.errors import HostError, PyforwardError
-from pyforward_bench.results import number
+from pyforward_bench.results import number, share
 from pyforward_bench.rig import counter, holding, network
 from pyforward_bench.rig.counter import Counter
 from pyforward_bench.rig.network import Network
@@ -133,7 +133,9 @@ async def _measure(
         try:
             await stand.close()
         finally:
-            # A publisher is judged at its end, and the last one has its end only now.
+            # A publisher is judged at its end, and the last one has its end only now; so has the
+            # run.
+            stand.judge_gain()
             report.doubt(stand.doubts)
 
 
@@ -186,7 +188,7 @@ def line(figure: Figure) -> str:
     if row.low < row.high:
         told.append(f"({number(row.low)} to {number(row.high)})")
     if row.share_of_ceiling is not None:
-        told.append(f"{row.share_of_ceiling:.2f} of the ceiling")
+        told.append(f"{share(row)} of the ceiling")
     if row.target is not None:
         told.append(f"target {row.target}{ {True: ': met', False: ': missed', None: ''}[row.met] }")
     return f"{row.row:5} {row.name}: {', '.join(told)}"

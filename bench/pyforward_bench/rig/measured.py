@@ -6,9 +6,10 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from pyforward_bench.results import shares_of
 from pyforward_bench.rig import server
 from pyforward_bench.rig.audience import Crowd
-from pyforward_bench.rig.ceiling import Ceiling
+from pyforward_bench.rig.ceiling import TRAINS, Sent
 from pyforward_bench.rig.clocks import Moment, Usage
 from pyforward_bench.rig.counter import Count
 from pyforward_bench.statistics import Figures
@@ -71,11 +72,39 @@ class Reading:
 
 @dataclass(slots=True)
 class Measured:
-    """Several windows, and the ceiling if one was asked for and is there."""
+    """Several windows, and in ``beside`` the ceiling sender's round right after each, so that the
+    two are a pair: none where it was not asked for or is not there."""
 
     windows: list[Window] = field(default_factory=list)
-    ceiling: Ceiling | None = None
+    beside: list[Sent] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
+
+    @property
+    def rates(self) -> list[float]:
+        """Packets per CPU-second of each window."""
+        return [window.packets_per_cpu_s for window in self.windows]
+
+    @property
+    def ceilings(self) -> list[float]:
+        """The same of the ceiling sender's round beside each; empty where there is no ceiling."""
+        return [sent.rates[TRAINS] for sent in self.beside]
+
+    @property
+    def shares(self) -> list[float]:
+        """Of each pair; empty where there is no ceiling."""
+        return shares_of(self.rates, self.ceilings) if self.ceilings else []
+
+    @property
+    def merits(self) -> list[float]:
+        """What two servers are compared by: shares of the ceiling, so that the machine's speed
+        falls out, or rates where there is no ceiling."""
+        return self.shares or self.rates
+
+    def add(self, more: Measured) -> None:
+        """Later rounds of the same thing."""
+        self.windows += more.windows
+        self.beside += more.beside
+        self.wrong += more.wrong
 
 
 def unlike(reasons: Sequence[str]) -> list[str]:

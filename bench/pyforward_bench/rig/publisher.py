@@ -57,6 +57,11 @@ class Feed:
         return round(sum(sizes) / len(sizes))
 
     @property
+    def largest_frame(self) -> int:
+        """Packets of the largest frame: by so many a count may be off at each end of a window."""
+        return max(len(frame.sizes) for frame in self.trace.frames)
+
+    @property
     def told(self) -> str:
         """In words."""
         return f"{self.profile}, {'paced' if self.paced else 'bursty'}, at {self.rate:g}"

@@ -8,6 +8,7 @@ import json
 import os
 import re
 import secrets
+import signal
 import sys
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -36,21 +37,37 @@ while True:
 """
 """Python that never rests, as careless application code would be."""
 
+# What a thread beside the server does while it is told to.
+_BUSY = """\
+while True:
+    told.wait()
+    while told.is_set():
+        pass
+"""
 _SLOWING = """\
 import time
 while True:
-    time.sleep(0.005)
-    of_others = time.process_time() - time.thread_time()
-    while time.thread_time() < {share} * of_others:
-        pass
+    told.wait()
+    before_s, own_before_s = time.process_time(), time.thread_time()
+    while told.is_set():
+        time.sleep(0.005)
+        of_others_s = time.process_time() - before_s - (time.thread_time() - own_before_s)
+        while time.thread_time() - own_before_s < {share} * of_others_s:
+            pass
 """
+
+_BEGIN, _END = signal.SIGUSR1, signal.SIGUSR2
 
 # What the server needs is imported before: each file would wait for the other thread's turn to end.
 _BESIDE = """\
+import signal
 import threading
 import pyforward.server
 from pyforward.cli import main
-threading.Thread(target=exec, args=({code!r}, {{}}), name="beside", daemon=True).start()
+told = threading.Event()
+signal.signal({begin}, lambda *_: told.set())
+signal.signal({end}, lambda *_: told.clear())
+threading.Thread(target=exec, args=({code!r}, {{"told": told}}), name="beside", daemon=True).start()
 main()
 """
 
@@ -58,9 +75,10 @@ main()
 @dataclass(frozen=True, slots=True)
 class Serving:
     """How the server is begun. ``settings`` by their names, as text; ``busy_thread``: with a thread
-    of Python that never rests; ``slowed``: with one that wastes CPU, so that the process gets this
-    share less done with the same CPU. ``peer`` begins another forwarder instead, which has none of
-    them and keeps its viewers no longer than its publisher."""
+    of Python that never rests, ``slowed``: with one that wastes CPU, so that the process gets this
+    share less done with the same CPU, both while :meth:`Server.burden` says so. ``peer`` begins
+    another forwarder instead, which has none of them and keeps its viewers no longer than its
+    publisher."""
 
     settings: tuple[tuple[str, str], ...] = ()
     cores: tuple[int, ...] = (0,)
@@ -71,12 +89,13 @@ class Serving:
     def program(self) -> list[str]:
         """What runs ``pyforward``."""
         if self.busy_thread:
-            beside = BUSY
+            beside = _BUSY
         elif self.slowed:
             beside = _SLOWING.format(share=self.slowed / (1 - self.slowed))
         else:
             return [sys.executable, "-m", "pyforward"]
-        return [sys.executable, "-c", _BESIDE.format(code=beside)]
+        code = _BESIDE.format(code=beside, begin=int(_BEGIN), end=int(_END))
+        return [sys.executable, "-c", code]
 
     def arguments(self) -> list[str]:
         """The settings as flags. ConfigError for one that this pyforward does not have."""
@@ -124,19 +143,6 @@ class Server:
         """What has come in so far, as packets: for seeing that a publisher's do."""
         return total(await self.metrics(), "pyforward_packets_total", 'direction="in"')
 
-    async def viewer_ports(self, address: str) -> list[int]:
-        """The ports of this address at which viewers receive, as the server has them."""
-        ports, after = [], ""
-        while True:
-            page = json.loads(await self._get(f"/api/streams/{STREAM}/viewers?limit=1000{after}"))
-            for row in page["items"]:
-                host, _, port = str(row["address"]).rpartition(":")
-                if host.strip("[]") == address:
-                    ports.append(int(port))
-            if page["next"] is None:
-                return ports
-            after = f"&after={page['next']}"
-
     def memory_bytes(self) -> dict[str, int]:
         """Resident memory now, see :func:`.clocks.memory_bytes`."""
         return clocks.memory_bytes(self.pid)
@@ -146,6 +152,11 @@ class Server:
         shards = set(clocks.shard_threads(self.pid))
         for thread in clocks.threads(self.pid):
             os.sched_setaffinity(thread, {core if thread in shards else others})
+
+    def burden(self, *, on: bool) -> None:
+        """Whether the thread beside it works, which it does not at first."""
+        assert self.serving.busy_thread or self.serving.slowed, "there is no thread beside it"
+        self.child.tell(_BEGIN if on else _END)
 
     async def stop(self) -> None:
         """Its end, however."""

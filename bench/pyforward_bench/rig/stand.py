@@ -27,7 +27,7 @@ from pyforward.config import Config
 from pyforward.errors import HostError, RunError
 from pyforward_bench.rig import ceiling, publisher, server
 from pyforward_bench.rig.audience import FIRST_PORT, SILENCE_S, Audience, Crowd
-from pyforward_bench.rig.ceiling import TRAINS, Ceiling, Load, Played, Sent, trains_of
+from pyforward_bench.rig.ceiling import GCM, TRAINS, Load, Played, Sent, trains_of
 from pyforward_bench.rig.child import Child
 from pyforward_bench.rig.clocks import usage_between
 from pyforward_bench.rig.counter import NO_PORTS, Count, Counter, Ports
@@ -40,7 +40,8 @@ from pyforward_bench.rig.schedule import schedule
 from pyforward_bench.rig.server import Server, Serving
 
 TRIES = 3
-"""A window in which the two CPU clocks disagree is measured so often at most."""
+"""What was disturbed, a window or a round of the ceiling sender, is measured so often at most: of a
+hundred in a run some are, and none of these need cost the run."""
 
 PRESUMED_CEILING = 500_000.0
 """Packets per CPU-second of a ceiling sender on a core of 2.4 GHz, where none was measured."""
@@ -105,10 +106,12 @@ class Stand:
         """The same before the server falls behind."""
         self.found: dict[str, float] = {}
         """Values of rows that others are held against."""
-        self.kept: dict[str, list[Window]] = {}
-        """Their windows, for rows that only look at them in another way."""
+        self.kept: dict[str, Measured] = {}
+        """What they measured, for rows that only look at it in another way."""
         self.doubts: list[str] = []
         """Why the run is invalid."""
+        self._rounds: list[Sent] = []
+        """Of the ceiling sender with the usual suite, in all rows."""
         self._config = config
         self._folder = folder
         self._server: Server | None = None
@@ -203,33 +206,30 @@ class Stand:
         await asyncio.sleep(self.scale.warm_up_s)
 
     async def window(self, seconds: float | None = None, *, tries: int = TRIES) -> Window:
-        """One interval. Where the server's CPU by its processes and by its core disagree it is
-        measured again; ``wrong`` has the figures of the last try when no try was better. Raises
-        RunError when a process has ended."""
+        """One interval. Where something was wrong with it, as with CPU clocks that disagree, it is
+        measured again; ``wrong`` is that of the last try when no try was better. Raises RunError
+        when a process has ended."""
         length_s = self.scale.seconds if seconds is None else seconds
         while True:
             found = await self._window(length_s)
             tries -= 1
-            if found.usage.disagreement is None or tries <= 0:
+            if not found.wrong or tries <= 0:
                 return found
 
     async def rounds(
         self, load: Load | None = None, *, count: int | None = None, seconds: float | None = None
     ) -> Measured:
         """Several windows after a warm-up; with a ``load``, the ceiling sender after each, while
-        nobody publishes. Where there is no ceiling sender, ``ceiling`` is None."""
+        nobody publishes, where there is one."""
         measured = Measured()
-        if load is not None and isinstance(self.program, Path) and self.counter is not None:
-            measured.ceiling = Ceiling()
         await self.warm_up()
         for _ in range(self.scale.rounds if count is None else count):
             window = await self.window(seconds)
             measured.windows.append(window)
             measured.wrong += window.wrong
-            if measured.ceiling is not None and load is not None:
-                measured.ceiling.rounds.append(await self.ceiling_round(load))
-        if measured.ceiling is not None:
-            measured.wrong += measured.ceiling.wrong
+            if load is not None and self.why_no_ceiling is None:
+                measured.beside.append(await self.ceiling_round(load))
+        measured.wrong += ceiling.disturbance(measured.beside)
         return measured
 
     async def census(self, seconds: float) -> list[int]:
@@ -257,8 +257,17 @@ class Stand:
         finally:
             await child.stop()
 
+    @asynccontextmanager
+    async def burdened(self) -> AsyncIterator[None]:
+        """The thread beside the server works (:class:`.Serving`)."""
+        self.server.burden(on=True)
+        try:
+            yield
+        finally:
+            self.server.burden(on=False)
+
     async def half_loaded(
-        self, feed: Feed, serving: Serving | None = None, *, suite: str = "gcm"
+        self, feed: Feed, serving: Serving | None = None, *, suite: str = GCM
     ) -> SetUp:
         """What loads the server by about half of what a ceiling sender reaches on one core: with
         more viewers, or in a quick run with a faster trace.
@@ -278,26 +287,34 @@ class Stand:
         return SetUp(crowd, feed, Serving() if serving is None else serving)
 
     async def ceiling_round(self, load: Load) -> Sent:
-        """What the ceiling sender reaches, to the sinks that are there; a sender on each core that
-        the server has. Raises RunError, or HostError where there is none."""
+        """What the ceiling sender reaches, to as many as there are sinks, at ports of theirs
+        (:meth:`play` says why it need not be these); a sender on each core that the server has.
+        Where something else used its core it is asked again. Raises RunError, or HostError where
+        there is none."""
         if isinstance(self.program, str):
             raise HostError(self.program)
-        ports = await self.server.viewer_ports(self.network.addresses.sinks)
+        ports = range(FIRST_PORT, FIRST_PORT + self.audience.there.sinks)
         async with self._silent():
-            return await ceiling.run(
-                self.program,
-                self.network,
-                self._folder,
-                load,
-                ports,
-                seconds=self.scale.ceiling_s,
-                cores=self.server.serving.cores,
-            )
+            for _ in range(TRIES):
+                sent = await ceiling.run(
+                    self.program,
+                    self.network,
+                    self._folder,
+                    load,
+                    ports,
+                    seconds=self.scale.ceiling_s,
+                    cores=self.server.serving.cores,
+                )
+                if sent.usage.disagreement is None:
+                    break
+        if load.suite == GCM:
+            self._rounds.append(sent)
+        return sent
 
     async def play(self, feed: Feed, viewers: int, load: float) -> Played:
-        """The ceiling sender in the server's place for the length of a window: the same feed to so
-        many, at its pace, gathered as the server does at this load, a share of a core. What the
-        counter did not see counts as lost.
+        """The ceiling sender in the server's place for as long as a window whose latency counts:
+        the same feed to so many, at its pace, gathered as the server does at this load, a share of
+        a core. What the counter did not see counts as lost.
 
         They are ports of the sinks' address, whether somebody has joined at them or not: the device
         drops what comes before any socket, so that the sender cannot tell. Raises RunError, or
@@ -309,7 +326,7 @@ class Stand:
         window_ms = engine.frame_window_ms
         if load < _BUSY:
             window_ms = min(engine.idle_window_ms, window_ms)
-        trains = schedule(feed, self.scale.seconds, window_ms / 1e3)
+        trains = schedule(feed, self.scale.tail_s, window_ms / 1e3)
         ports = range(FIRST_PORT, FIRST_PORT + viewers)
         async with self._silent(), self._covered(ports.stop) as counter:
             before = await counter.read()
@@ -319,7 +336,7 @@ class Stand:
                 self._folder,
                 trains,
                 ports,
-                seconds=self.scale.seconds,
+                seconds=self.scale.tail_s,
                 core=self.server_core,
             )
             came = await counter.read() - before
@@ -330,6 +347,11 @@ class Stand:
         are told once; what is to be said of the row's own figure, if there are any."""
         self.doubts += [f"{row}: {each}" for each in unlike(why)]
         return "in doubt: see why the run is invalid" if why else None
+
+    def judge_gain(self) -> None:
+        """At the end of a run: whether trains gained in it what they should. That is a property of
+        the machine and its hour, and no row's."""
+        self.doubts += ceiling.missing_gain(self._rounds)
 
     # Private -------------------------------------------------------------------------------------
 

@@ -39,7 +39,7 @@ def run(*rows: Row, **changed: Any) -> Results:
 
 
 FAST = row_of(
-    "r01", "packets per CPU-second", "1/s", [5e5, 4.5e5, 5.5e5], ceiling=1e6, target="≥ 0.85"
+    "r01", "packets per CPU-second", "1/s", [5e5, 4.5e5, 5.5e5], ceilings=[1e6] * 3, target="≥ 0.85"
 )
 NOT_RUN = could_not("r16", "two cores", "1/s", "There is only one core.")
 
@@ -54,15 +54,39 @@ def full(**changed: Any) -> Results:
 
 
 def test_a_row_is_the_median_of_its_rounds_with_their_range() -> None:
-    row = row_of("r06", "p99", "ms", [3, 1, 2.5, 9], ceiling=5.0, target="≤ 5", met=True)
+    row = row_of("r06", "p99", "ms", [3, 1, 2.5, 9], target="≤ 5", met=True)
     assert (row.value, row.median, row.low, row.high, row.rounds) == (2.75, 2.75, 1, 9, 4)
-    assert row.share_of_ceiling == pytest.approx(0.55)
     assert (row.target, row.met, row.why) == ("≤ 5", True, None)
 
 
+def test_a_share_is_the_median_of_the_pairs_and_not_of_the_medians() -> None:
+    # A machine that becomes twice as fast, a server at 0.8 of it but for one round at 0.5.
+    row = row_of("r01", "packets", "1/s", [80, 100, 160], ceilings=[100, 200, 200])
+    assert row.ceiling == 200
+    assert row.share_of_ceiling == pytest.approx(0.8)
+    assert (row.share_low, row.share_high) == pytest.approx((0.5, 0.8))
+
+
+def test_of_a_cost_the_share_is_the_ceiling_s() -> None:
+    row = row_of("r11", "cost", "µs", [2.0, 4.0], ceilings=[1.0, 3.0], less_is_better=True)
+    assert (row.share_low, row.share_high) == pytest.approx((0.5, 0.75))
+
+
+def test_values_and_ceilings_are_pairs() -> None:
+    with pytest.raises(ValueError, match="shorter"):
+        row_of("r01", "packets", "1/s", [1, 2], ceilings=[1])
+
+
 def test_a_row_without_a_ceiling_has_no_share_of_it() -> None:
-    assert row_of("r10", "memory", "kB", [1]).share_of_ceiling is None
-    assert row_of("r10", "memory", "kB", [1], ceiling=0.0).share_of_ceiling is None
+    row = row_of("r10", "memory", "kB", [1])
+    assert (row.ceiling, row.share_of_ceiling, row.share_low, row.share_high) == (None,) * 4
+
+
+def test_a_share_in_an_older_file_has_no_range() -> None:
+    older = {key: value for key, value in WHOLE.items() if not key.startswith("share_")}
+    row = Row.model_validate(older | {"share_of_ceiling": 0.76})
+    assert (row.share_low, row.share_high) == (None, None)
+    assert results.share(row) == "0.76"
 
 
 def test_no_values_are_no_row() -> None:
@@ -96,6 +120,10 @@ WHOLE = FAST.model_dump()
         {"row": ""},
         {"met": 1},
         {"fastest": 1.0},
+        {"share_low": None},
+        {"share_low": 0.51},
+        {"share_high": 0.49},
+        {"share_of_ceiling": None},
     ],
     ids=str,
 )
@@ -105,7 +133,7 @@ def test_a_row_that_cannot_be_is_refused(changed: dict[str, object]) -> None:
         Row.model_validate(WHOLE | changed)
 
 
-@pytest.mark.parametrize("field", ["met", "median", "low", "high", "rounds"])
+@pytest.mark.parametrize("field", ["met", "median", "low", "high", "rounds", "share_of_ceiling"])
 def test_a_row_that_was_not_run_has_no_figures(field: str) -> None:
     value = {"met": True, "rounds": 1}.get(field, 1.0)
     with pytest.raises(ValidationError, match="no figures"):
@@ -237,15 +265,20 @@ def test_a_wrong_row_is_named(tmp_path: Path) -> None:
 def test_the_table_has_a_line_for_each_row() -> None:
     once = row_of("r04", "a|b", "Gbit/s", [5.4321], target="reported")
     missed = row_of("r06", "p99", "ms", [11, 12, 13.25], target="≤ 10", met=False)
-    lines = results.table(run(FAST, once, missed, NOT_RUN)).splitlines()
-    assert lines[2:6] == [
-        "| r01 | packets per CPU-second | 500,000 1/s | 450,000 – 550,000 | 3 | 0.50 | ≥ 0.85 |",
+    steps = row_of("r05", "viewers", "", [900]).model_copy(update={"high": 945.0})
+    lines = results.table(run(FAST, once, missed, steps, NOT_RUN)).splitlines()
+    assert lines[2:7] == [
+        (
+            "| r01 | packets per CPU-second | 500,000 1/s | 450,000 – 550,000 | 3 "
+            "| 0.50 (0.45–0.55) | ≥ 0.85 |"
+        ),
         "| r04 | a\\|b | 5.43 Gbit/s |  | 1 |  | reported |",
         "| r06 | p99 | 12.0 ms | 11.0 – 13.2 | 3 |  | ≤ 10 ✗ |",
+        "| r05 | viewers | 900 | 900 – 945 | 1 |  |  |",
         "| r16 | two cores | not run: There is only one core. |  |  |  |  |",
     ]
     origin = "2026-01-02, commit 0123456789ab, 2 cores of A | B, 8 GiB, Linux 6.18.1"
-    assert lines[6:] == ["", f"{origin}, `pyforward-bench rig --quick`."]
+    assert lines[7:] == ["", f"{origin}, `pyforward-bench rig --quick`."]
 
 
 def test_where_results_may_go_is_known_before(tmp_path: Path) -> None:

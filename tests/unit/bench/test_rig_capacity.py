@@ -240,7 +240,8 @@ class FakeStand:
     async def set_up(self, wanted: SetUp) -> None:
         self._now = wanted
 
-    async def window(self, *, tries: int) -> Window:
+    async def window(self, seconds: float, *, tries: int) -> Window:
+        assert seconds == self.scale.tail_s
         assert self._now is not None
         assert self._now.feed is not None
         viewers, rate = self._now.crowd.viewers, self._now.feed.rate
@@ -303,6 +304,13 @@ async def test_nothing_is_hidden_of_either() -> None:
     assert said[2] == "however late, its packets per CPU-second would serve 3000"
     assert in_time.row.high is not None
     assert 700 < in_time.row.high < 760
+    # Each ends somewhere between two steps, and so does their ratio.
+    row = in_time.row
+    assert row.share_low is not None
+    assert row.share_high is not None
+    assert row.ceiling is not None
+    assert 0.94 * 700 / 1_160 < row.share_low < 700 / 1_100 < row.share_high
+    assert row.share_high == pytest.approx(in_time.row.high / row.ceiling)
 
 
 async def test_both_send_to_as_many_in_turns_until_one_has_ended() -> None:
@@ -355,13 +363,11 @@ async def test_with_opus_it_is_only_reported() -> None:
 
 
 @pytest.mark.parametrize(("server", "ceiling"), [(70, 110), (30, 40), (150, 290)])
-async def test_a_full_run_of_short_rounds_takes_five_minutes_at_most(
-    server: float, ceiling: float
-) -> None:
-    """With --seconds 4, as reckoned: a step of the server takes two seconds of joins and one to
+async def test_a_full_run_takes_four_minutes_at_most(server: float, ceiling: float) -> None:
+    """As reckoned: a step of the server takes two seconds of joins and one to
     settle, one of the ceiling sender as long as it waits until nothing comes, twice half a second
     for the program and for the feed."""
     stand = FakeStand(Sender(server, most=1_900), Sender(ceiling, most=2_900))
     await figures(stand)
-    seconds = sum(4 + (3 if who == "server" else 1.6) for who, _, _ in stand.done)
+    seconds = sum(FULL.tail_s + (3 if who == "server" else 1.6) for who, _, _ in stand.done)
     assert seconds < 240

@@ -16,7 +16,6 @@ from pyforward_bench.rig.ceiling import (
     SEAL,
     SINGLES,
     TRAINS,
-    Ceiling,
     Played,
     Sent,
     even_trains,
@@ -98,17 +97,20 @@ def sent(
     return Sent({TRAINS: trains, SINGLES: singles, EIGHT: eight, SEAL: seal}, 3.0, busy_s)
 
 
-def test_a_ceiling_is_the_median_of_its_rounds() -> None:
-    found = Ceiling([sent(500e3), sent(700e3), sent(600e3)])
-    assert found.value == 600e3
-    assert found.wrong == []
-    assert Ceiling().value is None
-    assert Ceiling().wrong == []
+def test_a_ceiling_that_nothing_is_wrong_with() -> None:
+    for rounds in ([sent(500e3), sent(700e3), sent(600e3)], []):
+        assert ceiling.missing_gain(rounds) == []
+        assert ceiling.disturbance(rounds) == []
 
 
-def test_a_ceiling_whose_trains_gain_nothing_is_none() -> None:
-    (told,) = Ceiling([sent(eight=306e3)]).wrong
+def test_a_run_whose_trains_gain_nothing_does_not_count() -> None:
+    (told,) = ceiling.missing_gain([sent(eight=306e3)] * 3 + [sent()] * 2)
     assert "1.80 times" in told
+    assert "5 rounds" in told
+
+
+def test_a_round_in_which_trains_gain_less_costs_nothing() -> None:
+    assert ceiling.missing_gain([sent(eight=306e3)] * 2 + [sent()] * 3) == []
 
 
 def test_sealing_is_left_out_of_the_gain() -> None:
@@ -119,7 +121,7 @@ def test_sealing_is_left_out_of_the_gain() -> None:
 
 
 def test_a_ceiling_on_a_core_that_others_used_is_none() -> None:
-    (told,) = Ceiling([sent(), sent(busy_s=4.0)]).wrong
+    (told,) = ceiling.disturbance([sent(), sent(busy_s=4.0)])
     assert "4.00 s" in told
 
 

@@ -28,16 +28,21 @@ class Ground(Network):
 
 
 class StubStand:
-    """One whose last publisher was late, which is known at its end."""
+    """One of which something is known only at its end: that its last publisher was late, or that
+    trains gained nothing."""
 
     counter = None
     late: Sequence[str] = ()
+    gainless: Sequence[str] = ()
 
     def __init__(self, *_: Any, **__: Any) -> None:
         self.doubts: list[str] = []
 
     async def close(self) -> None:
         self.doubts += self.late
+
+    def judge_gain(self) -> None:
+        self.doubts += self.gainless
 
 
 def spec(row: str, outcome: Callable[[Spec], Sequence[Figure]]) -> Spec:
@@ -64,9 +69,9 @@ def breaks(_: Spec) -> Sequence[Figure]:
 
 
 async def measured(
-    path: Path, monkeypatch: pytest.MonkeyPatch, *specs: Spec, late: Sequence[str] = ()
+    path: Path, monkeypatch: pytest.MonkeyPatch, *specs: Spec, **known: Sequence[str]
 ) -> Report:
-    stub = type("Late", (StubStand,), {"late": late})
+    stub = type("Known", (StubStand,), known)
     monkeypatch.setattr(inside, "Stand", cast("type[Stand]", stub))
     job = Job(Config(), specs, False, QUICK, path, False, False, 0, 1, (), "no ceiling", ())
     report = Report(path, ["rig"])
@@ -105,3 +110,11 @@ async def test_what_the_last_publisher_was_counts(
     report = await measured(path, monkeypatch, spec("r01", well), late=late)
     assert report.results().invalid_because == late
     assert report.exit_code == 4
+
+
+async def test_what_trains_gained_in_the_whole_run_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "rig.json"
+    report = await measured(path, monkeypatch, spec("r01", dies), gainless=["They gained nothing."])
+    assert report.results().invalid_because == ["They gained nothing."]

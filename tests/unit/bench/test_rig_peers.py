@@ -10,9 +10,10 @@ import pytest
 
 from pyforward.errors import RunError
 from pyforward_bench.rig.audience import Crowd
+from pyforward_bench.rig.ceiling import Load
 from pyforward_bench.rig.clocks import Usage
 from pyforward_bench.rig.counter import Count
-from pyforward_bench.rig.measured import Window
+from pyforward_bench.rig.measured import Measured, Window
 from pyforward_bench.rig.peers.table import Peer
 from pyforward_bench.rig.rows import peers
 from pyforward_bench.rig.rows.peers import ROWS
@@ -21,12 +22,14 @@ from pyforward_bench.rig.scale import FULL, QUICK, Scale
 from pyforward_bench.rig.server import Begin, Serving
 from pyforward_bench.rig.stand import SetUp, Stand
 from pyforward_bench.statistics import Figures, Tally
+from tests.unit.bench import rounds
 
 (SPEC,) = ROWS
 GCM, CM = "SRTP_AEAD_AES_128_GCM", "SRTP_AES128_CM_SHA1_80"
 
 # Packets per CPU-second.
 OURS, OURS_CM = 400_000.0, 200_000.0
+CEILINGS = {"gcm": 500_000.0, "cm": 250_000.0}
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,9 @@ class StubStand:
     done: list[tuple[str, float]] = field(default_factory=list)
     doubts: list[str] = field(default_factory=list)
     wrong: tuple[str, ...] = ()
+    why_no_ceiling: str | None = None
+    speed: float = 1.0
+    """Of the machine, which is a tenth less with each server that is begun."""
     set_up_for: SetUp | None = None
 
     def as_stand(self) -> Stand:
@@ -91,18 +97,25 @@ class StubStand:
             self.audience.suites = frozenset({known.suite})
         self.set_up_for = wanted
 
-    async def warm_up(self) -> None:
-        pass
+    async def rounds(self, load: Load | None, *, count: int) -> Measured:
+        assert count == 1
+        assert self.set_up_for is not None
+        wrong = self.wrong if named(self.set_up_for.serving) else ()
+        measured = Measured([self.window()], wrong=list(wrong))
+        if load is not None and self.why_no_ceiling is None:
+            measured.beside.append(rounds.sent(self.speed * CEILINGS[load.suite]))
+        self.speed *= 0.9
+        return measured
 
-    async def window(self) -> Window:
+    def window(self) -> Window:
         assert self.set_up_for is not None
         assert self.set_up_for.feed is not None
         serving, rate = self.set_up_for.serving, self.set_up_for.feed.rate
         if name := named(serving):
             known = self.known[name]
-            return window(known.packets_per_cpu_s, lost=rate > known.most_rate, wrong=self.wrong)
+            return window(self.speed * known.packets_per_cpu_s, lost=rate > known.most_rate)
         is_cm = ("dtls.srtp_profiles", CM) in serving.settings
-        return window(OURS_CM if is_cm else OURS)
+        return window(self.speed * (OURS_CM if is_cm else OURS))
 
 
 def window(
@@ -111,7 +124,7 @@ def window(
     lost: bool = False,
     late_us: int = 4_000,
     came: int = 2_000,
-    wrong: tuple[str, ...] = (),
+    counted: float = 1.0,
 ) -> Window:
     """Of two probes and 98 sinks."""
     figures = Tally().figures()
@@ -121,9 +134,9 @@ def window(
         **{name: getattr(figures, name) for name in figures.__dataclass_fields__}
         | {"packets": came, "expected": came, "missing": int(lost)}
     )
-    sinks = Count(49 * came, 1_000)
+    sinks = Count(round(counted * 49 * came), 1_000)
     usage = Usage(10.0, 50 * came / packets_per_cpu_s, 0.0, None)
-    return Window(Crowd(98, 2), usage, sinks, found, {}, wrong)
+    return Window(Crowd(98, 2), usage, sinks, found, {}, ())
 
 
 def beginning(name: str) -> Begin:
@@ -173,7 +186,6 @@ async def test_a_peer_and_this_server_at_the_same_load(there: Fill) -> None:
     there({"one": None})
     stand = StubStand({"one": Known(50_000.0)}, scale=FULL)
     found = await measured(stand)
-    assert found["one"].row.value == pytest.approx(50_000)
     times = found["this server to one"].row
     assert times.value == pytest.approx(8)
     assert (times.unit, times.target, times.met) == ("times", "≥ 5", True)
@@ -184,6 +196,32 @@ async def test_a_peer_and_this_server_at_the_same_load(there: Fill) -> None:
     half = stand.done[3][1]
     assert half > 1
     assert stand.done == [("one", 1.0), *[("", 1.0), ("one", 1.0), ("", half)] * FULL.few]
+
+
+async def test_the_machine_s_speed_is_not_in_the_ratio(there: Fill) -> None:
+    there({"one": None, "old": None})
+    known = {"one": Known(50_000.0), "old": Known(50_000.0, suite=CM)}
+    found = await measured(StubStand(known, scale=FULL))
+    for name, suite, ours in (("one", "gcm", OURS), ("old", "cm", OURS_CM)):
+        row = found[name].row
+        assert row.low is not None
+        assert row.high is not None
+        assert row.high > 2 * row.low
+        assert (row.share_low, row.share_high) == pytest.approx((50_000 / CEILINGS[suite],) * 2)
+        times = found[f"this server to {name}"]
+        assert (times.row.low, times.row.high) == pytest.approx((ours / 50_000,) * 2)
+        assert "the machine's speed is out" in (times.note or "")
+    assert found["this server at half of its own load"].row.share_of_ceiling == pytest.approx(0.8)
+
+
+async def test_without_a_ceiling_rates_are_compared(there: Fill) -> None:
+    there({"one": None})
+    stand = StubStand({"one": Known(50_000.0)}, why_no_ceiling="no ceiling: no cargo")
+    times = (await measured(stand))["this server to one"]
+    # The peer's turn comes after ours, on a machine that is a tenth slower.
+    assert times.row.value == pytest.approx(8 / 0.9)
+    assert "no ceiling: no cargo" in (times.note or "")
+    assert "the machine's speed is out" not in (times.note or "")
 
 
 async def test_the_target_is_missed_below_five_times(there: Fill) -> None:
@@ -197,7 +235,11 @@ async def test_a_slow_one_is_measured_where_it_loses_nothing(there: Fill) -> Non
     there({"fast": None, "slow": None})
     stand = StubStand({"fast": Known(60_000.0), "slow": Known(20_000.0, most_rate=0.3)}, FULL)
     found = await measured(stand)
-    assert [rate for name, rate in stand.done if name == "slow"] == [1.0, 0.5, *[0.25] * 4]
+    assert [rate for name, rate in stand.done if name == "slow"] == [
+        1.0,
+        0.5,
+        *[0.25] * (1 + FULL.few),
+    ]
     assert "at 0.25 times the rate" in (found["slow"].note or "")
     # And this server at the same rate, once for all who have it.
     assert {"this server at 1 times the rate", "this server at 0.25 times the rate"} <= set(found)
@@ -284,6 +326,9 @@ async def test_what_makes_a_window_doubtful_is_handed_on(there: Fill) -> None:
 
 
 def test_what_is_behind() -> None:
+    # A window's ends fall into frames, of which the largest is a keyframe.
+    assert peers.behind(window(1.0, counted=0.97)) is None
+    assert peers.behind(window(1.0, counted=0.9)) == "900 packets a sink were counted, of 1000"
     assert peers.behind(window(1.0)) is None
     assert peers.behind(window(1.0, lost=True)) == "the probes missed 1 packets"
     assert peers.behind(window(1.0, came=0)) == "nothing reached the probes"

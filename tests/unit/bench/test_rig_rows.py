@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -97,6 +98,8 @@ def test_reasons_that_differ_in_figures_are_told_once() -> None:
 
 def test_a_line_for_the_terminal() -> None:
     assert re.fullmatch(r"r00 +a figure: 4\.00 ms, .*: met", line(SPEC.of([3, 4, 9], met=True)))
+    beside = SPEC.of([87.0, 83.0, 91.0], ceilings=[100.0] * 3)
+    assert "0.87 (0.83–0.91) of the ceiling" in line(beside)
     assert line(SPEC.could_not("no nft", lacking=True)).endswith("a figure: not run: no nft")
     assert line(SPEC.could_not("the server ended")).endswith("a figure: failed: the server ended")
 
@@ -108,7 +111,15 @@ def test_own_rounds_change_a_scale() -> None:
     assert FULL.with_options(None, None) == FULL
     changed = QUICK.with_options(1, 1.0)
     assert (changed.rounds, changed.seconds, changed.ceiling_s, changed.few) == (1, 1.0, 1.0, 1)
-    assert (FULL.few, QUICK.few) == (3, 2)
+    longer = FULL.with_options(None, 8.0)
+    assert (longer.rounds, longer.seconds, longer.ceiling_s, longer.tail_s) == (6, 8.0, 4.0, 8.0)
+    assert [FULL.with_options(rounds, None).few for rounds in (1, 3, 5, 20)] == [1, 3, 5, 5]
+
+
+def test_two_full_runs_hardly_ever_differ_by_chance() -> None:
+    """The ranges of two sets of n values of the same thing are disjoint in two of all orders."""
+    for rounds in (FULL.rounds, FULL.few):
+        assert 2 / math.comb(2 * rounds, rounds) < 0.01
 
 
 def test_results_are_in_the_schema_after_each_row(tmp_path: Path) -> None:

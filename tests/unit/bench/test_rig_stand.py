@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,14 +14,18 @@ from pyforward.config import Config
 from pyforward.config.models import Engine
 from pyforward.errors import HostError
 from pyforward_bench.rig import ceiling, stand
-from pyforward_bench.rig.audience import FIRST_PORT, Audience
-from pyforward_bench.rig.ceiling import Due, Played
+from pyforward_bench.rig.audience import FIRST_PORT, Audience, Crowd
+from pyforward_bench.rig.ceiling import Due, Load, Played, Sent
 from pyforward_bench.rig.counter import Count, Counter, Ports
+from pyforward_bench.rig.measured import Window
 from pyforward_bench.rig.network import Network
 from pyforward_bench.rig.publisher import Feed, Publisher
 from pyforward_bench.rig.scale import QUICK
+from pyforward_bench.rig.server import Server, Serving
 from pyforward_bench.rig.stand import Stand
+from tests.unit.bench import rounds
 
+SCALE = replace(QUICK, tail_s=5.0)
 VIEWERS = 600
 THERE = Ports(FIRST_PORT, FIRST_PORT + 200)
 
@@ -30,6 +35,7 @@ class Ground:
 
     def __init__(self, backlog: Sequence[int] = (), arrive: int = 1_000) -> None:
         self.log: list[Any] = []
+        self.there = Crowd(200, 8)
         self.ports = THERE
         self.counted = 0
         self._backlog = list(backlog)
@@ -74,7 +80,7 @@ def stand_on(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> Stand:
         WHOLE_FRAMES,
         cast("Network", None),
         Path(),
-        QUICK,
+        SCALE,
         counter=cast("Counter", ground),
         program=Path("ceiling"),
     )
@@ -87,7 +93,7 @@ async def test_it_plays_to_ports_that_nobody_has_yet(monkeypatch: pytest.MonkeyP
     assert ground.log == ["paused", Ports(FIRST_PORT, ports.stop), ground.log[2], THERE, "resumed"]
     assert ports == range(FIRST_PORT, FIRST_PORT + VIEWERS)
     assert trains > 30 * seconds
-    assert (seconds, core) == (QUICK.seconds, 0)
+    assert (seconds, core) == (SCALE.tail_s, 0)
     assert played == Played(1_000, 3, {"p99": 9_000.0}, 50.0)
 
 
@@ -127,3 +133,122 @@ async def test_without_a_ceiling_sender_it_says_why(monkeypatch: pytest.MonkeyPa
     without.program = "no cargo"
     with pytest.raises(HostError, match="no cargo"):
         await without.play(Feed(), VIEWERS, 0.5)
+
+
+async def test_each_window_has_the_ceiling_round_after_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The machine becomes faster with each thing that is measured."""
+    ground = stand_on(Ground(), monkeypatch)
+    speeds = iter(range(100, 200, 10))
+
+    async def warm_up(_: Stand) -> None: ...
+
+    async def one_window(*_: object) -> Window:
+        return rounds.window(next(speeds))
+
+    async def one_round(*_: object) -> Sent:
+        return rounds.sent(next(speeds))
+
+    for name, fake in (("warm_up", warm_up), ("window", one_window), ("ceiling_round", one_round)):
+        monkeypatch.setattr(Stand, name, fake)
+    found = await ground.rounds(Load(()), count=3)
+    assert found.rates == pytest.approx([100, 120, 140])
+    assert found.ceilings == [110, 130, 150]
+    assert found.shares == pytest.approx([100 / 110, 120 / 130, 140 / 150])
+    assert (await ground.rounds(count=2)).ceilings == []
+
+
+def disturbed(monkeypatch: pytest.MonkeyPatch, *wrong: tuple[str, ...]) -> list[float]:
+    """Windows have these wrong with them, one after the other; how long each was is told."""
+    lengths: list[float] = []
+    remaining: Iterator[tuple[str, ...]] = iter(wrong)
+
+    async def one_window(_: Stand, seconds: float) -> Window:
+        lengths.append(seconds)
+        return rounds.window(100.0 * len(lengths), wrong=next(remaining))
+
+    monkeypatch.setattr(Stand, "_window", one_window)
+    return lengths
+
+
+async def test_a_disturbed_window_is_measured_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    lengths = disturbed(monkeypatch, ("The counter was late.",), ("The harness was.",), ())
+    found = await stand_on(Ground(), monkeypatch).window()
+    assert lengths == [SCALE.seconds] * 3
+    assert found.wrong == ()
+    assert found.packets_per_cpu_s == pytest.approx(300)
+
+
+async def test_what_is_always_disturbed_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    lengths = disturbed(monkeypatch, *[("It was late.",)] * stand.TRIES)
+    found = await stand_on(Ground(), monkeypatch).window(9.0)
+    assert lengths == [9.0] * stand.TRIES
+    assert found.wrong == ("It was late.",)
+
+
+async def test_a_window_may_have_one_try_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    lengths = disturbed(monkeypatch, ("It was late.",))
+    assert (await stand_on(Ground(), monkeypatch).window(tries=1)).wrong == ("It was late.",)
+    assert len(lengths) == 1
+
+
+@dataclass
+class OnCores:
+    """A server."""
+
+    serving: Serving
+
+
+def sending(ground: Ground, monkeypatch: pytest.MonkeyPatch, *busy_s: float) -> Stand:
+    """A stand whose ceiling sender's core is so busy in each of its runs, of 3 s of CPU."""
+    remaining = iter(busy_s)
+
+    async def run(*where: object, cores: Sequence[int], **_: object) -> Sent:
+        ground.log.append((where[4], cores))
+        return replace(rounds.sent(100.0), busy_s=next(remaining))
+
+    there = stand_on(ground, monkeypatch)
+    monkeypatch.setattr(Stand, "server", cast("Server", OnCores(Serving(cores=(0, 1)))))
+    monkeypatch.setattr(ceiling, "run", run)
+    return there
+
+
+async def test_a_ceiling_round_is_to_as_many_in_silence(monkeypatch: pytest.MonkeyPatch) -> None:
+    ground = Ground()
+    await sending(ground, monkeypatch, 3.0).ceiling_round(Load(()))
+    to = range(FIRST_PORT, FIRST_PORT + ground.there.sinks)
+    assert ground.log == ["paused", (to, (0, 1)), "resumed"]
+
+
+@pytest.mark.parametrize("busy_s", [(9.0, 3.0), (9.0, 9.0, 9.0)])
+async def test_a_ceiling_round_on_a_core_that_others_used_is_run_again(
+    monkeypatch: pytest.MonkeyPatch, busy_s: tuple[float, ...]
+) -> None:
+    ground = Ground()
+    sent = await sending(ground, monkeypatch, *busy_s).ceiling_round(Load(()))
+    assert sent.busy_s == busy_s[-1]
+    assert len(ground.log) == 2 + len(busy_s)
+
+
+@pytest.mark.parametrize(
+    ("sent", "doubts"),
+    [
+        ([("gcm", 3.0), ("gcm", 1.5), ("gcm", 2.3)], 0),
+        ([("gcm", 3.0), ("gcm", 1.5), ("gcm", 2.1)], 1),
+        ([("gcm", 2.3), ("cm", 1.5), ("cm", 0.0)], 0),
+        ([], 0),
+    ],
+)
+async def test_the_gain_of_trains_is_judged_once_over_all_rows(
+    monkeypatch: pytest.MonkeyPatch, sent: list[tuple[str, float]], doubts: int
+) -> None:
+    there = sending(Ground(), monkeypatch)
+    for suite, gain in sent:
+
+        async def run(*_: object, gain: float = gain, **__: object) -> Sent:
+            return rounds.sent(100.0, gain)
+
+        monkeypatch.setattr(ceiling, "run", run)
+        await there.ceiling_round(Load((), suite))
+    assert there.doubts == []
+    there.judge_gain()
+    assert len(there.doubts) == doubts

@@ -169,13 +169,13 @@ async def _climbed(stand: Stand, feed: Feed) -> Stairs:
     """Both until they fall behind, or there are more than the ceiling sender could serve."""
     await stand.set_up(SetUp(stand.crowd(), _rated(feed, stand.scale.rate)))
     await asyncio.sleep(_SETTLE_S)
-    largest = max(len(frame.sizes) for frame in feed.trace.frames)
 
     async def serve(viewers: float) -> ServerStep:
         crowd, rated = _scaled(stand, feed, viewers)
         await stand.set_up(SetUp(crowd, rated))
         await asyncio.sleep(_SETTLE_S)
-        step = ServerStep(crowd.viewers * rated.rate, await stand.window(tries=1), largest)
+        found = await stand.window(stand.scale.tail_s, tries=1)
+        step = ServerStep(crowd.viewers * rated.rate, found, feed.largest_frame)
         stand.say(f"  the server, {step.told}")
         return step
 
@@ -211,17 +211,16 @@ def _scaled(stand: Stand, feed: Feed, viewers: float) -> tuple[Crowd, Feed]:
 def _figure(
     stand: Stand, spec: Spec, stairs: Stairs, limit_ms: float, part: str | None = None
 ) -> Figure:
-    """The last step that was well, beside the ceiling sender's under the same limit; its range ends
+    """The last step that was well, beside the ceiling sender's under the same limit; a range ends
     where the next one was not."""
     value, first = stairs.server.last(limit_ms)
     notes = [stand.why_no_ceiling]
     if first is not None:
         notes.append(f"at {first.viewers:.0f} {first.wrong(limit_ms)}")
         notes.append(stand.doubt(spec.row, [why for why in first.window.wrong if "harness" in why]))
-    ceiling = None
+    reached, too_many = 0.0, None
     if stairs.ceiling is not None:
         reached, too_many = stairs.ceiling.last(limit_ms)
-        ceiling = reached or None
         if too_many is not None:
             why = too_many.wrong(limit_ms)
             notes.append(f"the ceiling sender: at {too_many.viewers:.0f} {why}")
@@ -229,12 +228,25 @@ def _figure(
     if stand.scale.quick:
         notes.append(f"{stand.scale.sinks} viewers at a scaled rate stand for more at rate 1")
     met = None
-    if ceiling is not None and spec.target is not None and part is None:
-        met = value >= LEAST_SHARE * ceiling
-    figure = spec.of([value], part=part, ceiling=ceiling, met=met, note=joined(*notes))
-    if first is None:
-        return figure
-    return replace(figure, row=figure.row.model_copy(update={"high": max(value, first.viewers)}))
+    if reached and spec.target is not None and part is None:
+        met = value >= LEAST_SHARE * reached
+    ceilings = [reached] if reached else []
+    figure = spec.of([value], part=part, ceilings=ceilings, met=met, note=joined(*notes))
+    return replace(
+        figure, row=figure.row.model_copy(update=_range(value, first, reached, too_many))
+    )
+
+
+def _range(
+    value: float, first: Step | None, reached: float, too_many: Step | None
+) -> dict[str, float]:
+    """Where each lies between its last step that was well and the first that was not, so does their
+    ratio."""
+    high = value if first is None else max(value, first.viewers)
+    if not reached:
+        return {"high": high}
+    most = reached if too_many is None else max(reached, too_many.viewers)
+    return {"high": high, "share_low": value / most, "share_high": high / reached}
 
 
 def _rated(feed: Feed, rate: float) -> Feed:

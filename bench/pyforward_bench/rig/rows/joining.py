@@ -37,7 +37,7 @@ async def r08(stand: Stand, spec: Spec) -> Sequence[Figure]:
         during = stand.audience.probes.tally.figures()
         wrong += stand.audience.verdict()
         rates.append(stand.scale.joins / seconds)
-        quiet = await stand.window(stand.scale.seconds / 2, tries=1)
+        quiet = await stand.window(stand.scale.tail_s, tries=1)
         quiet_us = quiet.probes.packet_latency_us.quantile(0.99)
         during_us = during.packet_latency_us.quantile(0.99)
         if quiet_us and during_us:

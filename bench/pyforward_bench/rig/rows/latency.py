@@ -92,7 +92,7 @@ async def _at_share(
     if stand.in_time is None:
         presumed = f"r05 has no figure, so that {capacity:g} viewers per core were presumed"
     await stand.set_up(SetUp(crowd, feed))
-    measured = await stand.rounds(count=stand.scale.few)
+    measured = await stand.rounds(count=stand.scale.few, seconds=stand.scale.tail_s)
     return measured, joined(note, presumed, stand.doubt(spec.row, measured.wrong))
 
 
@@ -104,13 +104,19 @@ async def _of_the_ceiling_sender(
     if stand.why_no_ceiling is not None:
         return []
     window = measured.windows[-1]
-    played = await stand.play(stand.publisher.feed, window.crowd.viewers, window.load)
-    note = f"{played.lost} packets of the ceiling sender's were lost" if played.lost else None
-    return [
-        spec.of([us / 1e3], part=f"{part}, the ceiling sender's {label}", note=note)
-        for label, us in played.latency_us.items()
-        if us is not None
+    played = [
+        await stand.play(stand.publisher.feed, window.crowd.viewers, window.load)
+        for _ in measured.windows
     ]
+    lost = sum(each.lost for each in played)
+    note = f"{lost} packets of the ceiling sender's were lost" if lost else None
+    figures = []
+    for label, _, _ in QUANTILES:
+        known = [us / 1e3 for each in played if (us := each.latency_us[label]) is not None]
+        if known:
+            name = f"{part}, the ceiling sender's {label}"
+            figures.append(spec.of(known, part=name, note=note))
+    return figures
 
 
 def _quantiles(

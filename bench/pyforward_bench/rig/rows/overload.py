@@ -34,7 +34,7 @@ async def r13(stand: Stand, spec: Spec) -> Sequence[Figure]:
     normal = _share(NORMAL, capacity, crowd.viewers)
     await stand.set_up(SetUp(crowd, normal))
     await stand.warm_up()
-    before = await stand.window(tries=1)
+    before = await stand.window(stand.scale.tail_s, tries=1)
     too_much = _share(OVERLOAD, capacity, crowd.viewers)
     await stand.set_up(SetUp(crowd, too_much))
     before_it = await stand.server.metrics()
@@ -43,7 +43,7 @@ async def r13(stand: Stand, spec: Spec) -> Sequence[Figure]:
     drained_s = await _drained(stand)
     await stand.set_up(SetUp(crowd, normal))
     await stand.warm_up()
-    after = await stand.window(tries=1)
+    after = await stand.window(stand.scale.tail_s, tries=1)
     note = f"{crowd.viewers} viewers at {too_much.rate:g} times the rate"
     if stand.capacity is None:
         note += f"; r05 has no figure, so that {capacity:g} viewers per core were presumed"

@@ -7,19 +7,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from pyforward.errors import PyforwardError, RunError
-from pyforward_bench.rig.measured import Window
+from pyforward_bench.rig.ceiling import CM, GCM, Load, trains_of
+from pyforward_bench.rig.measured import Measured, Window
 from pyforward_bench.rig.peers.table import TABLE, Peer
 from pyforward_bench.rig.publisher import Feed
 from pyforward_bench.rig.rows.capacity import ServerStep
 from pyforward_bench.rig.rows.spec import Figure, Spec, is_least, joined
-from pyforward_bench.rig.rows.throughput import RATE
+from pyforward_bench.rig.rows.throughput import PROFILE_CM, RATE
 from pyforward_bench.rig.server import Serving
 from pyforward_bench.rig.stand import PRESUMED_CEILING, SetUp, Stand
 
 VIEWERS = 200
 LEAST_TIMES = 5.0
 
-GCM = "SRTP_AEAD_AES_128_GCM"
+PROFILE_GCM = "SRTP_AEAD_AES_128_GCM"
 
 _PROBES = 8
 _QUICK_VIEWERS = 50
@@ -28,6 +29,10 @@ _MOST_RATE = 20.0
 _STEPS = (1.0, 0.5, 0.25, 0.125)
 """Of the trace's own rate at 200 viewers: a peer is measured at the first at which it loses
 nothing."""
+
+_SHARES = (
+    "of the shares of the ceiling beside each, round by round, so that the machine's speed is out"
+)
 
 _BEHIND_MS = 100.0
 """Three frames late on the median: packets come faster than they leave."""
@@ -40,24 +45,33 @@ class Terms:
     rate: float
     suite: str
 
+    @property
+    def load(self) -> Load:
+        """Of the ceiling sender beside both."""
+        return _load(CM if self.suite == PROFILE_CM else GCM)
+
+    @property
+    def told(self) -> str:
+        """In words; the suite where it is not the usual one."""
+        suite = "" if self.suite == PROFILE_GCM else f", {self.suite}"
+        return f"at {self.rate:g} times the rate{suite}"
+
 
 @dataclass(slots=True)
 class Pair:
-    """A peer and this server, window by window on the same terms; ``why`` there are no more."""
+    """A peer and this server, round by round on the same terms; ``why`` there are no more."""
 
     peer: Peer
     terms: Terms
-    theirs: list[Window] = field(default_factory=list)
-    ours: list[Window] = field(default_factory=list)
+    theirs: Measured = field(default_factory=Measured)
+    ours: Measured = field(default_factory=Measured)
     why: str | None = None
 
     @property
     def times(self) -> list[float]:
         """How many times as many packets a CPU-second is worth here, round by round."""
-        return [
-            ours.packets_per_cpu_s / theirs.packets_per_cpu_s
-            for ours, theirs in zip(self.ours, self.theirs, strict=False)
-        ]
+        pairs = zip(self.ours.merits, self.theirs.merits, strict=True)
+        return [ours / theirs for ours, theirs in pairs]
 
 
 async def peers(stand: Stand, spec: Spec) -> Sequence[Figure]:
@@ -65,20 +79,20 @@ async def peers(stand: Stand, spec: Spec) -> Sequence[Figure]:
     rests between frames pays for its rest, which a slow peer at its limit does not. What this
     server reaches at half of its own load is told beside it."""
     pairs, figures = await _pairs(stand, spec)
-    own: dict[Terms, list[Window]] = {}
-    half: list[Window] = []
+    own: dict[Terms, Measured] = {}
+    half = Measured()
     for _ in range(stand.scale.few if pairs else 0):
         for terms in dict.fromkeys(pair.terms for pair in pairs):
-            ours = await _window(stand, _ours(stand, terms), terms.rate)
-            own.setdefault(terms, []).append(ours)
+            ours = await _round(stand, _ours(stand, terms), terms.rate, terms.load)
+            own.setdefault(terms, Measured()).add(ours)
             for pair in pairs:
                 if pair.terms == terms and pair.why is None:
                     await _turn(stand, pair, ours)
-        half.append(await _window(stand, stand.serving(), _half_rate(stand)))
+        half.add(await _round(stand, stand.serving(), _half_rate(stand), _load(GCM)))
     await stand.close()
-    for terms, windows in own.items():
-        figures.append(_own(stand, spec, windows, f"this server at {terms.rate:g} times the rate"))
-    if half:
+    for terms, measured in own.items():
+        figures.append(_own(stand, spec, measured, f"this server {terms.told}"))
+    if half.windows:
         figures.append(_own(stand, spec, half, "this server at half of its own load"))
     for pair in pairs:
         figures += _figures(stand, spec, pair, half)
@@ -90,7 +104,8 @@ def behind(window: Window) -> str | None:
     if not window.probes.packets:
         return "nothing reached the probes"
     p50_us = window.probes.frame_latency_us.quantile(0.5)
-    if (lost := ServerStep(window.crowd.viewers, window).lost) is not None:
+    step = ServerStep(window.crowd.viewers, window, Feed().largest_frame)
+    if (lost := step.lost) is not None:
         return lost
     if p50_us is None or p50_us > 1e3 * _BEHIND_MS:
         told = "unknown" if p50_us is None else f"{p50_us / 1e3:.0f} ms"
@@ -99,7 +114,15 @@ def behind(window: Window) -> str | None:
 
 
 ROWS = (
-    Spec("peers", f"packets per CPU-second at {VIEWERS} viewers", RATE, None, peers, counted=True),
+    Spec(
+        "peers",
+        f"packets per CPU-second at {VIEWERS} viewers",
+        RATE,
+        None,
+        peers,
+        counted=True,
+        ceiling=True,
+    ),
 )
 
 
@@ -126,8 +149,8 @@ async def _terms(stand: Stand, peer: Peer) -> Terms:
     for step in _STEPS:
         rate = round(step * VIEWERS / _crowd_size(stand), 4)
         try:
-            window = await _window(stand, _theirs(stand, peer), rate)
-            why = behind(window)
+            measured = await _round(stand, _theirs(stand, peer), rate)
+            why = behind(measured.windows[0])
         except RunError as error:
             why = str(error)
             await stand.close()
@@ -137,27 +160,26 @@ async def _terms(stand: Stand, peer: Peer) -> Terms:
     raise RunError(f"At {rate:g} times the rate it does not keep up either: {why}")
 
 
-async def _turn(stand: Stand, pair: Pair, ours: Window) -> None:
+async def _turn(stand: Stand, pair: Pair, ours: Measured) -> None:
     """One round of a peer, beside one of ours. One that fails is not asked again."""
     try:
-        theirs = await _window(stand, _theirs(stand, pair.peer), pair.terms.rate)
+        theirs = await _round(stand, _theirs(stand, pair.peer), pair.terms.rate, pair.terms.load)
     except RunError as error:
         pair.why = str(error)
         await stand.close()
         return
-    pair.theirs.append(theirs)
-    pair.ours.append(ours)
+    pair.theirs.add(theirs)
+    pair.ours.add(ours)
 
 
-async def _window(stand: Stand, serving: Serving, rate: float) -> Window:
+async def _round(stand: Stand, serving: Serving, rate: float, load: Load | None = None) -> Measured:
     """One of a server that has just been begun: who keeps viewers longer than their publisher, and
     who does not, are then alike."""
     await stand.close()
     size = _crowd_size(stand)
     probes = min(_PROBES, stand.scale.probes)
     await stand.set_up(SetUp(stand.crowd(size - probes, probes), Feed(rate=rate), serving))
-    await stand.warm_up()
-    return await stand.window()
+    return await stand.rounds(load, count=1)
 
 
 def _crowd_size(stand: Stand) -> int:
@@ -170,7 +192,7 @@ def _theirs(stand: Stand, peer: Peer) -> Serving:
 
 
 def _ours(stand: Stand, terms: Terms) -> Serving:
-    if terms.suite == GCM:
+    if terms.suite == PROFILE_GCM:
         return stand.serving()
     return stand.serving(("dtls.srtp_profiles", terms.suite))
 
@@ -180,27 +202,33 @@ def _half_rate(stand: Stand) -> float:
     return round(min(half / (_crowd_size(stand) * Feed().packets_per_s), _MOST_RATE), 4)
 
 
-def _own(stand: Stand, spec: Spec, windows: Sequence[Window], part: str) -> Figure:
-    doubt = stand.doubt(spec.row, [why for window in windows for why in window.wrong])
-    note = joined(_load(windows), doubt)
-    return spec.of([window.packets_per_cpu_s for window in windows], part=part, note=note)
+def _load(suite: str) -> Load:
+    return Load(trains_of(Feed().trace), suite)
 
 
-def _figures(stand: Stand, spec: Spec, pair: Pair, half: Sequence[Window]) -> Sequence[Figure]:
+def _own(stand: Stand, spec: Spec, measured: Measured, part: str) -> Figure:
+    doubt = stand.doubt(spec.row, measured.wrong)
+    note = joined(_told(measured.windows), stand.why_no_ceiling, doubt)
+    return spec.of(measured.rates, ceilings=measured.ceilings, part=part, note=note)
+
+
+def _figures(stand: Stand, spec: Spec, pair: Pair, half: Measured) -> Sequence[Figure]:
     """A peer's own, and this server's as a multiple of it."""
-    peer, windows = pair.peer, pair.theirs
-    if pair.why is not None or not windows:
+    peer, theirs = pair.peer, pair.theirs
+    if pair.why is not None or not theirs.windows:
         return _could_not(spec, peer, pair.why or "no round was measured")
-    values = [window.packets_per_cpu_s for window in windows]
-    lost = [why for window in windows if (why := behind(window)) is not None]
-    doubt = stand.doubt(spec.row, [why for window in windows for why in window.wrong])
+    lost = [why for window in theirs.windows if (why := behind(window)) is not None]
+    doubt = stand.doubt(spec.row, theirs.wrong)
     told = f"{peer.what}; {pair.terms.suite}, at {pair.terms.rate:g} times the rate"
-    note = joined(told, _load(windows), lost[0] if lost else "nothing lost", doubt)
-    best = statistics.median(window.packets_per_cpu_s for window in half)
-    times = best / statistics.median(values)
-    beside = f"at the same delivered load; at half of its own load this server is {times:.1f} times"
+    note = joined(told, _told(theirs.windows), lost[0] if lost else "nothing lost", doubt)
+    times = statistics.median(half.rates) / statistics.median(theirs.rates)
+    beside = joined(
+        "at the same delivered load",
+        _SHARES if theirs.beside else stand.why_no_ceiling,
+        f"at half of its own load this server is {times:.1f} times",
+    )
     return [
-        spec.of(values, part=peer.name, note=note),
+        spec.of(theirs.rates, ceilings=theirs.ceilings, part=peer.name, note=note),
         spec.of(
             pair.times,
             part=f"this server to {peer.name}",
@@ -217,7 +245,7 @@ def _could_not(spec: Spec, peer: Peer, why: str, *, lacking: bool = False) -> li
     return [spec.could_not(why, part, lacking=lacking) for part in parts]
 
 
-def _load(windows: Sequence[Window]) -> str:
+def _told(windows: Sequence[Window]) -> str:
     viewers = windows[0].crowd.viewers
     packets = statistics.median(window.packets / window.usage.wall_s for window in windows)
     cores = statistics.median(window.load for window in windows)

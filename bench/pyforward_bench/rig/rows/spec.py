@@ -48,17 +48,19 @@ class Spec:
         unit: str | None = None,
         target: str | None = None,
         met: bool | None = None,
-        ceiling: float | None = None,
+        ceilings: Sequence[float] = (),
+        less_is_better: bool = False,
         note: str | None = None,
     ) -> Figure:
-        """The row with a value a round. Where it has several figures, each is a ``part`` with its
-        own unit and target."""
+        """The row with a value a round, and the ceiling sender's beside each or none. Where it has
+        several figures, each is a ``part`` with its own unit and target."""
         row = row_of(
             self.row,
             self.named(part),
             self.unit if unit is None else unit,
             values,
-            ceiling=ceiling,
+            ceilings=ceilings,
+            less_is_better=less_is_better,
             target=self.target if part is None else target,
             met=met,
         )

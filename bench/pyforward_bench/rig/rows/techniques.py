@@ -19,8 +19,6 @@ from pyforward_bench.rig.server import mean_train
 from pyforward_bench.rig.stand import SetUp, Stand
 from pyforward_bench.statistics import Figures, Histogram
 
-_MOST_TURNS = 3
-
 
 @dataclass(frozen=True, slots=True)
 class Variant:
@@ -121,7 +119,7 @@ async def _alternate(
 ) -> dict[Variant, list[Window]]:
     """A window of each in turn, several times over."""
     found: dict[Variant, list[Window]] = {variant: [] for variant in variants}
-    for _ in range(min(stand.scale.rounds, _MOST_TURNS)):
+    for _ in range(stand.scale.few):
         for variant, windows in found.items():
             await stand.set_up(replace(wanted, serving=stand.serving(*variant.settings)))
             await stand.warm_up()
@@ -172,7 +170,7 @@ def _told(windows: Sequence[Window]) -> str:
 async def _repeats(stand: Stand, spec: Spec) -> list[Figure]:
     """What repeats bring in time, and what they cost."""
     found: dict[Variant, list[tuple[Window, Figures]]] = {ALL_ON: [], REPEATS: []}
-    for _ in range(min(stand.scale.rounds, _MOST_TURNS)):
+    for _ in range(stand.scale.few):
         for variant, windows in found.items():
             await stand.set_up(loss.set_up(stand, loss.LOSS, stand.serving(*variant.settings)))
             await stand.warm_up()

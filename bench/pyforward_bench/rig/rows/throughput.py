@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import statistics
 from collections.abc import Sequence
 from dataclasses import replace
 
-from pyforward_bench.rig.ceiling import Load, trains_of, trains_reached
+from pyforward_bench.rig.ceiling import CM, Load, trains_of, trains_reached
 from pyforward_bench.rig.measured import Measured, Window
 from pyforward_bench.rig.publisher import Feed
-from pyforward_bench.rig.rows.spec import Figure, Spec, joined
-from pyforward_bench.rig.server import Serving, mean_train, train_lengths
+from pyforward_bench.rig.rows.spec import Figure, Spec, is_least, joined
+from pyforward_bench.rig.rows.turns import in_turns
+from pyforward_bench.rig.server import mean_train, train_lengths
 from pyforward_bench.rig.stand import SetUp, Stand
 
 RATE = "packets per CPU-second"
 GBIT = "Gbit/s per core"
 
-CM = "SRTP_AES128_CM_SHA1_80"
+PROFILE_CM = "SRTP_AES128_CM_SHA1_80"
 
 _LEAST_SHARE = 0.85
 _LEAST_OF_BURSTY = 0.7
@@ -27,20 +29,22 @@ async def r01(stand: Stand, spec: Spec) -> Sequence[Figure]:
     wanted = await stand.half_loaded(Feed())
     await stand.set_up(wanted)
     measured = await stand.rounds(Load(trains_of(Feed().trace)))
-    stand.kept[spec.row] = measured.windows
+    stand.kept[spec.row] = measured
     return [_beside_ceiling(stand, spec, measured, note=await _census(stand, measured))]
 
 
 async def r01s(stand: Stand, spec: Spec) -> Sequence[Figure]:
-    """The harness's own proof: a server that is slower by a known share, between two that are
-    not."""
-    before = await _rates(stand, spec, stand.serving())
-    slowed = await _rates(stand, spec, stand.serving(slowed=_SLOWED))
-    after = await _rates(stand, spec, stand.serving())
-    usual = statistics.median(before + after)
-    changes = [100 * (each / usual - 1) for each in slowed]
+    """The harness's own proof: a server that is slower by a known share, in turns with itself."""
+    serving = stand.serving(slowed=_SLOWED)
+    await stand.set_up(await stand.half_loaded(Feed(), serving))
+    rounds = await in_turns(stand, (contextlib.nullcontext, stand.burdened))
+    doubt = stand.doubt(spec.row, [why for both in rounds for each in both for why in each.wrong])
+    changes = [
+        100 * (slowed.packets_per_cpu_s / usual.packets_per_cpu_s - 1) for usual, slowed in rounds
+    ]
     least, most = (-100 * _SLOWED * times for times in (1.25, 0.75))
-    return [spec.of(changes, met=least <= statistics.median(changes) <= most)]
+    met = least <= statistics.median(changes) <= most
+    return [spec.of(changes, met=met, note=doubt)]
 
 
 async def r02(stand: Stand, spec: Spec) -> Sequence[Figure]:
@@ -53,7 +57,7 @@ async def r02(stand: Stand, spec: Spec) -> Sequence[Figure]:
     mean = mean_train(reached.metrics)
     trains = trains_reached(train_lengths(reached.metrics), mean, Feed().payload_bytes)
     measured = await stand.rounds(Load(trains) if trains else None)
-    value = statistics.median(window.packets_per_cpu_s for window in measured.windows)
+    value = statistics.median(measured.rates)
     bursty = stand.found.get("r01")
     if bursty is None:
         told = "not held against r01, which was not measured in this run"
@@ -64,19 +68,23 @@ async def r02(stand: Stand, spec: Spec) -> Sequence[Figure]:
 
 
 async def r03(stand: Stand, spec: Spec) -> Sequence[Figure]:
-    serving = stand.serving(("dtls.srtp_profiles", CM))
-    await stand.set_up(await stand.half_loaded(Feed(), serving, suite="cm"))
-    measured = await stand.rounds(Load(trains_of(Feed().trace), suite="cm"))
+    serving = stand.serving(("dtls.srtp_profiles", PROFILE_CM))
+    await stand.set_up(await stand.half_loaded(Feed(), serving, suite=CM))
+    measured = await stand.rounds(Load(trains_of(Feed().trace), suite=CM))
     return [_beside_ceiling(stand, spec, measured)]
 
 
 async def r04(stand: Stand, spec: Spec) -> Sequence[Figure]:
-    windows, doubt = stand.kept.get("r01"), None
-    if windows is None:
+    """Of r01's rounds, where that was measured in this run, with its ceiling."""
+    measured, doubt = stand.kept.get("r01"), None
+    if measured is None:
         await stand.set_up(await stand.half_loaded(Feed()))
         measured = await stand.rounds()
-        windows, doubt = measured.windows, stand.doubt(spec.row, measured.wrong)
-    return [spec.of([_gbit_per_core(window) for window in windows], note=doubt)]
+        doubt = stand.doubt(spec.row, measured.wrong)
+    values = [_gbit_per_core(window) for window in measured.windows]
+    # The ceiling sender's packets are as large.
+    ceilings = [value / share for value, share in zip(values, measured.shares, strict=False)]
+    return [spec.of(values, ceilings=ceilings, note=doubt)]
 
 
 async def r04u(stand: Stand, spec: Spec) -> Sequence[Figure]:
@@ -167,22 +175,12 @@ def _beside_ceiling(
     note: str | None = None,
     and_met: bool = True,
 ) -> Figure:
-    """The median over the rounds, as a share of the ceiling's."""
+    """The median over the rounds, and of their shares of the ceiling beside them."""
     doubt = stand.doubt(spec.row, measured.wrong)
-    values = [window.packets_per_cpu_s for window in measured.windows]
-    value = stand.found[spec.row] = statistics.median(values)
-    ceiling = measured.ceiling.value if measured.ceiling is not None else None
-    met = None if ceiling is None else value >= _LEAST_SHARE * ceiling and and_met
+    stand.found[spec.row] = statistics.median(measured.rates)
+    met = is_least(measured.shares, _LEAST_SHARE) and and_met if measured.shares else None
     notes = joined(note, doubt, stand.why_no_ceiling)
-    return spec.of(values, ceiling=ceiling, met=met, note=notes)
-
-
-async def _rates(stand: Stand, spec: Spec, serving: Serving) -> list[float]:
-    """Packets per CPU-second, a few rounds."""
-    await stand.set_up(await stand.half_loaded(Feed(), serving))
-    measured = await stand.rounds(count=stand.scale.few)
-    stand.doubt(spec.row, measured.wrong)
-    return [window.packets_per_cpu_s for window in measured.windows]
+    return spec.of(measured.rates, ceilings=measured.ceilings, met=met, note=notes)
 
 
 async def _census(stand: Stand, measured: Measured) -> str | None:
