@@ -27,7 +27,7 @@ from pyforward.config import Config
 from pyforward.errors import HostError, RunError
 from pyforward_bench.rig import ceiling, publisher, server
 from pyforward_bench.rig.audience import FIRST_PORT, SILENCE_S, Audience, Crowd
-from pyforward_bench.rig.ceiling import GCM, TRAINS, Load, Played, Sent, trains_of
+from pyforward_bench.rig.ceiling import GCM, TRAINS, VARIANTS, Load, Played, Sent, trains_of
 from pyforward_bench.rig.child import Child
 from pyforward_bench.rig.clocks import usage_between
 from pyforward_bench.rig.counter import NO_PORTS, Count, Counter, Ports
@@ -111,7 +111,7 @@ class Stand:
         self.doubts: list[str] = []
         """Why the run is invalid."""
         self._rounds: list[Sent] = []
-        """Of the ceiling sender with the usual suite, in all rows."""
+        """Of the ceiling sender in all rows, those that asked what trains gain."""
         self._config = config
         self._folder = folder
         self._server: Server | None = None
@@ -223,12 +223,13 @@ class Stand:
         nobody publishes, where there is one."""
         measured = Measured()
         await self.warm_up()
-        for _ in range(self.scale.rounds if count is None else count):
+        for number in range(self.scale.rounds if count is None else count):
             window = await self.window(seconds)
             measured.windows.append(window)
             measured.wrong += window.wrong
             if load is not None and self.why_no_ceiling is None:
-                measured.beside.append(await self.ceiling_round(load))
+                asks = number == 0 and load.suite == GCM
+                measured.beside.append(await self.ceiling_round(load, asks_gain=asks))
         measured.wrong += ceiling.disturbance(measured.beside)
         return measured
 
@@ -286,11 +287,11 @@ class Stand:
             crowd = self.crowd(int(min(max(viewers, _LEAST_SINKS), _MOST_SINKS)))
         return SetUp(crowd, feed, Serving() if serving is None else serving)
 
-    async def ceiling_round(self, load: Load) -> Sent:
+    async def ceiling_round(self, load: Load, *, asks_gain: bool = False) -> Sent:
         """What the ceiling sender reaches, to as many as there are sinks, at ports of theirs
         (:meth:`play` says why it need not be these); a sender on each core that the server has.
-        Where something else used its core it is asked again. Raises RunError, or HostError where
-        there is none."""
+        Once in each row it ``asks_gain``, what trains gain. Where something else used its core it
+        is asked again. Raises RunError, or HostError where there is none."""
         if isinstance(self.program, str):
             raise HostError(self.program)
         ports = range(FIRST_PORT, FIRST_PORT + self.audience.there.sinks)
@@ -304,10 +305,11 @@ class Stand:
                     ports,
                     seconds=self.scale.ceiling_s,
                     cores=self.server.serving.cores,
+                    variants=VARIANTS if asks_gain else (TRAINS,),
                 )
                 if sent.usage.disagreement is None:
                     break
-        if load.suite == GCM:
+        if asks_gain:
             self._rounds.append(sent)
         return sent
 

@@ -15,7 +15,7 @@ from pyforward.config.models import Engine
 from pyforward.errors import HostError
 from pyforward_bench.rig import ceiling, stand
 from pyforward_bench.rig.audience import FIRST_PORT, Audience, Crowd
-from pyforward_bench.rig.ceiling import Due, Load, Played, Sent
+from pyforward_bench.rig.ceiling import CM, TRAINS, VARIANTS, Due, Load, Played, Sent
 from pyforward_bench.rig.counter import Count, Counter, Ports
 from pyforward_bench.rig.measured import Window
 from pyforward_bench.rig.network import Network
@@ -138,14 +138,16 @@ async def test_without_a_ceiling_sender_it_says_why(monkeypatch: pytest.MonkeyPa
 async def test_each_window_has_the_ceiling_round_after_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """The machine becomes faster with each thing that is measured."""
     ground = stand_on(Ground(), monkeypatch)
-    speeds = iter(range(100, 200, 10))
+    speeds = iter(range(100, 300, 10))
+    asked: list[bool] = []
 
     async def warm_up(_: Stand) -> None: ...
 
     async def one_window(*_: object) -> Window:
         return rounds.window(next(speeds))
 
-    async def one_round(*_: object) -> Sent:
+    async def one_round(*_: object, asks_gain: bool) -> Sent:
+        asked.append(asks_gain)
         return rounds.sent(next(speeds))
 
     for name, fake in (("warm_up", warm_up), ("window", one_window), ("ceiling_round", one_round)):
@@ -155,6 +157,9 @@ async def test_each_window_has_the_ceiling_round_after_it(monkeypatch: pytest.Mo
     assert found.ceilings == [110, 130, 150]
     assert found.shares == pytest.approx([100 / 110, 120 / 130, 140 / 150])
     assert (await ground.rounds(count=2)).ceilings == []
+    assert asked == [True, False, False], "what trains gain is asked once"
+    await ground.rounds(Load((), CM), count=2)
+    assert asked[3:] == [False, False], "and never of the other suite"
 
 
 def disturbed(monkeypatch: pytest.MonkeyPatch, *wrong: tuple[str, ...]) -> list[float]:
@@ -230,25 +235,24 @@ async def test_a_ceiling_round_on_a_core_that_others_used_is_run_again(
 
 
 @pytest.mark.parametrize(
-    ("sent", "doubts"),
-    [
-        ([("gcm", 3.0), ("gcm", 1.5), ("gcm", 2.3)], 0),
-        ([("gcm", 3.0), ("gcm", 1.5), ("gcm", 2.1)], 1),
-        ([("gcm", 2.3), ("cm", 1.5), ("cm", 0.0)], 0),
-        ([], 0),
-    ],
+    ("gains", "doubts"),
+    [((3.0, 1.5, 2.3), 0), ((3.0, 1.5, 2.1), 1), ((3.0, None, None), 0), ((None,), 0), ((), 0)],
 )
 async def test_the_gain_of_trains_is_judged_once_over_all_rows(
-    monkeypatch: pytest.MonkeyPatch, sent: list[tuple[str, float]], doubts: int
+    monkeypatch: pytest.MonkeyPatch, gains: tuple[float | None, ...], doubts: int
 ) -> None:
     there = sending(Ground(), monkeypatch)
-    for suite, gain in sent:
+    for gain in gains:
 
-        async def run(*_: object, gain: float = gain, **__: object) -> Sent:
-            return rounds.sent(100.0, gain)
+        async def run(
+            *_: object, gain: float | None = gain, variants: Sequence[str], **__: object
+        ) -> Sent:
+            assert variants == (VARIANTS if gain else (TRAINS,))
+            asked = rounds.sent(100.0, gain or 0.0)
+            return asked if gain else replace(asked, rates={TRAINS: 100.0})
 
         monkeypatch.setattr(ceiling, "run", run)
-        await there.ceiling_round(Load((), suite))
+        await there.ceiling_round(Load(()), asks_gain=gain is not None)
     assert there.doubts == []
     there.judge_gain()
     assert len(there.doubts) == doubts
