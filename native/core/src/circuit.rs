@@ -5,6 +5,7 @@
 //! in. So what comes while a shard is sending waits for its viewers' turns and for nothing else, and
 //! trains grow with the load by themselves (docs/decisions/0029).
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use crate::media::Kind;
@@ -90,6 +91,13 @@ impl Circuit {
     /// end each.
     pub fn due(&self) -> impl Iterator<Item = &UnderWay> {
         self.video.iter().chain(&self.audio)
+    }
+
+    /// From the first to the last place of video that is on its way; none if nothing is.
+    #[must_use]
+    pub fn places(&self) -> Option<RangeInclusive<u64>> {
+        let places = || self.video.iter().flat_map(|due| &due.batch.entries).map(|e| e.sequence);
+        Some(places().min()?..=places().max()?)
     }
 
     /// Bytes that it needs at most.

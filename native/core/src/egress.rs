@@ -211,7 +211,8 @@ impl Egress {
     /// True when what was collected should be handed over before more is added.
     #[must_use]
     pub fn is_full(&self, room: usize) -> bool {
-        self.used + room > ARENA || self.messages.len() + MAX_TRAIN > MESSAGES
+        let fits = self.used + room <= ARENA && self.messages.len() + MAX_TRAIN <= MESSAGES;
+        !fits && !self.messages.is_empty()
     }
 
     /// Hands everything over.

@@ -8,7 +8,7 @@ use std::cell::LazyCell;
 use crate::circuit::{Circuit, Cut, UnderWay};
 use crate::egress::{Egress, Transmit};
 use crate::ids::SessionId;
-use crate::stats::{Counter, Stats};
+use crate::stats::{Counter, FAN_OUT_BOUNDS, Stats};
 use crate::stream::Round;
 use crate::subscriber::Subscriber;
 use crate::time::Time;
@@ -35,6 +35,18 @@ pub struct Out<'a, T> {
     pub afterwards: &'a mut Afterwards,
 }
 
+impl<T: Transmit> Out<'_, T> {
+    /// Tells how long it took of what has gone round; the time at this moment.
+    pub fn observe_gone_round(&mut self) -> Time {
+        let now = self.transmit.now();
+        for came in self.afterwards.gone_round.drain(..) {
+            let took = now.since(came).as_micros() as u64;
+            self.stats.fan_out.observe(&FAN_OUT_BOUNDS, took, 1);
+        }
+        now
+    }
+}
+
 /// Sends what is on its way to whoever's turn it is, one after the other, until all has gone round
 /// or the time `until` is over, which is looked at whenever something is handed over; whether it is.
 /// Those who wait for a keyframe and may start get what has come since.
@@ -45,7 +57,8 @@ pub fn fan_out<T: Transmit>(
     out: &mut Out<'_, T>,
 ) -> bool {
     let Round { circuit, video, held, shed, subscribers, waiting } = round;
-    let start = LazyCell::new(|| video.start(now, held));
+    let under_way = circuit.places();
+    let start = LazyCell::new(|| video.start(now, held, under_way));
     let slots = subscribers.capacity();
     while let Some(slot) = circuit.turn() {
         let mut flushed = false;
@@ -55,7 +68,7 @@ pub fn fan_out<T: Transmit>(
             flushed = turn.flushed;
         }
         circuit.pass_on(slots, |came| out.afterwards.gone_round.push(came));
-        if flushed && out.transmit.now() >= until {
+        if flushed && out.observe_gone_round() >= until {
             return true;
         }
     }

@@ -58,10 +58,12 @@ impl Pacer {
         (now + self.budget.wait(next.room)).min(arrival(next) + PATIENCE)
     }
 
-    /// The first place of the timeline that is held.
+    /// The first place of the timeline that is held, and everything behind it with it: a packet that
+    /// is late belongs before others that have left.
     #[must_use]
     pub fn first_held(&self) -> Option<u64> {
-        self.held.iter().flat_map(|batch| &batch.entries).map(|entry| entry.sequence).min()
+        let held = self.held.iter().flat_map(|batch| &batch.entries);
+        held.filter(|entry| entry.late_at.is_none()).map(|entry| entry.sequence).min()
     }
 
     /// Nobody waits for it any more.

@@ -36,7 +36,7 @@ pub struct Shedding {
     /// Zero: it never does.
     limit: Duration,
     level: u8,
-    /// The longest that anything has waited since the last round.
+    /// The longest that anything has waited since it was judged at last.
     waited: Option<Duration>,
     /// Since when everything is late, and by how much it was then.
     late: Option<(Time, Duration)>,
@@ -70,16 +70,22 @@ impl Shedding {
         self.level
     }
 
+    /// The longest that anything has waited since it was judged at last.
+    #[must_use]
+    pub fn waited(&self) -> Duration {
+        self.waited.unwrap_or_default()
+    }
+
     /// A packet of media waited for so long before the shard took it.
     pub fn observe(&mut self, waited: Duration) {
         self.waited = self.waited.max(Some(waited));
     }
 
-    /// A round is over that sent so much.
-    pub fn judge(&mut self, now: Time, round: Done) {
-        self.done.took += round.took;
-        self.done.sent += round.sent;
-        self.done.left_out += round.left_out;
+    /// So much has been sent since the last time.
+    pub fn judge(&mut self, now: Time, done: Done) {
+        self.done.took += done.took;
+        self.done.sent += done.sent;
+        self.done.left_out += done.left_out;
         let Some(waited) = self.waited.take().filter(|_| !self.limit.is_zero()) else { return };
         self.answer_lateness(now, waited);
         let passed = now.since(self.calm_since);

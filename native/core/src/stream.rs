@@ -160,7 +160,8 @@ impl Stream {
     /// Where a viewer may start now; see [`Track::start`].
     #[must_use]
     pub fn start(&self, now: Time) -> Option<Start> {
-        self.tracks[Kind::Video as usize].start(now, self.pacer.first_held())
+        // Its turn may come after what is under way.
+        self.tracks[Kind::Video as usize].start(now, self.pacer.first_held(), None)
     }
 
     /// What a sender report told (RFC 3550 §6.4.1).
@@ -190,8 +191,9 @@ impl Stream {
         self.next_release = self.pacer.due(now);
         let has_video = self.shed(now, left_out);
         let (video, slots) = (&self.tracks[Kind::Video as usize], self.subscribers.capacity());
+        let sheds = !self.turns.shed().is_empty();
         for batch in leaving {
-            let cut = cut(&batch, video, has_video);
+            let cut = if sheds { cut(&batch, video, has_video) } else { None };
             self.circuit.enter(now, batch, cut, slots);
         }
     }

@@ -7,7 +7,7 @@ mod rig;
 use std::collections::HashMap;
 use std::time::Duration;
 
-use pyforward_core::command::{AddSession, Command, Media};
+use pyforward_core::command::{AddSession, CloseReason, Command, Media};
 use pyforward_core::ids::{SessionId, StreamId};
 use pyforward_core::media::Kind;
 use pyforward_core::srtp::Profile;
@@ -19,6 +19,7 @@ use rig::publisher::Publisher;
 use rig::viewer::Viewer;
 
 const MS: Duration = Duration::from_millis(1);
+const GCM: Profile = Profile::AeadAes128Gcm;
 
 /// It takes so long to send a message.
 const TOLL: Duration = Duration::from_micros(20);
@@ -35,6 +36,16 @@ fn crowd() -> (Rig, Vec<SessionId>) {
     rig.trains.clear();
     (rig.toll, rig.time_passes) = (TOLL, true);
     (rig, viewers)
+}
+
+/// A viewer that lacks keys alone.
+fn connected(rig: &mut Rig, session: u64) -> SessionId {
+    let session = SessionId(session);
+    rig.add_session(session, Viewer::subscription(session, true));
+    let address = ([10, 0, 1, 1], 3_000 + session.0 as u16).into();
+    rig.viewers.insert(session, Viewer::new(session, address, rig.now, GCM));
+    rig.run_for(MS);
+    session
 }
 
 fn is_sending(rig: &Rig) -> bool {
@@ -117,6 +128,7 @@ fn audio_goes_with_it_and_both_are_counted_as_what_they_are() {
     for viewer in &viewers {
         assert_eq!(rig.viewers[viewer].payloads(Kind::Audio).len(), 1);
     }
+    assert!((rig.trains.len() as u64) < 2 * VIEWERS, "not three for each: {:?}", trains(&rig));
     let stats = rig.shards[0].stats();
     let observed =
         |of: &pyforward_core::stats::Stats| -> u64 { of.forward_latency.buckets.iter().sum() };
@@ -127,26 +139,25 @@ fn audio_goes_with_it_and_both_are_counted_as_what_they_are() {
 #[test]
 fn who_comes_and_goes_meanwhile_disturbs_nobody() {
     let (mut rig, mut viewers) = crowd();
-    send(&mut rig, frame(2, 4..7, false));
-    for place in [149, 80, 3, 0] {
-        rig.remove(viewers.remove(place));
+    // They have all but keys, and more of them than the table has room for.
+    let late: Vec<SessionId> = (0..120).map(|n| connected(&mut rig, 1_000 + n)).collect();
+    send(&mut rig, frame(2, 4..7, true));
+    let (now, shard) = (rig.now, &mut rig.shards[0]);
+    for session in [149, 80, 3, 0].map(|place| viewers.remove(place)) {
+        shard.apply(now, Command::RemoveSession { session, reason: CloseReason::Deleted });
     }
-    let late = watch(&mut rig, 1_000);
+    late.iter().for_each(|session| rig.hand_keys(*session, GCM));
+    assert!(is_sending(&rig));
     send(&mut rig, frame(3, 7..10, false));
-    assert_eq!(rig.viewers[&late].payloads(Kind::Video).len(), 0);
     finish(&mut rig);
-    send(&mut rig, frame(4, 10..13, true));
-    let later = watch(&mut rig, 1_001);
-    send(&mut rig, frame(5, 13..16, false));
+    send(&mut rig, frame(4, 10..13, false));
     finish(&mut rig);
-    assert_got(&rig, &viewers, 16);
-    for (viewer, first) in [(late, 0), (later, 10)] {
-        let numbers: Vec<u8> =
-            rig.viewers[&viewer].payloads(Kind::Video).iter().map(|p| p[3]).collect();
-        assert!(
-            numbers == (first..16).collect::<Vec<_>>() || numbers == (10..16).collect::<Vec<_>>()
-        );
-        assert!(rig.viewers[&viewer].missing(Kind::Video).is_empty());
+    assert_got(&rig, &viewers, 13);
+    for viewer in late {
+        let viewer = &rig.viewers[&viewer];
+        let numbers: Vec<u8> = viewer.payloads(Kind::Video).iter().map(|p| p[3]).collect();
+        assert_eq!(numbers, (4..13).collect::<Vec<_>>(), "from the keyframe on, and once");
+        assert!(viewer.missing(Kind::Video).is_empty() && viewer.broken.is_empty());
     }
 }
 
@@ -155,9 +166,12 @@ fn with_the_last_viewer_goes_what_was_on_its_way() {
     let (mut rig, viewers) = crowd();
     send(&mut rig, frame(2, 4..7, false));
     assert!(is_sending(&rig));
-    viewers.into_iter().for_each(|viewer| rig.remove(viewer));
-    assert!(!is_sending(&rig));
     let sent = rig.counted(Counter::PacketsOut);
+    for session in viewers {
+        let reason = CloseReason::Deleted;
+        let (now, shard) = (rig.now, &mut rig.shards[0]);
+        shard.apply(now, Command::RemoveSession { session, reason });
+    }
     finish(&mut rig);
     assert_eq!(rig.counted(Counter::PacketsOut), sent);
 }
@@ -203,10 +217,9 @@ fn two_streams_are_sent_in_turns() {
         panic!("it watches")
     };
     rig.add_session(viewer, Media::Subscribe { stream: other, tracks, cname });
-    let gcm = Profile::AeadAes128Gcm;
-    rig.viewers.insert(viewer, Viewer::new(viewer, ([10, 0, 1, 1], 9_000).into(), rig.now, gcm));
+    rig.viewers.insert(viewer, Viewer::new(viewer, ([10, 0, 1, 1], 9_000).into(), rig.now, GCM));
     rig.run_for(MS);
-    rig.install_keys(viewer, gcm);
+    rig.install_keys(viewer, GCM);
     send(&mut rig, frame(2, 4..7, false));
     assert!(is_sending(&rig));
     let packets = frame(1, 0..2, true);
@@ -235,41 +248,66 @@ fn a_shard_that_is_late_takes_nothing_more_before_all_has_left() {
     assert_got(&rig, &viewers, 7);
 }
 
-#[test]
-fn a_load_beyond_what_it_can_is_shed_and_nothing_grows() {
+/// A crowd of them that a publisher on the network has, for a second.
+fn live(viewers: u64) -> (Rig, SessionId, Vec<SessionId>) {
     let mut rig = Rig::with(1, |config| config.frame_window = MS);
     let publisher = SessionId(1);
     rig.add_session(publisher, Publisher::media());
     let mut peer = Publisher::new(publisher, ([10, 0, 2, 1], 2_000).into(), rig.now, 100);
     peer.frame_packets = (4, 20);
     rig.publishers.insert(publisher, peer);
-    let viewers: Vec<SessionId> = (0..16).map(|n| watch(&mut rig, 10 + n)).collect();
-    rig.install_keys(publisher, Profile::AeadAes128Gcm);
+    let viewers = (0..viewers).map(|n| watch(&mut rig, 10 + n)).collect();
+    rig.install_keys(publisher, GCM);
     rig.run_for(Duration::from_secs(1));
-    // A second has 170 packets for each of them, which are eleven messages at the least.
-    (rig.toll, rig.time_passes) = (MS * 8, true);
-    rig.run_for(Duration::from_secs(20));
-    assert!(rig.counted(Counter::SendDropsShed) > 0);
-    let late = rig.now;
-    rig.toll = Duration::from_micros(10);
-    rig.run_for(Duration::from_secs(1));
-    assert!(!is_sending(&rig) && rig.now.since(late) < Duration::from_secs(2), "it is over");
-    let shed = rig.counted(Counter::SendDropsShed);
-    rig.run_for(Duration::from_secs(4));
-    let sent = &rig.publishers[&publisher].sent[Kind::Video as usize];
-    for viewer in viewers {
-        let viewer = &rig.viewers[&viewer];
-        assert_eq!(
-            viewer.missing(Kind::Video),
-            Vec::<u64>::new(),
-            "{} sent {} shed",
-            sent.len(),
-            shed
-        );
-        assert!(viewer.broken.is_empty());
-        let got = viewer.payloads(Kind::Video).len() as f64 / sent.len() as f64;
-        assert!((0.3..1.0).contains(&got), "{got}");
+    rig.time_passes = true;
+    (rig, publisher, viewers)
+}
+
+#[test]
+fn a_load_beyond_what_it_can_is_shed_and_nothing_grows() {
+    // Of laps that are one slice, and of laps that are several.
+    for (viewers, toll) in [(16, 8 * MS), (150, MS)] {
+        let (mut rig, publisher, viewers) = live(viewers);
+        // A second has 170 packets for each of them, which are eleven messages at the least.
+        rig.toll = toll;
+        rig.run_for(Duration::from_secs(2));
+        let shed = rig.counted(Counter::SendDropsShed);
+        assert!(shed > 0, "{} viewers: before anything is seconds late", viewers.len());
+        rig.run_for(Duration::from_secs(8));
+        let began = rig.now;
+        rig.toll = Duration::from_micros(10);
+        rig.run_for(Duration::from_secs(1));
+        assert!(rig.now.since(began) < Duration::from_secs(2), "it is over");
+        rig.run_for(Duration::from_secs(3));
+        let shed = rig.counted(Counter::SendDropsShed);
+        rig.run_for(Duration::from_secs(3));
+        assert_eq!(rig.counted(Counter::SendDropsShed), shed, "nobody is left out any more");
+        let sent = &rig.publishers[&publisher].sent[Kind::Video as usize];
+        for viewer in &viewers {
+            let viewer = &rig.viewers[viewer];
+            assert_eq!(viewer.missing(Kind::Video), Vec::<u64>::new());
+            assert!(viewer.broken.is_empty());
+            let got = viewer.payloads(Kind::Video).len() as f64 / sent.len() as f64;
+            assert!((0.3..1.0).contains(&got), "{} viewers: {got}", viewers.len());
+        }
+        assert!(rig.broken.is_empty());
     }
-    assert!(rig.counted(Counter::SendDropsShed) - shed < 16 * 60, "nobody is left out any more");
+}
+
+#[test]
+fn who_waits_starts_with_a_large_keyframe_also_where_the_next_frame_comes_meanwhile() {
+    let (mut rig, viewers) = crowd();
+    // All of them wait, as when another publisher takes over.
+    publish(&mut rig, SessionId(2));
+    let other = |packets| Command::InjectRtp { session: SessionId(2), packets, stamped: false };
+    rig.command(other(frame(9, 0..120, true)));
+    assert!(is_sending(&rig));
+    rig.command(other(frame(10, 120..123, false)));
+    finish(&mut rig);
+    for viewer in &viewers {
+        let viewer = &rig.viewers[viewer];
+        assert_eq!(viewer.payloads(Kind::Video).len(), 4 + 123);
+        assert!(viewer.missing(Kind::Video).is_empty() && viewer.broken.is_empty());
+    }
     assert!(rig.broken.is_empty());
 }

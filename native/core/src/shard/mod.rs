@@ -38,7 +38,7 @@ use crate::record::Recorder;
 use crate::session::{Part, Session};
 use crate::shedding::{Done, Shedding};
 use crate::source::SourceConfig;
-use crate::stats::{Counter, FAN_OUT_BOUNDS, Stats};
+use crate::stats::{Counter, Stats};
 use crate::stream::Stream;
 use crate::time::{MachineClock, Time, WallClock};
 use crate::wake::Wake;
@@ -87,8 +87,9 @@ pub struct ShardConfig {
 /// So long a shard sends before it looks what has come.
 const SLICE: Duration = Duration::from_micros(250);
 
-/// A shard that is so far behind takes nothing more before everything has left, so that what waits
-/// does so in its sockets, which are of a size, and is seen there (see [`crate::shedding`]).
+/// A shard that is so far behind, or to which something came so late, takes nothing more before
+/// everything has left: what waits does so in its sockets, which are of a size, and stands there
+/// where it is seen (see [`crate::shedding`]).
 const LATE: Duration = Duration::from_millis(50);
 
 /// Retransmissions of one shard to all of its viewers together.
@@ -375,9 +376,12 @@ impl Shard {
     /// Sends what is on its way, of one stream after the other, until [`SLICE`] is over.
     fn send(&mut self, now: Time, transmit: &mut impl Transmit) {
         let transmit = &mut self.links.over(transmit);
+        // What is ready already is none of the slice.
+        self.egress.flush(transmit, &mut self.stats);
         let (began, start) = (transmit.now(), Mark::of(&self.stats));
         let first = self.streams_under_way.front().and_then(|id| self.streams.get(id));
-        let is_late = first.is_some_and(|stream| stream.behind(now) > LATE);
+        let behind = first.map_or(Duration::ZERO, |stream| stream.behind(now));
+        let is_late = behind.max(self.shedding.waited()) > LATE;
         let until = if is_late { Time::NEVER } else { began + SLICE };
         let afterwards = &mut Afterwards::default();
         let (egress, stats) = (&mut self.egress, &mut self.stats);
@@ -396,11 +400,7 @@ impl Shard {
             }
         }
         out.egress.flush(out.transmit, out.stats);
-        let ended = out.transmit.now();
-        for came in out.afterwards.gone_round.drain(..) {
-            let took = ended.since(came).as_micros() as u64;
-            out.stats.fan_out.observe(&FAN_OUT_BOUNDS, took, 1);
-        }
+        let ended = out.observe_gone_round();
         self.judge(now, began, ended, start);
         for session in std::mem::take(&mut afterwards.flowing) {
             self.begin_reports(now, session);

@@ -5,6 +5,7 @@
 
 mod timeline;
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 pub use timeline::Timeline;
@@ -191,11 +192,17 @@ impl Track {
     }
 
     /// Where a viewer may start now. While the keyframe is arriving, always: what is missing of it
-    /// is on its way. Later only if nothing is missing since, and if that is recent and little
+    /// is on its way. Also while its beginning is `under_way` to viewers: whoever waits has not had
+    /// its turn since then. Later only if nothing is missing since, and if that is recent and little
     /// enough to be sent at once; those who come later wait for the next one.
     /// What lies from `held` on is not to be sent yet.
     #[must_use]
-    pub fn start(&self, now: Time, held: Option<u64>) -> Option<Start> {
+    pub fn start(
+        &self,
+        now: Time,
+        held: Option<u64>,
+        under_way: Option<RangeInclusive<u64>>,
+    ) -> Option<Start> {
         let shown = self.cache.get(self.keyframe?)?;
         // The places that were left free before a publisher's first packet are no part of its frame.
         let place = self.cache.frame_start(shown.sequence).max(self.timeline.lowest());
@@ -204,7 +211,7 @@ impl Track {
             return None;
         }
         let arriving = self.cache.get(end.wrapping_sub(1))?.timestamp == shown.timestamp;
-        if !arriving {
+        if !arriving && !under_way.is_some_and(|places| places.contains(&place)) {
             let little = end - place <= START_PACKETS;
             let recent = now.since(shown.packet.arrival) <= START_AGE;
             let whole = || (place..end).all(|place| self.cache.get(place).is_some());

@@ -57,6 +57,9 @@ struct Flying {
     bytes: Vec<u8>,
 }
 
+/// Datagrams that are read before shards send, where time passes meanwhile.
+const BATCH: usize = 32;
+
 pub struct Rig {
     pub now: Time,
     pub shards: Vec<Shard>,
@@ -176,9 +179,18 @@ impl Rig {
 
     /// Installs keys on both sides of a session, as a handshake would.
     pub fn install_keys(&mut self, session: SessionId, profile: Profile) {
+        self.hand_keys(session, profile);
+        self.settle();
+    }
+
+    /// The same, and no shard has sent anything since.
+    pub fn hand_keys(&mut self, session: SessionId, profile: Profile) {
         let (local, remote) = (keys(profile, session, 1), keys(profile, session, 2));
         self.profiles.insert(session, profile);
-        self.command(Command::InstallKeys { session, profile, local, remote });
+        for shard in &mut self.shards {
+            let (local, remote) = (local.clone(), remote.clone());
+            shard.apply(self.now, Command::InstallKeys { session, profile, local, remote });
+        }
     }
 
     pub fn remove(&mut self, session: SessionId) {
@@ -269,12 +281,14 @@ impl Rig {
     }
 
     fn step(&mut self) {
+        let mut read = 0;
         while let Some(Reverse((at, serial))) = self.network.peek().copied() {
-            if at > self.now {
+            if at > self.now || self.time_passes && read == BATCH {
                 break;
             }
             self.network.pop();
             if let Some(flying) = self.flying.remove(&serial) {
+                read += usize::from(flying.shard.is_some());
                 self.land(at, flying);
             }
         }
