@@ -1,4 +1,4 @@
-"""What belongs to the process as a whole, whatever runs in it: signals and limits."""
+"""What belongs to the process as a whole, whatever runs in it: signals, limits and cores."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import faulthandler
 import os
 import resource
 import signal
+from collections.abc import Collection
 
 
 def stop_on_signals(limit_s: float) -> asyncio.Event:
@@ -36,3 +37,10 @@ def raise_descriptor_limit() -> None:
     if soft != hard:
         with contextlib.suppress(ValueError, OSError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def keep_off(cores: Collection[int]) -> None:
+    """The calling thread, and those that it begins from now on, run on none of these cores, if
+    others are left to them: whoever is pinned there shares them with nobody of this process."""
+    if others := os.sched_getaffinity(0).difference(cores):
+        os.sched_setaffinity(0, others)

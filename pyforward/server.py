@@ -85,6 +85,7 @@ async def _run(
     async with contextlib.AsyncExitStack() as rooms:
         engine = Engine.start(config, asyncio.get_running_loop())
         rooms.push_async_callback(engine.close)
+        process.keep_off(config.engine.cores)
         for note in engine.notes:
             _log.warning("engine_note", note=note)
         feed = Feed(
@@ -153,6 +154,9 @@ async def _demo(
     )
     # And whatever addresses it advertises: those are for others.
     near = [(_reached_by(ipaddress.ip_address(address)), port) for address, port in media]
+    # Its engine is no part of what is pinned, and keeps off those cores as all else does.
+    engine = config.engine.model_copy(update={"cores": ()})
+    config = config.model_copy(update={"engine": engine})
     async with client.open_rooms(config, target, connections=2) as rooms:
         publication = client.Publication(rooms.sessions, Demo.load())
         await publication.begin(rooms.signalling, target.url, also=near)

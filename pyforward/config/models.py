@@ -380,7 +380,8 @@ class Engine(Section):
     )
     cores: Cores = setting(
         (),
-        "Cores that the shards are pinned to, in turn; empty: wherever the kernel runs them.",
+        "Cores that the shards are pinned to, in turn, and that all other threads keep off if any"
+        " are left; empty: wherever the kernel runs them.",
         unit="numbers",
     )
     shards: int = setting(

@@ -174,6 +174,24 @@ def test_the_demo_prints_its_page_and_is_live(tmp_path: Path, start: Start) -> N
     assert f"{url}/" in out
 
 
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="with one core nothing is left")
+def test_whoever_is_pinned_shares_its_core_with_no_other_thread(
+    tmp_path: Path, start: Start
+) -> None:
+    ours, *others = sorted(os.sched_getaffinity(0))
+    process = start(*serve(tmp_path, "--engine-cores", str(ours), command="demo"), engine="real")
+    url = str(ready(process, tmp_path / "ready")["http_url"])
+    # Its publisher is there, so that threads for handshakes are.
+    assert status(f"{url}/metrics") == 200
+    runs_on = {"shard": set[int](), "others": set[int]()}
+    for task in Path(f"/proc/{process.pid}/task").iterdir():
+        is_shard = (task / "comm").read_text().startswith("shard-")
+        runs_on["shard" if is_shard else "others"] |= os.sched_getaffinity(int(task.name))
+    assert runs_on["others"] == set(others)
+    # The demo's publisher has shards too, which are not pinned.
+    assert runs_on["shard"] == {ours, *others}
+
+
 @pytest.mark.parametrize(
     ("arguments", "engine", "code", "says"),
     [
