@@ -24,12 +24,13 @@ _SETTLE_S = 0.5
 async def in_turns(
     stand: Stand, ways: Sequence[Way], *, tries: int = TRIES
 ) -> list[tuple[Window, ...]]:
-    """After a warm-up as many rounds as the scale has, each with a window of every way, in the
-    order of the ways. They are measured A B, B A, A B …, so that a machine that becomes steadily
+    """After a warm-up twice as many rounds as the scale has, since a difference is asked for that is
+    smaller than what windows differ by; each with a window of every way, in the order of the ways.
+    They are measured A B, B A, A B …, so that a machine that becomes steadily
     faster or slower does so for all ways alike."""
     await stand.warm_up()
     rounds = []
-    for number in range(stand.scale.rounds):
+    for number in range(2 * stand.scale.rounds):
         places = list(range(len(ways)))
         windows: dict[int, Window] = {}
         for place in places if number % 2 == 0 else reversed(places):
