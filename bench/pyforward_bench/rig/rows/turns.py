@@ -24,10 +24,10 @@ _SETTLE_S = 0.5
 async def in_turns(
     stand: Stand, ways: Sequence[Way], *, tries: int = TRIES
 ) -> list[tuple[Window, ...]]:
-    """After a warm-up twice as many rounds as the scale has, since a difference is asked for that is
-    smaller than what windows differ by; each with a window of every way, in the order of the ways.
-    They are measured A B, B A, A B …, so that a machine that becomes steadily
-    faster or slower does so for all ways alike."""
+    """After a warm-up twice as many rounds as the scale has, since a difference is asked for that
+    is smaller than what windows differ by; each with a window of every way, in the order of the
+    ways. They are measured A B, B A, A B …, so that a machine that becomes steadily faster or
+    slower does so for all ways alike."""
     await stand.warm_up()
     rounds = []
     for number in range(2 * stand.scale.rounds):
