@@ -5,7 +5,6 @@
 //! in. So what comes while a shard is sending waits for its viewers' turns and for nothing else, and
 //! trains grow with the load by themselves (docs/decisions/0029).
 
-use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use crate::media::Kind;
@@ -93,11 +92,11 @@ impl Circuit {
         self.video.iter().chain(&self.audio)
     }
 
-    /// From the first to the last place of video that is on its way; none if nothing is.
+    /// True if the packet of video at this place of the timeline is on its way.
     #[must_use]
-    pub fn places(&self) -> Option<RangeInclusive<u64>> {
-        let places = || self.video.iter().flat_map(|due| &due.batch.entries).map(|e| e.sequence);
-        Some(places().min()?..=places().max()?)
+    pub fn has(&self, place: u64) -> bool {
+        let mut entries = self.video.iter().flat_map(|due| &due.batch.entries);
+        entries.any(|entry| entry.sequence == place)
     }
 
     /// Bytes that it needs at most.

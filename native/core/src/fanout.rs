@@ -57,7 +57,7 @@ pub fn fan_out<T: Transmit>(
     out: &mut Out<'_, T>,
 ) -> bool {
     let Round { circuit, video, held, shed, subscribers, waiting } = round;
-    let under_way = circuit.places();
+    let under_way = video.keyframe_start().is_some_and(|place| circuit.has(place));
     let start = LazyCell::new(|| video.start(now, held, under_way));
     let slots = subscribers.capacity();
     while let Some(slot) = circuit.turn() {

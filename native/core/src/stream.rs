@@ -161,7 +161,7 @@ impl Stream {
     #[must_use]
     pub fn start(&self, now: Time) -> Option<Start> {
         // Its turn may come after what is under way.
-        self.tracks[Kind::Video as usize].start(now, self.pacer.first_held(), None)
+        self.tracks[Kind::Video as usize].start(now, self.pacer.first_held(), false)
     }
 
     /// What a sender report told (RFC 3550 §6.4.1).

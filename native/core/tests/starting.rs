@@ -118,6 +118,23 @@ fn nobody_starts_at_a_keyframe_after_which_something_is_missing() {
 }
 
 #[test]
+fn a_late_packet_from_before_a_keyframe_lets_nobody_start_there() {
+    let mut rig = Rig::new(1);
+    publish(&mut rig, LOCAL);
+    watch(&mut rig, 10);
+    send(&mut rig, LOCAL, &frame(7, 1, true));
+    let [first, second, third] = frame(10, 2, false);
+    send(&mut rig, LOCAL, &[first, third]);
+    send(&mut rig, LOCAL, &frame(13, 3, true));
+    rig.run_for(Duration::from_millis(400));
+    let viewer = watch(&mut rig, 11);
+    // Both are under way together, and the keyframe lies between them.
+    let [fourth, fifth, sixth] = frame(16, 4, false);
+    send(&mut rig, LOCAL, &[second, fourth, fifth, sixth]);
+    assert_eq!(numbers(&rig, viewer), [0; 0], "too long ago");
+}
+
+#[test]
 fn a_full_socket_holds_video_until_a_keyframe_and_only_if_video_was_lost() {
     let mut rig = Rig::new(1);
     publish(&mut rig, LOCAL);

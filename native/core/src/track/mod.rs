@@ -5,7 +5,6 @@
 
 mod timeline;
 
-use std::ops::RangeInclusive;
 use std::time::Duration;
 
 pub use timeline::Timeline;
@@ -191,27 +190,29 @@ impl Track {
         Some(batch)
     }
 
+    /// The first place of the newest keyframe that is kept.
+    #[must_use]
+    pub fn keyframe_start(&self) -> Option<u64> {
+        let shown = self.cache.get(self.keyframe?)?;
+        // The places that were left free before a publisher's first packet are no part of its frame.
+        Some(self.cache.frame_start(shown.sequence).max(self.timeline.lowest()))
+    }
+
     /// Where a viewer may start now. While the keyframe is arriving, always: what is missing of it
     /// is on its way. Also while its beginning is `under_way` to viewers: whoever waits has not had
     /// its turn since then. Later only if nothing is missing since, and if that is recent and little
     /// enough to be sent at once; those who come later wait for the next one.
     /// What lies from `held` on is not to be sent yet.
     #[must_use]
-    pub fn start(
-        &self,
-        now: Time,
-        held: Option<u64>,
-        under_way: Option<RangeInclusive<u64>>,
-    ) -> Option<Start> {
+    pub fn start(&self, now: Time, held: Option<u64>, under_way: bool) -> Option<Start> {
         let shown = self.cache.get(self.keyframe?)?;
-        // The places that were left free before a publisher's first packet are no part of its frame.
-        let place = self.cache.frame_start(shown.sequence).max(self.timeline.lowest());
+        let place = self.keyframe_start()?;
         let end = held.map_or(self.cache.end(), |held| held.min(self.cache.end()));
         if end <= place {
             return None;
         }
         let arriving = self.cache.get(end.wrapping_sub(1))?.timestamp == shown.timestamp;
-        if !arriving && !under_way.is_some_and(|places| places.contains(&place)) {
+        if !arriving && !under_way {
             let little = end - place <= START_PACKETS;
             let recent = now.since(shown.packet.arrival) <= START_AGE;
             let whole = || (place..end).all(|place| self.cache.get(place).is_some());
