@@ -3,7 +3,7 @@
 //! The kernel's path costs nine tenths of a packet, so one viewer's packets are kept together and
 //! leave as trains; keys and templates of a viewer are touched once a turn.
 
-use std::cell::LazyCell;
+use std::cell::OnceCell;
 
 use crate::circuit::{Circuit, Cut, UnderWay};
 use crate::egress::{Egress, Transmit};
@@ -31,7 +31,7 @@ pub struct Out<'a, T> {
     pub transmit: &'a mut T,
     /// The shard's counters.
     pub stats: &'a mut Stats,
-    /// See there.
+    /// What is left to do.
     pub afterwards: &'a mut Afterwards,
 }
 
@@ -57,13 +57,13 @@ pub fn fan_out<T: Transmit>(
     out: &mut Out<'_, T>,
 ) -> bool {
     let Round { circuit, video, held, shed, subscribers, waiting } = round;
-    let under_way = video.keyframe_start().is_some_and(|place| circuit.has(place));
-    let start = LazyCell::new(|| video.start(now, held, under_way));
+    // Looked for once somebody waits.
+    let start = OnceCell::new();
     let slots = subscribers.capacity();
     while let Some(slot) = circuit.turn() {
         let mut flushed = false;
         if let Some(subscriber) = subscribers.get_mut(slot) {
-            let mut turn = Turn { now, subscriber, is_left_out: shed.covers(slot), flushed };
+            let mut turn = Turn { now, held, subscriber, is_left_out: shed.covers(slot), flushed };
             turn.take(circuit, &start, video, waiting, out);
             flushed = turn.flushed;
         }
@@ -78,6 +78,7 @@ pub fn fan_out<T: Transmit>(
 /// A viewer's.
 struct Turn<'a> {
     now: Time,
+    held: Option<u64>,
     subscriber: &'a mut Subscriber,
     is_left_out: bool,
     /// Something was handed over.
@@ -88,7 +89,7 @@ impl Turn<'_> {
     fn take<T: Transmit>(
         &mut self,
         circuit: &Circuit,
-        start: &LazyCell<Option<Start>, impl FnOnce() -> Option<Start>>,
+        start: &OnceCell<Option<Start>>,
         video: &Track,
         waiting: &mut usize,
         out: &mut Out<'_, T>,
@@ -109,9 +110,9 @@ impl Turn<'_> {
         }
         // Behind the batches: what of them went before the start was not for it, and everything
         // from the start on is in the cache, so that nothing is sent to it twice.
-        if self.subscriber.waits_for_keyframe()
-            && let Some(start) = if self.is_left_out { None } else { **start }
-        {
+        let may_start = !self.is_left_out && self.subscriber.waits_for_keyframe();
+        let find = || self.start(circuit, video);
+        if let Some(start) = may_start.then(|| *start.get_or_init(find)).flatten() {
             self.make_room(start.room, out);
             let (egress, stats) = (&mut *out.egress, &mut *out.stats);
             first_packet |= self.subscriber.start(self.now, start, video.cache(), egress, stats);
@@ -120,6 +121,12 @@ impl Turn<'_> {
         if first_packet {
             out.afterwards.flowing.push(self.subscriber.session);
         }
+    }
+
+    /// Where those who wait may start.
+    fn start(&self, circuit: &Circuit, video: &Track) -> Option<Start> {
+        let under_way = video.keyframe_start().is_some_and(|place| circuit.has(place));
+        video.start(self.now, self.held, under_way)
     }
 
     fn make_room<T: Transmit>(&mut self, room: usize, out: &mut Out<'_, T>) {

@@ -1,6 +1,6 @@
 //! The machine: bytes, commands and the time in; messages, events and exchanges out.
 //!
-//! This file is its contract and its round; `network` takes datagrams, `control` takes commands,
+//! This file is its contract and its turn; `network` takes datagrams, `control` takes commands,
 //! `peers` takes what other shards say, `publishers` decides who holds a stream, `duties` does what
 //! is due, `early` keeps what comes before its keys, `client` is what sessions in the client role do
 //! besides, `figures` tells how streams do.

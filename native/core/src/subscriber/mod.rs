@@ -332,7 +332,7 @@ impl Subscriber {
         let entries: Vec<&Entry> = cache.range(start.place..start.end).collect();
         let same_frame = |a: &&Entry, b: &&Entry| a.timestamp == b.timestamp && !a.packet.marker;
         for frame in entries.chunk_by(same_frame) {
-            // What came just now is as late as the rest of the round; what waited tells nothing.
+            // What came just now is as late as the rest of the turn; what waited tells nothing.
             let arrival = frame.last().map(|last| last.packet.arrival);
             let arrival = arrival.filter(|arrival| now.since(*arrival) < FRESH);
             sent += way.send(track, arrival, frame.iter().copied(), None);
