@@ -44,6 +44,7 @@ while True:
     while told.is_set():
         pass
 """
+# In parts of milliseconds, so that every window pays its share.
 _SLOWING = """\
 import time
 while True:

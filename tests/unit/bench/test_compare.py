@@ -3,34 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pyforward_bench import cli, compare, results
-from pyforward_bench.results import Machine, Results, Row, could_not, row_of
+from pyforward_bench.results import Results, Row, could_not, row_of
+from tests.unit.bench.runs import MACHINE, run
 
-MACHINE = Machine(kernel="6.18", cpu="A", cores=2, memory_mib=8_192, versions={})
 CEILING = [1_000.0, 1_100.0, 900.0]
-
-
-def run(*rows: Row, **changed: Any) -> Results:
-    made = {
-        "schema": "pyforward-bench/1",
-        "command": "rig",
-        "argv": ["rig"],
-        "started": datetime(2026, 1, 2, tzinfo=UTC),
-        "duration_s": 1.0,
-        "commit": "0123456789ab",
-        "machine": MACHINE,
-        "valid": True,
-        "invalid_because": [],
-        "notes": [],
-        "rows": list(rows),
-    }
-    return Results.model_validate(made | changed)
 
 
 def packets(shares: Sequence[float], speed: float = 1.0) -> Row:
@@ -155,7 +137,7 @@ def test_where_nothing_is_in_common_nothing_agrees() -> None:
         ({"commit": "ba9876543210"}, "not of the same commit: 0123456789ab, and ba9876543210."),
         (
             {"machine": MACHINE.model_copy(update={"kernel": "6.19"})},
-            "not of the same machine: 2 cores of A, 8192 MiB, Linux 6.18, and 2 cores of A, 8192",
+            "not of the same machine: 2 cores of A | B, 8192 MiB, Linux 6.18.1, and 2 cores of",
         ),
         ({"argv": ["rig", "--quick"]}, "not of the same length: a full run, and a quick run."),
         ({"valid": False, "invalid_because": ["It was late."]}, "second run is invalid: It was"),
@@ -185,7 +167,7 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     results.write(run(latency(7, 8, 9), commit="ba9876543210"), other)
     assert command(one, alike) == 0
     said = capsys.readouterr()
-    assert said.out.startswith(f"first: {one}, 2026-01-02 00:00, commit 0123456789ab\n")
+    assert said.out.startswith(f"first: {one}, 2026-01-02 03:04, commit 0123456789ab\n")
     assert said.out.endswith("\n1 of 1 figures agree.\n")
     assert said.err == ""
     assert command(one, other) == 1

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import timedelta, timezone
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,30 +14,11 @@ from pydantic import ValidationError
 
 from pyforward.errors import ConfigError, HostError
 from pyforward_bench import results
-from pyforward_bench.results import Machine, Results, Row, could_not, row_of
+from pyforward_bench.results import Results, Row, could_not, row_of
+from tests.unit.bench import runs
+from tests.unit.bench.runs import STARTED
 
-MACHINE = Machine(
-    kernel="6.18.1", cpu="A | B", cores=2, memory_mib=8_192, versions={"python": "3.11.7"}
-)
-STARTED = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
-
-
-def run(*rows: Row, **changed: Any) -> Results:
-    made = {
-        "schema": "pyforward-bench/1",
-        "command": "rig",
-        "argv": ["rig", "--quick"],
-        "started": STARTED,
-        "duration_s": 12.5,
-        "commit": "0123456789ab",
-        "machine": MACHINE,
-        "valid": True,
-        "invalid_because": [],
-        "notes": [],
-        "rows": list(rows),
-    }
-    return Results.model_validate(made | changed)
-
+run = partial(runs.run, argv=["rig", "--quick"])
 
 FAST = row_of(
     "r01", "packets per CPU-second", "1/s", [5e5, 4.5e5, 5.5e5], ceilings=[1e6] * 3, target="≥ 0.85"
