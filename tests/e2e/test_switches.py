@@ -37,7 +37,7 @@ class Show:
     def counted(self, pause_s: float = 0.0) -> Mapping[str, float]:
         """What the counters grow by while pictures are shown, one when everybody has the one
         before. With a pause a picture's packets are that far apart."""
-        before = self.server.metrics()
+        before = self._settled()
         for _ in range(PICTURES):
             for packet in self.camera.picture(packets=PACKETS):
                 self.camera.peer.send_rtp(packet)
@@ -47,7 +47,7 @@ class Show:
 
     def counted_one_by_one(self) -> Mapping[str, float]:
         """The same, but each packet is sent when everybody has the one before it."""
-        before = self.server.metrics()
+        before = self._settled()
         for _ in range(PICTURES):
             for packet in self.camera.picture(packets=PACKETS):
                 self.camera.peer.send_rtp(packet)
@@ -59,6 +59,13 @@ class Show:
         wanted = payload or list(self.camera.made.values())[-1]
         for viewer in self.viewers:
             viewer.wait("the last packet", partial(_has, viewer, wanted))
+
+    def _settled(self) -> Mapping[str, float]:
+        """The counters once all that the viewers have is in them: a shard tells after it has sent,
+        and on a busy machine that is after a viewer has it."""
+        has = sum(len(viewer.rtp) for viewer in self.viewers)
+        wait_for("the count", lambda: self.server.metrics()[IN_TRAINS] >= has)
+        return self.server.metrics()
 
     def _more(self, before: Mapping[str, float]) -> Mapping[str, float]:
         everything = VIEWERS * PICTURES * PACKETS
