@@ -33,9 +33,19 @@ pub struct Out<'a, T> {
     pub stats: &'a mut Stats,
     /// What is left to do.
     pub afterwards: &'a mut Afterwards,
+    /// Something was handed over since the time was looked at.
+    pub handed_over: bool,
 }
 
 impl<T: Transmit> Out<'_, T> {
+    /// Hands over what has been collected if so many bytes do not fit behind it.
+    fn make_room(&mut self, room: usize) {
+        if self.egress.is_full(room) {
+            self.egress.flush(self.transmit, self.stats);
+            self.handed_over = true;
+        }
+    }
+
     /// Tells how long it took of what has gone round; the time at this moment.
     pub fn observe_gone_round(&mut self) -> Time {
         let now = self.transmit.now();
@@ -61,16 +71,16 @@ pub fn fan_out<T: Transmit>(
     let start = OnceCell::new();
     let slots = subscribers.capacity();
     while let Some(slot) = circuit.turn() {
-        let mut flushed = false;
-        if let Some(subscriber) = subscribers.get_mut(slot) {
-            let mut turn = Turn { now, held, subscriber, is_left_out: shed.covers(slot), flushed };
-            turn.take(circuit, &start, video, waiting, out);
-            flushed = turn.flushed;
-        }
-        circuit.pass_on(slots, |came| out.afterwards.gone_round.push(came));
-        if flushed && out.observe_gone_round() >= until {
+        // For all of a turn at once, so that it can be one message.
+        out.make_room(circuit.room());
+        if std::mem::take(&mut out.handed_over) && out.observe_gone_round() >= until {
             return true;
         }
+        if let Some(subscriber) = subscribers.get_mut(slot) {
+            let mut turn = Turn { now, held, subscriber, is_left_out: shed.covers(slot) };
+            turn.take(circuit, &start, video, waiting, out);
+        }
+        circuit.pass_on(slots, |came| out.afterwards.gone_round.push(came));
     }
     false
 }
@@ -81,8 +91,6 @@ struct Turn<'a> {
     held: Option<u64>,
     subscriber: &'a mut Subscriber,
     is_left_out: bool,
-    /// Something was handed over.
-    flushed: bool,
 }
 
 impl Turn<'_> {
@@ -96,8 +104,6 @@ impl Turn<'_> {
     ) {
         self.subscriber.learn_route(out.transmit);
         let mut first_packet = false;
-        // For all of it at once, so that it can be one message.
-        self.make_room(circuit.room(), out);
         for UnderWay { batch, cut, .. } in circuit.due() {
             let cut = cut.filter(|_| self.is_left_out);
             let left_out = cut.map_or(0, |cut| self.subscriber.leave_out(batch, cut == Cut::Here));
@@ -105,7 +111,7 @@ impl Turn<'_> {
                 out.stats.add(Counter::SendDropsShed, left_out as u64);
                 continue;
             }
-            self.make_room(batch.room, out);
+            out.make_room(batch.room);
             first_packet |= self.subscriber.forward(self.now, batch, out.egress, out.stats);
         }
         // Behind the batches: what of them went before the start was not for it, and everything
@@ -113,7 +119,7 @@ impl Turn<'_> {
         let may_start = !self.is_left_out && self.subscriber.waits_for_keyframe();
         let find = || self.start(circuit, video);
         if let Some(start) = may_start.then(|| *start.get_or_init(find)).flatten() {
-            self.make_room(start.room, out);
+            out.make_room(start.room);
             let (egress, stats) = (&mut *out.egress, &mut *out.stats);
             first_packet |= self.subscriber.start(self.now, start, video.cache(), egress, stats);
         }
@@ -127,12 +133,5 @@ impl Turn<'_> {
     fn start(&self, circuit: &Circuit, video: &Track) -> Option<Start> {
         let under_way = video.keyframe_start().is_some_and(|place| circuit.has(place));
         video.start(self.now, self.held, under_way)
-    }
-
-    fn make_room<T: Transmit>(&mut self, room: usize, out: &mut Out<'_, T>) {
-        if out.egress.is_full(room) {
-            out.egress.flush(out.transmit, out.stats);
-            self.flushed = true;
-        }
     }
 }

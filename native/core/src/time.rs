@@ -16,6 +16,13 @@ impl Time {
     pub fn since(self, earlier: Time) -> Duration {
         Duration::from_micros(self.0.saturating_sub(earlier.0))
     }
+
+    /// The next whole multiple of `step`, which is a microsecond or more; itself if it is one.
+    #[must_use]
+    pub fn rounded_up(self, step: Duration) -> Time {
+        let step = u64::try_from(step.as_micros()).unwrap_or(u64::MAX).max(1);
+        Time(self.0.checked_next_multiple_of(step).unwrap_or(u64::MAX))
+    }
 }
 
 impl Add<Duration> for Time {
@@ -86,6 +93,14 @@ impl MachineClock {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rounding_up_moves_to_the_next_step_and_no_further() {
+        let step = Duration::from_millis(20);
+        assert_eq!(Time(40_000).rounded_up(step), Time(40_000));
+        assert_eq!(Time(40_001).rounded_up(step), Time(60_000));
+        assert_eq!(Time::NEVER.rounded_up(step), Time::NEVER);
+    }
 
     #[test]
     fn ntp_counts_fractions() {

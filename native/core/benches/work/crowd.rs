@@ -94,7 +94,7 @@ impl FanOut {
     fn send(&mut self) {
         let afterwards = &mut Afterwards::default();
         let (egress, transmit, stats) = (&mut self.egress, &mut Nowhere, &mut self.stats);
-        let mut out = Out { egress, transmit, stats, afterwards };
+        let mut out = Out { egress, transmit, stats, afterwards, handed_over: false };
         fan_out(self.now, Time::NEVER, self.stream.round(), &mut out);
         out.egress.flush(out.transmit, out.stats);
     }

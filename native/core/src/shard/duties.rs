@@ -15,6 +15,10 @@ use crate::wake::Wake;
 const REPORT_EVERY: Duration = Duration::from_secs(2);
 const REPORT_SPREAD_MICROS: u64 = 3_000_000;
 
+/// Those that are due within so long go out together: one wake-up and one system call for them,
+/// where a thousand viewers would each take their own.
+const REPORTS_TOGETHER: Duration = Duration::from_millis(20);
+
 impl Shard {
     /// Does what this session armed its deadline for, and arms the next.
     pub(super) fn do_duties(&mut self, now: Time, at: Time, id: SessionId) {
@@ -94,7 +98,7 @@ impl Shard {
             let mut compound = Vec::new();
             subscriber.write_reports(now, self.config.wall_clock, clocks, &mut compound);
             subscriber.send_rtcp(compound, &mut self.egress);
-            association.next_report = now + REPORT_EVERY + spread;
+            association.next_report = (now + REPORT_EVERY + spread).rounded_up(REPORTS_TOGETHER);
         }
         let next = association.next_report;
         if subscriber.waits_for_keyframe() && has_video {

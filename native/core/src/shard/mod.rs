@@ -385,7 +385,7 @@ impl Shard {
         let until = if is_late { Time::NEVER } else { began + SLICE };
         let afterwards = &mut Afterwards::default();
         let (egress, stats) = (&mut self.egress, &mut self.stats);
-        let mut out = Out { egress, transmit, stats, afterwards };
+        let mut out = Out { egress, transmit, stats, afterwards, handed_over: false };
         while let Some(id) = self.streams_under_way.pop_front() {
             let Some(stream) = self.streams.get_mut(&id) else { continue };
             let before = Mark::of(out.stats);
