@@ -53,6 +53,14 @@ async def test_a_busy_thread_works_while_it_is_told(tmp_path: Path) -> None:
             assert await load_of(there) < IDLE
 
 
+async def test_of_two_words_in_one_moment_the_last_one_counts(tmp_path: Path) -> None:
+    async with begun(tmp_path, busy_thread=True) as there:
+        for last in (True, False):
+            for on in (last, not last, last):
+                there.burden(on=on)
+            assert (await load_of(there) > BUSY) is last
+
+
 async def cpu_of_requests(there: Server, count: int = 60) -> float:
     before = there.clock.now()
     for _ in range(count):

@@ -23,12 +23,14 @@ _TICK_S = 1.0 / os.sysconf("SC_CLK_TCK")
 @dataclass(frozen=True, slots=True)
 class Usage:
     """Over one interval: seconds of the wall, of the processes' CPU, of the threads that forward
-    alone, and of the core's that was not idle; the latter is None for more than one core."""
+    alone, and of the core's that was not idle; the latter is None for more than one core.
+    ``stolen_s``: for so long the hypervisor kept the core for itself."""
 
     wall_s: float
     process_s: float
     shards_s: float
     core_s: float | None
+    stolen_s: float = 0.0
 
     @property
     def apart(self) -> float | None:
@@ -47,10 +49,14 @@ class Usage:
         apart = self.apart
         if apart is None or apart <= DISAGREEMENT:
             return None
-        return (
+        told = (
             f"the server's processes used {self.process_s:.2f} s of CPU and its core was busy for "
             f"{self.core_s:.2f} s of {self.wall_s:.2f} s, {apart:.0%} apart"
         )
+        if self.stolen_s:
+            # A process that is told of it pays for it.
+            told += f"; the hypervisor took {self.stolen_s:.2f} s of the core"
+        return told
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +66,16 @@ class Moment:
     wall_s: float
     process_s: float
     shards_s: float
-    idle_s: float | None
+    core: Core | None
+
+
+@dataclass(frozen=True, slots=True)
+class Core:
+    """Seconds since the machine began that a core was idle or waited for I/O, and that the
+    hypervisor took from it."""
+
+    idle_s: float
+    stolen_s: float
 
 
 class ServerClock:
@@ -78,8 +93,8 @@ class ServerClock:
         process_s = sum(map(process_time_s, tree(self._pid)))
         process_s += sum(thread_time_s(thread, thread) for thread in self._softirq)
         shards_s = sum(thread_time_s(self._pid, thread) for thread in self._shards)
-        idle_s = None if self._core is None else core_idle_s(self._core)
-        return Moment(wall_s, process_s, shards_s, idle_s)
+        core = None if self._core is None else core_of(self._core)
+        return Moment(wall_s, process_s, shards_s, core)
 
     def since(self, before: Moment) -> Usage:
         """From then to now."""
@@ -89,12 +104,12 @@ class ServerClock:
 def usage_between(before: Moment, after: Moment) -> Usage:
     """Of one clock."""
     wall_s = after.wall_s - before.wall_s
-    core_s = None
-    if before.idle_s is not None and after.idle_s is not None:
-        core_s = max(0.0, wall_s - (after.idle_s - before.idle_s))
-    return Usage(
-        wall_s, after.process_s - before.process_s, after.shards_s - before.shards_s, core_s
-    )
+    process_s, shards_s = after.process_s - before.process_s, after.shards_s - before.shards_s
+    if before.core is None or after.core is None:
+        return Usage(wall_s, process_s, shards_s, None)
+    stolen_s = after.core.stolen_s - before.core.stolen_s
+    idle_s = after.core.idle_s - before.core.idle_s
+    return Usage(wall_s, process_s, shards_s, max(0.0, wall_s - idle_s - stolen_s), stolen_s)
 
 
 def tree(pid: int) -> list[int]:
@@ -157,12 +172,13 @@ def softirq_thread(core: int) -> int | None:
     return None
 
 
-def core_idle_s(core: int) -> float:
-    """Idle, waiting for I/O, and stolen by the hypervisor (proc(5))."""
+def core_of(core: int) -> Core:
+    """What it did not do (proc(5)). Raises ProcessLookupError where there is no such core."""
     for line in Path("/proc/stat").read_text().splitlines():
         name, *fields = line.split()
         if name == f"cpu{core}":
-            return (int(fields[3]) + int(fields[4]) + int(fields[7])) * _TICK_S
+            idle, waiting, stolen = int(fields[3]), int(fields[4]), int(fields[7])
+            return Core((idle + waiting) * _TICK_S, stolen * _TICK_S)
     raise ProcessLookupError(f"there is no core {core}")
 
 

@@ -42,6 +42,16 @@ class Scale:
         disjoint by chance too often."""
         return min(self.rounds, _FEW)
 
+    @property
+    def turns(self) -> int:
+        """Rounds of rows that ask for a difference smaller than what windows differ by."""
+        return 3 * self.rounds
+
+    @property
+    def turn_s(self) -> float:
+        """A window of theirs: shorter, so that the machine has less time to change in between."""
+        return self.seconds / 2
+
     def read_by_viewers(self) -> Scale:
         """The same where sinks read their media themselves: fewer, since the harness opens every
         packet on its one core."""
@@ -63,7 +73,7 @@ FULL = Scale(
     sinks=1_000,
     probes=20,
     rate=1.0,
-    rounds=6,
+    rounds=8,
     seconds=2.0,
     ceiling_s=2.0,
     tail_s=4.0,

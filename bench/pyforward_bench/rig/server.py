@@ -57,17 +57,21 @@ while True:
             pass
 """
 
-_BEGIN, _END = signal.SIGUSR1, signal.SIGUSR2
+_LOOK = signal.SIGUSR1
+"""Look whether the file is there that says so. Of two signals that wait, one for each word, Python
+would take the one with the lower number first, whichever came last."""
 
 # What the server needs is imported before: each file would wait for the other thread's turn to end.
 _BESIDE = """\
+import os
 import signal
 import threading
 import pyforward.server
 from pyforward.cli import main
 told = threading.Event()
-signal.signal({begin}, lambda *_: told.set())
-signal.signal({end}, lambda *_: told.clear())
+def look(*_):
+    told.set() if os.path.exists({sign!r}) else told.clear()
+signal.signal({look}, look)
 threading.Thread(target=exec, args=({code!r}, {{"told": told}}), name="beside", daemon=True).start()
 main()
 """
@@ -87,15 +91,15 @@ class Serving:
     slowed: float = 0.0
     peer: Begin | None = None
 
-    def program(self) -> list[str]:
-        """What runs ``pyforward``."""
+    def program(self, sign: Path) -> list[str]:
+        """What runs ``pyforward``; the thread beside it works while there is such a file."""
         if self.busy_thread:
             beside = _BUSY
         elif self.slowed:
             beside = _SLOWING.format(share=self.slowed / (1 - self.slowed))
         else:
             return [sys.executable, "-m", "pyforward"]
-        code = _BESIDE.format(code=beside, begin=int(_BEGIN), end=int(_END))
+        code = _BESIDE.format(code=beside, look=int(_LOOK), sign=str(sign))
         return [sys.executable, "-c", code]
 
     def arguments(self) -> list[str]:
@@ -112,12 +116,15 @@ class Serving:
 class Server:
     """A server that answers. Made by :func:`begin`."""
 
-    def __init__(self, child: Child, url: str, token: str, serving: Serving) -> None:
+    def __init__(
+        self, child: Child, url: str, token: str, serving: Serving, sign: Path | None = None
+    ) -> None:
         self.url = url
         self.serving = serving
         self.child = child
         self.clock = clocks.ServerClock(child.pid, serving.cores)
         self._token = token
+        self._sign = sign
 
     @property
     def pid(self) -> int:
@@ -156,8 +163,12 @@ class Server:
 
     def burden(self, *, on: bool) -> None:
         """Whether the thread beside it works, which it does not at first."""
-        assert self.serving.busy_thread or self.serving.slowed, "there is no thread beside it"
-        self.child.tell(_BEGIN if on else _END)
+        assert self._sign is not None, "there is no thread beside it"
+        if on:
+            self._sign.touch()
+        else:
+            self._sign.unlink(missing_ok=True)
+        self.child.tell(_LOOK)
 
     async def stop(self) -> None:
         """Its end, however."""
@@ -187,14 +198,15 @@ Begin: TypeAlias = Callable[[Network, Path, Serving], Awaitable[Server]]
 async def begin(network: Network, folder: Path, serving: Serving) -> Server:
     """Returns when it is ready. Raises RunError with its last line when it does not start, and
     ConfigError for a setting that does not exist."""
-    ready, token = folder / "ready", secrets.token_hex(16)
-    ready.unlink(missing_ok=True)  # of one that was killed
+    ready, sign, token = folder / "ready", folder / "burden", secrets.token_hex(16)
+    for left in (ready, sign):
+        left.unlink(missing_ok=True)  # of one that was killed
     address = network.addresses.server
     host = f"[{address}]" if ":" in address else address
     child = Child.begin(
         "server",
         [
-            *serving.program(),
+            *serving.program(sign),
             "serve",
             f"--http-bind={host}:0",
             "--http-allow-open",
@@ -214,7 +226,8 @@ async def begin(network: Network, folder: Path, serving: Serving) -> Server:
     except BaseException:
         await child.stop()
         raise
-    return Server(child, url, token, serving)
+    has_thread = serving.busy_thread or serving.slowed > 0
+    return Server(child, url, token, serving, sign if has_thread else None)
 
 
 async def _ready(child: Child, ready: Path) -> str:

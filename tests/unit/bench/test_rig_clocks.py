@@ -9,17 +9,18 @@ import time
 import pytest
 
 from pyforward_bench.rig import clocks
-from pyforward_bench.rig.clocks import Moment, Usage, usage_between
+from pyforward_bench.rig.clocks import Core, Moment, Usage, usage_between
 
 
 def test_what_lies_between_two_moments() -> None:
-    before = Moment(wall_s=100.0, process_s=5.0, shards_s=4.0, idle_s=1_000.0)
-    after = Moment(wall_s=110.0, process_s=9.0, shards_s=7.5, idle_s=1_005.9)
+    before = Moment(wall_s=100.0, process_s=5.0, shards_s=4.0, core=Core(1_000.0, 3.0))
+    after = Moment(wall_s=110.0, process_s=9.0, shards_s=7.5, core=Core(1_005.7, 3.2))
     usage = usage_between(before, after)
     assert usage.wall_s == 10.0
     assert usage.process_s == 4.0
     assert usage.shards_s == 3.5
-    assert usage.core_s == pytest.approx(4.1)
+    assert usage.core_s == pytest.approx(4.1), "neither idle nor the hypervisor's"
+    assert usage.stolen_s == pytest.approx(0.2)
     assert usage.disagreement is None
 
 
@@ -54,6 +55,13 @@ def test_a_disagreement_has_its_figures() -> None:
     assert "4.00 s" in told
     assert "6.00 s" in told
     assert "33% apart" in told
+    assert "hypervisor" not in told
+
+
+def test_a_disagreement_tells_what_the_hypervisor_took() -> None:
+    told = Usage(10.0, 6.0, 6.0, 4.0, stolen_s=2.0).disagreement
+    assert told is not None
+    assert told.endswith("the hypervisor took 2.00 s of the core")
 
 
 def test_a_process_has_its_time() -> None:
@@ -90,6 +98,6 @@ def test_memory_has_its_parts() -> None:
 
 def test_a_core_that_is_none_is_told() -> None:
     core = min(os.sched_getaffinity(0))
-    assert clocks.core_idle_s(core) >= 0
+    assert clocks.core_of(core).idle_s >= 0
     with pytest.raises(ProcessLookupError):
-        clocks.core_idle_s(100_000)
+        clocks.core_of(100_000)

@@ -112,7 +112,7 @@ def test_own_rounds_change_a_scale() -> None:
     changed = QUICK.with_options(1, 1.0)
     assert (changed.rounds, changed.seconds, changed.ceiling_s, changed.few) == (1, 1.0, 1.0, 1)
     longer = FULL.with_options(None, 8.0)
-    assert (longer.rounds, longer.seconds, longer.ceiling_s, longer.tail_s) == (6, 8.0, 4.0, 8.0)
+    assert (longer.rounds, longer.seconds, longer.ceiling_s, longer.tail_s) == (8, 8.0, 4.0, 8.0)
     assert [FULL.with_options(rounds, None).few for rounds in (1, 3, 5, 20)] == [1, 3, 5, 5]
 
 

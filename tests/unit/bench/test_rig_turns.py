@@ -69,7 +69,8 @@ class StubStand:
         yield
         self.beside = FREE
 
-    async def window(self, *, tries: int) -> Window:
+    async def window(self, seconds: float, *, tries: int) -> Window:
+        assert seconds == self.scale.turn_s
         speed = 0.98 ** len(self.done)
         self.done.append(self.beside)
         wrong = self.wrong.get(self.beside, ())
@@ -99,7 +100,7 @@ async def test_ways_take_turns_in_the_order_that_drift_falls_on_both() -> None:
     stand = r15()
     await figure("r15", stand)
     one_way = [FREE, NEIGHBOUR, BURDENED]
-    assert stand.done == [*one_way, *reversed(one_way)] * FULL.rounds
+    assert stand.done == [*one_way, *reversed(one_way)] * (FULL.turns // 2)
 
 
 async def test_it_is_one_server_throughout() -> None:
@@ -114,7 +115,7 @@ async def test_it_is_one_server_throughout() -> None:
 async def test_a_thread_is_held_against_another_process(within: float, met: bool) -> None:
     row = (await figure("r15", r15(within))).row
     assert row.value == pytest.approx(100 * (1e6 / within - 1), abs=0.1)
-    assert (row.rounds, row.met) == (2 * FULL.rounds, met)
+    assert (row.rounds, row.met) == (FULL.turns, met)
     # Each pair alone has the drift, once one way and once the other.
     assert row.low is not None
     assert row.high is not None
@@ -137,9 +138,9 @@ async def test_a_server_that_is_slowed_is_held_against_itself(slowed: float, met
     stand = StubStand({FREE: 1e6, BURDENED: slowed})
     row = (await figure("r01s", stand)).row
     assert row.value == pytest.approx(100 * (slowed / 1e6 - 1), abs=0.1)
-    assert (row.rounds, row.met) == (2 * FULL.rounds, met)
+    assert (row.rounds, row.met) == (FULL.turns, met)
     assert [serving.slowed for serving in stand.begun] == [0.2]
-    assert stand.done == [FREE, BURDENED, BURDENED, FREE] * FULL.rounds
+    assert stand.done == [FREE, BURDENED, BURDENED, FREE] * (FULL.turns // 2)
 
 
 async def test_what_is_wrong_with_a_slowed_window_is_told() -> None:

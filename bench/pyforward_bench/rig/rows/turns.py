@@ -18,24 +18,23 @@ from pyforward_bench.rig.stand import TRIES, Stand
 Way: TypeAlias = Callable[[], AbstractAsyncContextManager[None]]
 """Makes the server be treated so while inside."""
 
-_SETTLE_S = 0.5
+_SETTLE_S = 0.2
 
 
 async def in_turns(
     stand: Stand, ways: Sequence[Way], *, tries: int = TRIES
 ) -> list[tuple[Window, ...]]:
-    """After a warm-up twice as many rounds as the scale has, since a difference is asked for that
-    is smaller than what windows differ by; each with a window of every way, in the order of the
-    ways. They are measured A B, B A, A B …, so that a machine that becomes steadily faster or
-    slower does so for all ways alike."""
+    """After a warm-up the rounds that the scale has for this, each with a window of every way, in
+    the order of the ways. They are measured A B, B A, A B …, so that a machine that becomes
+    steadily faster or slower does so for all ways alike."""
     await stand.warm_up()
     rounds = []
-    for number in range(2 * stand.scale.rounds):
+    for number in range(stand.scale.turns):
         places = list(range(len(ways)))
         windows: dict[int, Window] = {}
         for place in places if number % 2 == 0 else reversed(places):
             async with ways[place]():
                 await asyncio.sleep(_SETTLE_S)
-                windows[place] = await stand.window(tries=tries)
+                windows[place] = await stand.window(stand.scale.turn_s, tries=tries)
         rounds.append(tuple(windows[place] for place in places))
     return rounds
