@@ -161,17 +161,21 @@ TRIES = 4
 """Others on this machine make one round late and not the other; a storm would make all of them."""
 
 
-@contextlib.contextmanager
-def a_core_for_media() -> Iterator[tuple[str, ...]]:
-    """The settings that give the shard a core of its own, which everything that is begun meanwhile
-    keeps off: publisher, viewers, storms and, by those settings, the server's control."""
-    mine = os.sched_getaffinity(0)
-    first, *others = sorted(mine)
+def a_core_for_media() -> int:
+    """One that the shard is to have for itself."""
+    first, *others = sorted(os.sched_getaffinity(0))
     if not others:
         pytest.skip(f"{MISSING_TOOL}two cores, one of them for the shard")
-    os.sched_setaffinity(0, others)
+    return first
+
+
+@contextlib.contextmanager
+def keeping_off(core: int) -> Iterator[None]:
+    """What is begun meanwhile runs elsewhere: publisher, viewers, storms."""
+    mine = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, mine - {core})
     try:
-        yield f"--engine-cores={first}", "--engine-shards=1"
+        yield
     finally:
         os.sched_setaffinity(0, mine)
 
@@ -185,6 +189,7 @@ async def test_media_is_as_soon_as_ever_under_each_storm() -> None:
     does for them is its own, and full as the other cores are, the shard's is not.
     """
     many_descriptors()
+    core = a_core_for_media()
     free = threading.Event()
 
     def hang(_: Receiver) -> int:
@@ -194,8 +199,9 @@ async def test_media_is_as_soon_as_ever_under_each_storm() -> None:
     with receiver(hang) as stuck:
         asked = ("--events-listeners", str(LISTENERS), "--streams-declared", waiting(900))
         hook = ("--webhooks-urls", stuck.url, "--webhooks-secret", SECRET)
+        pinned = (f"--engine-cores={core}", "--engine-shards=1")
         try:
-            with a_core_for_media() as pinned, running(*asked, *hook, *pinned) as server:
+            with running(*asked, *hook, *pinned) as server, keeping_off(core):
                 async with published(server, "--rate=4") as url:
                     await frames_are_as_soon(server, url)
         finally:
