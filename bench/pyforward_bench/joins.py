@@ -146,7 +146,7 @@ class Joins:
         yield self._times(during)
 
     def problems(self, bench: Bench) -> Iterator[str]:
-        """Viewers that were never served, and a rate that was not reached."""
+        """Viewers that were never served."""
         if self._unserved:
             yield (
                 f"{self._unserved} viewers had no whole keyframe within {SERVED_WITHIN_S:g} s "

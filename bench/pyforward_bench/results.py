@@ -47,6 +47,9 @@ CRATES: Final = ("aes", "pyo3", "ring")
 ALL_ROWS: Final = frozenset(f"r{number:02}" for number in range(1, 17))
 """Of a full run of the rig."""
 
+STOPPED: Final = "the run was stopped before"
+"""Why a row has no value that the run did not get to."""
+
 ROOT: Final = Path(__file__).resolve().parents[2]
 """Of the checkout, when this is one."""
 
@@ -321,10 +324,13 @@ def in_readme(readme: str, results: Results) -> str:
     """The README's text with the table of these results between its two markers.
 
     ConfigError where it does not have both once, in their order, or these are not the results of
-    a full run.
+    a full run, or of one that is invalid.
     """
-    if "--quick" in results.argv or ALL_ROWS - {row.row for row in results.rows}:
+    reached = {row.row for row in results.rows if row.why != STOPPED}
+    if "--quick" in results.argv or ALL_ROWS - reached:
         raise ConfigError("These are not the results of a full run, which is: pyforward-bench rig.")
+    if not results.valid:
+        raise ConfigError(f"This run is invalid: {' '.join(results.invalid_because)}")
     before, begins, rest = readme.partition(BEGIN)
     _, ends, after = rest.partition(END)
     if not begins or not ends or BEGIN in rest or END in before or END in after:

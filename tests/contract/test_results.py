@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -21,6 +22,20 @@ def test_results_on_file_are_of_the_schema() -> None:
     for path in tracked():
         if path.parent == PLACE and path.suffix == ".json" and path.name != "schema.json":
             results.read(path)
+
+
+def test_the_readme_s_table_is_of_results_on_file() -> None:
+    readme = (ROOT / "README.md").read_text()
+    again = "python -m pyforward_bench.results README.md bench/results/RUN.json"
+    (commit,) = re.findall(r"^\d{4}-\d{2}-\d{2}, commit (\S+),", readme, re.MULTILINE)
+    of_commit = [
+        found
+        for path in tracked()
+        if path.parent == PLACE and path.name != "schema.json"
+        if (found := results.read(path)).commit == commit and found.command == "rig"
+    ]
+    tables = [results.table(found) for found in of_commit]
+    assert any(table in readme for table in tables), f"run: {again}"
 
 
 def module(*arguments: str) -> subprocess.CompletedProcess[str]:

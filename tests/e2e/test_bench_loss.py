@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
-from tests.e2e.benches import Measured, measured, published
-from tests.e2e.server import running
+from tests.e2e.benches import Measured, bench, measured, published
+from tests.e2e.server import running, wait_for
 
 TIMES = ("--viewers=3", "--duration=4")
 
@@ -55,3 +57,20 @@ async def test_runs_of_losses_without_a_round_trip() -> None:
     assert told.results is not None
     (why,) = [r.why for r in told.results.rows if r.name == "loss.within_two_round_trips"]
     assert why == "no --rtt was given"
+
+
+async def test_ctrl_c_keeps_what_there_is() -> None:
+    with running() as server:
+        async with published(server) as url:
+            with bench("loss", url, "--viewers=3", "--duration=60", "--loss=5%") as losing:
+                await asyncio.to_thread(
+                    wait_for,
+                    "everybody",
+                    lambda: [v["packets"] > 1500 for v in server.viewers("bench")] == [True] * 3,
+                )
+                losing.interrupt()
+                told = await losing.ended()
+    assert told.code in (0, 4), told.lines
+    assert told.value("joined") == 3
+    assert told.value("missed") > 0
+    assert told.value("repaired") > 0

@@ -54,7 +54,7 @@ class Usage:
             f"{self.core_s:.2f} s of {self.wall_s:.2f} s, {apart:.0%} apart"
         )
         if self.stolen_s:
-            # A process that is told of it pays for it.
+            # Some hosts count that as the process's own time.
             told += f"; the hypervisor took {self.stolen_s:.2f} s of the core"
         return told
 
@@ -90,7 +90,7 @@ class ServerClock:
     def now(self) -> Moment:
         """Raises ProcessLookupError when the process is gone."""
         wall_s = time.monotonic()
-        process_s = sum(map(process_time_s, tree(self._pid)))
+        process_s = tree_time_s(self._pid)
         process_s += sum(thread_time_s(thread, thread) for thread in self._softirq)
         shards_s = sum(thread_time_s(self._pid, thread) for thread in self._shards)
         core = None if self._core is None else core_of(self._core)
@@ -122,6 +122,11 @@ def tree(pid: int) -> list[int]:
             except OSError:
                 continue  # the thread has just ended
     return found
+
+
+def tree_time_s(pid: int) -> float:
+    """utime + stime of a process and those that descend from it. Raises ProcessLookupError."""
+    return sum(map(process_time_s, tree(pid)))
 
 
 def process_time_s(pid: int) -> float:

@@ -74,6 +74,7 @@ def run(config: Config, options: Options, say: Say) -> int:
         "seconds": options.seconds,
         "output": str(_output(options.output)),
         "isolated": way is not None,
+        "refused": way is None and not options.loopback,
         "ipv6": options.ipv6,
         "cores": cores[:2],
         "peers": options.peers,

@@ -19,7 +19,7 @@ from typing import Any
 from pyforward.client.running import run_command, unless_stopped
 from pyforward.config import Config
 from pyforward.errors import HostError, PyforwardError
-from pyforward_bench.results import number, share
+from pyforward_bench.results import STOPPED, number, share
 from pyforward_bench.rig import counter, holding, network
 from pyforward_bench.rig.counter import Counter
 from pyforward_bench.rig.network import Network
@@ -44,6 +44,8 @@ class Job:
     scale: Scale
     output: Path
     isolated: bool
+    refused: bool
+    """Namespaces were asked for, and there are none."""
     ipv6: bool
     server_core: int
     harness_core: int
@@ -63,6 +65,7 @@ class Job:
             scale=scale.with_options(told["rounds"], told["seconds"]),
             output=Path(told["output"]),
             isolated=told["isolated"],
+            refused=told["refused"],
             ipv6=told["ipv6"],
             server_core=told["cores"][0],
             harness_core=told["cores"][1],
@@ -108,6 +111,8 @@ async def _measure(
     job: Job, ground: Network, folder: Path, report: Report, stop: asyncio.Event
 ) -> None:
     report.note(*ground.notes)
+    if job.refused:
+        report.fall_short()
     report.offloads(ground.offloads())
     counting = await _counter(ground, report)
     stand = Stand(
@@ -126,7 +131,7 @@ async def _measure(
         for spec in job.specs:
             row = asyncio.ensure_future(_row(stand, spec, report))
             if not await unless_stopped(row, stop):
-                report.could_not_all(job.specs, "the run was stopped before")
+                report.could_not_all(job.specs, STOPPED)
                 break
             row.result()
     finally:
@@ -135,7 +140,7 @@ async def _measure(
         finally:
             # A publisher is judged at its end, and the last one has its end only now; so has the
             # run.
-            stand.judge_gain()
+            report.note(*stand.judge_gain())
             report.doubt(stand.doubts)
 
 
@@ -166,7 +171,9 @@ async def _counter(ground: Network, report: Report) -> Counter | None:
     if not ground.isolated:
         return None
     if (why := counter.missing()) is not None:
+        sys.stderr.write(f"pyforward-bench: sinks read their media themselves: {why}\n")
         report.note(f"sinks read their media themselves: {why}")
+        report.fall_short()
         return None
     counting = Counter(ground.addresses.sinks)
     await counting.open()

@@ -34,20 +34,20 @@ class Report:
         self._notes = [CPU_NOTE]
         self._invalid_because: list[str] = []
         self._offloads: dict[str, str] = {}
+        self._falls_short = False
 
     @property
     def exit_code(self) -> int:
-        """0 when every row has its figures and nothing makes the run invalid. What this machine
-        lacks for a row is no failure where nobody asked for that row by name, and there is another:
-        it is a figure less, and says so."""
+        """0 when every row has its figures, on the ground that was asked for, and nothing makes the
+        run invalid. What this machine lacks for a row is no failure where nobody asked for that row
+        by name, and there is another: it is a figure less, and says so."""
         without = [figure for figure in self._figures if figure.row.value is None]
         if self._invalid_because:
             return EXIT_INVALID
         if any(not figure.lacking for figure in without):
             return RunError.exit_code
-        if without and (self._named or len(without) == len(self._figures)):
-            return HostError.exit_code
-        return 0
+        lacks_all = without and (self._named or len(without) == len(self._figures))
+        return HostError.exit_code if lacks_all or self._falls_short else 0
 
     def add(self, figures: Sequence[Figure]) -> None:
         """And they are in the file."""
@@ -74,6 +74,11 @@ class Report:
         """Reasons why the run is invalid; told twice they stand once."""
         known = self._invalid_because
         known.extend(each for each in why if each not in known)
+
+    def fall_short(self) -> None:
+        """Without namespaces or the counter, which were wanted: what is measured then is something
+        else."""
+        self._falls_short = True
 
     def offloads(self, settings: Mapping[str, str]) -> None:
         """As read back from the devices."""

@@ -45,12 +45,7 @@ class Scale:
     @property
     def turns(self) -> int:
         """Rounds of rows that ask for a difference smaller than what windows differ by."""
-        return 3 * self.rounds
-
-    @property
-    def turn_s(self) -> float:
-        """A window of theirs: shorter, so that the machine has less time to change in between."""
-        return self.seconds / 2
+        return 2 * self.rounds
 
     def read_by_viewers(self) -> Scale:
         """The same where sinks read their media themselves: fewer, since the harness opens every
@@ -84,7 +79,7 @@ FULL = Scale(
     lossy=100,
     overload_s=60.0,
 )
-"""All rows in about an hour: r01 to r16 without r12 and r08 to r10 took 28 minutes."""
+"""All rows in about an hour."""
 
 QUICK = Scale(
     quick=True,

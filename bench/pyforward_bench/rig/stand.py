@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -29,7 +30,7 @@ from pyforward_bench.rig import ceiling, publisher, server
 from pyforward_bench.rig.audience import FIRST_PORT, SILENCE_S, Audience, Crowd
 from pyforward_bench.rig.ceiling import GCM, TRAINS, VARIANTS, Load, Played, Sent, trains_of
 from pyforward_bench.rig.child import Child
-from pyforward_bench.rig.clocks import usage_between
+from pyforward_bench.rig.clocks import tree_time_s, usage_between
 from pyforward_bench.rig.counter import NO_PORTS, Count, Counter, Ports
 from pyforward_bench.rig.measured import Measured, Reading, Window, unlike
 from pyforward_bench.rig.network import Network
@@ -297,6 +298,7 @@ class Stand:
         ports = range(FIRST_PORT, FIRST_PORT + self.audience.there.sinks)
         async with self._silent():
             for _ in range(TRIES):
+                begun_s, used_s = time.monotonic(), tree_time_s(self.server.pid)
                 sent = await ceiling.run(
                     self.program,
                     self.network,
@@ -307,6 +309,10 @@ class Stand:
                     cores=self.server.serving.cores,
                     variants=VARIANTS if asks_gain else (TRAINS,),
                 )
+                used = (tree_time_s(self.server.pid) - used_s) / (time.monotonic() - begun_s)
+                # The sender's seconds are those of all cores together.
+                cores = len(self.server.serving.cores)
+                sent = replace(sent, server_s=used * sent.busy_s / cores)
                 if sent.usage.disagreement is None:
                     break
         if asks_gain:
@@ -350,10 +356,11 @@ class Stand:
         self.doubts += [f"{row}: {each}" for each in unlike(why)]
         return "in doubt: see why the run is invalid" if why else None
 
-    def judge_gain(self) -> None:
-        """At the end of a run: whether trains gained in it what they should. That is a property of
-        the machine and its hour, and no row's."""
+    def judge_gain(self) -> list[str]:
+        """At the end of a run: whether trains gained in it what they should, and what is to be
+        told of it. That is a property of the machine and its hour, and no row's."""
         self.doubts += ceiling.missing_gain(self._rounds)
+        return ceiling.told_gain(self._rounds)
 
     # Private -------------------------------------------------------------------------------------
 

@@ -46,6 +46,11 @@ impl<T: Transmit> Out<'_, T> {
         }
     }
 
+    /// True if the time is over, which is looked at once something was handed over.
+    fn is_over(&mut self, until: Time) -> bool {
+        std::mem::take(&mut self.handed_over) && self.observe_gone_round() >= until
+    }
+
     /// Tells how long it took of what has gone round; the time at this moment.
     pub fn observe_gone_round(&mut self) -> Time {
         let now = self.transmit.now();
@@ -70,10 +75,13 @@ pub fn fan_out<T: Transmit>(
     // Looked for once somebody waits.
     let start = OnceCell::new();
     let slots = subscribers.capacity();
+    let mut anybody = false;
     while let Some(slot) = circuit.turn() {
         // For all of a turn at once, so that it can be one message.
         out.make_room(circuit.room());
-        if std::mem::take(&mut out.handed_over) && out.observe_gone_round() >= until {
+        // Before the turn, so that nothing is left over; but a stream that has its place has one
+        // turn at least, or it would lose that place for nothing.
+        if std::mem::replace(&mut anybody, true) && out.is_over(until) {
             return true;
         }
         if let Some(subscriber) = subscribers.get_mut(slot) {
@@ -82,7 +90,7 @@ pub fn fan_out<T: Transmit>(
         }
         circuit.pass_on(slots, |came| out.afterwards.gone_round.push(came));
     }
-    false
+    out.is_over(until)
 }
 
 /// A viewer's.

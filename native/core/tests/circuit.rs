@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use pyforward_core::command::{AddSession, CloseReason, Command, Media};
+use pyforward_core::event::Event;
 use pyforward_core::ids::{SessionId, StreamId};
 use pyforward_core::media::Kind;
 use pyforward_core::srtp::Profile;
@@ -196,30 +197,36 @@ fn another_publisher_takes_over_in_the_middle() {
     assert!(rig.broken.is_empty());
 }
 
-#[test]
-fn two_streams_are_sent_in_turns() {
-    let (mut rig, viewers) = crowd();
-    let other = StreamId(2);
-    rig.command(Command::AddStream { stream: other });
+/// One more stream with a publisher and a viewer of its own, which has keys.
+fn another_stream(rig: &mut Rig, number: u64) -> (SessionId, SessionId) {
+    let (stream, publisher) = (StreamId(number), SessionId(1_000 + number));
+    rig.command(Command::AddStream { stream });
     let Media::Publish { tracks, .. } = Publisher::media() else { panic!("it publishes") };
-    let media = Media::Publish { stream: other, tracks };
-    let second = SessionId(2);
+    let media = Media::Publish { stream, tracks };
     rig.command(Command::AddSession(Box::new(AddSession {
-        session: second,
+        session: publisher,
         ice: None,
         media: media.into(),
         candidates: Vec::new(),
         trial: None,
         claim: Default::default(),
     })));
-    let viewer = SessionId(2_000);
+    let viewer = SessionId(2_000 + number);
     let Media::Subscribe { tracks, cname, .. } = Viewer::subscription(viewer, true) else {
         panic!("it watches")
     };
-    rig.add_session(viewer, Media::Subscribe { stream: other, tracks, cname });
-    rig.viewers.insert(viewer, Viewer::new(viewer, ([10, 0, 1, 1], 9_000).into(), rig.now, GCM));
+    rig.add_session(viewer, Media::Subscribe { stream, tracks, cname });
+    let address = ([10, 0, 1, 1], 9_000 + number as u16).into();
+    rig.viewers.insert(viewer, Viewer::new(viewer, address, rig.now, GCM));
     rig.run_for(MS);
     rig.install_keys(viewer, GCM);
+    (publisher, viewer)
+}
+
+#[test]
+fn two_streams_are_sent_in_turns() {
+    let (mut rig, viewers) = crowd();
+    let (second, viewer) = another_stream(&mut rig, 2);
     send(&mut rig, frame(2, 4..7, false));
     assert!(is_sending(&rig));
     let packets = frame(1, 0..2, true);
@@ -230,6 +237,25 @@ fn two_streams_are_sent_in_turns() {
     assert_eq!(rig.viewers[&viewer].payloads(Kind::Video).len(), 2, "and the second one is");
     finish(&mut rig);
     assert_got(&rig, &viewers, 7);
+}
+
+#[test]
+fn no_stream_loses_its_place_to_the_end_of_a_part() {
+    let (mut rig, _) = crowd();
+    let streams: Vec<_> = (2..150).map(|number| another_stream(&mut rig, number)).collect();
+    for (session, _) in &streams {
+        let packets = frame(1, 0..2, true);
+        let inject = Command::InjectRtp { session: *session, packets, stamped: false };
+        rig.shards[0].apply(rig.now, inject);
+    }
+    rig.settle();
+    assert!(is_sending(&rig), "it takes several");
+    finish(&mut rig);
+    let served = rig.events.iter().filter_map(|event| match event {
+        Event::Flowing { session } => Some(*session).filter(|session| session.0 > 2_000),
+        _ => None,
+    });
+    assert!(served.eq(streams.iter().map(|(_, viewer)| *viewer)), "in the order of their packets");
 }
 
 #[test]

@@ -303,11 +303,27 @@ def test_the_readme_s_table_is_replaced_and_nothing_else() -> None:
 
 
 @pytest.mark.parametrize(
-    "other", [run(FAST, argv=["rig", "r01"]), full(argv=["rig", "--quick"])], ids=["some", "quick"]
+    "other",
+    [
+        run(FAST, argv=["rig", "r01"]),
+        full(argv=["rig", "--quick"]),
+        run(
+            FAST,
+            *(could_not(row, "x", "1", results.STOPPED) for row in results.ALL_ROWS - {"r01"}),
+            argv=["rig"],
+        ),
+    ],
+    ids=["some", "quick", "stopped"],
 )
 def test_the_readme_s_table_is_of_a_full_run(other: Results) -> None:
     with pytest.raises(ConfigError, match="not the results of a full run"):
         results.in_readme(f"{results.BEGIN}\n{results.END}\n", other)
+
+
+def test_the_readme_s_table_is_of_a_run_that_counts() -> None:
+    doubted = full(valid=False, invalid_because=["The machine was busy."])
+    with pytest.raises(ConfigError, match=r"is invalid: The machine was busy\."):
+        results.in_readme(f"{results.BEGIN}\n{results.END}\n", doubted)
 
 
 @pytest.mark.parametrize(

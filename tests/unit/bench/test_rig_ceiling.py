@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
@@ -113,6 +113,14 @@ def test_a_round_in_which_trains_gain_less_costs_nothing() -> None:
     assert ceiling.missing_gain([sent(eight=306e3)] * 2 + [sent()] * 3) == []
 
 
+def test_what_trains_gain_is_told_with_what_was_reached() -> None:
+    (told,) = ceiling.told_gain([sent(singles=428e3, eight=628e3, seal=842e3)] * 3)
+    for figure in ("428,000", "628,000", "2.84 times", "3 rounds"):
+        assert figure in told
+    assert ceiling.told_gain([]) == []
+    assert ceiling.told_gain([Sent({TRAINS: 600e3}, 3.0, 3.0)]) == []
+
+
 def test_sealing_is_left_out_of_the_gain() -> None:
     round_ = sent(singles=428e3, eight=628e3)
     assert round_.gain == pytest.approx(1.47, abs=0.01)
@@ -123,6 +131,12 @@ def test_sealing_is_left_out_of_the_gain() -> None:
 def test_a_ceiling_on_a_core_that_others_used_is_none() -> None:
     (told,) = ceiling.disturbance([sent(), sent(busy_s=4.0)])
     assert "4.00 s" in told
+
+
+def test_the_server_s_part_of_the_core_is_known() -> None:
+    assert ceiling.disturbance([replace(sent(busy_s=4.0), server_s=0.9)]) == []
+    (told,) = ceiling.disturbance([replace(sent(busy_s=4.0), server_s=0.5)])
+    assert "the server beside it 0.50 s" in told
 
 
 @dataclass(frozen=True)

@@ -41,8 +41,9 @@ class StubStand:
     async def close(self) -> None:
         self.doubts += self.late
 
-    def judge_gain(self) -> None:
+    def judge_gain(self) -> list[str]:
         self.doubts += self.gainless
+        return ["what it was"]
 
 
 def spec(row: str, outcome: Callable[[Spec], Sequence[Figure]]) -> Spec:
@@ -73,7 +74,7 @@ async def measured(
 ) -> Report:
     stub = type("Known", (StubStand,), known)
     monkeypatch.setattr(inside, "Stand", cast("type[Stand]", stub))
-    job = Job(Config(), specs, False, QUICK, path, False, False, 0, 1, (), "no ceiling", ())
+    job = Job(Config(), specs, False, QUICK, path, False, False, False, 0, 1, (), "no ceiling", ())
     report = Report(path, ["rig"])
     await inside._measure(job, Ground(LOOPBACK), path.parent, report, asyncio.Event())
     return report

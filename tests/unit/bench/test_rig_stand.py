@@ -201,6 +201,7 @@ class OnCores:
     """A server."""
 
     serving: Serving
+    pid: int = 7
 
 
 def sending(ground: Ground, monkeypatch: pytest.MonkeyPatch, *busy_s: float) -> Stand:
@@ -214,6 +215,7 @@ def sending(ground: Ground, monkeypatch: pytest.MonkeyPatch, *busy_s: float) -> 
     there = stand_on(ground, monkeypatch)
     monkeypatch.setattr(Stand, "server", cast("Server", OnCores(Serving(cores=(0, 1)))))
     monkeypatch.setattr(ceiling, "run", run)
+    monkeypatch.setattr(stand, "tree_time_s", lambda _: 0.0)
     return there
 
 
@@ -254,5 +256,6 @@ async def test_the_gain_of_trains_is_judged_once_over_all_rows(
         monkeypatch.setattr(ceiling, "run", run)
         await there.ceiling_round(Load(()), asks_gain=gain is not None)
     assert there.doubts == []
-    there.judge_gain()
+    told = there.judge_gain()
+    assert len(told) == any(gains)
     assert len(there.doubts) == doubts

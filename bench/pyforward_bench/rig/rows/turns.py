@@ -22,11 +22,12 @@ _SETTLE_S = 0.2
 
 
 async def in_turns(
-    stand: Stand, ways: Sequence[Way], *, tries: int = TRIES
+    stand: Stand, ways: Sequence[Way], *, tries: Sequence[int] = ()
 ) -> list[tuple[Window, ...]]:
     """After a warm-up the rounds that the scale has for this, each with a window of every way, in
     the order of the ways. They are measured A B, B A, A B …, so that a machine that becomes
-    steadily faster or slower does so for all ways alike."""
+    steadily faster or slower does so for all ways alike. ``tries`` of a window are as many as
+    always, unless told for each way."""
     await stand.warm_up()
     rounds = []
     for number in range(stand.scale.turns):
@@ -35,6 +36,6 @@ async def in_turns(
         for place in places if number % 2 == 0 else reversed(places):
             async with ways[place]():
                 await asyncio.sleep(_SETTLE_S)
-                windows[place] = await stand.window(stand.scale.turn_s, tries=tries)
+                windows[place] = await stand.window(tries=tries[place] if tries else TRIES)
         rounds.append(tuple(windows[place] for place in places))
     return rounds
