@@ -198,12 +198,21 @@ async def test_nobody_is_there(command: str) -> None:
     assert told.value("failed.unreachable") >= 1
 
 
-async def test_one_that_sends_nothing() -> None:
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("load", "2 viewers joined and received nothing"),
+        ("loss", "2 viewers joined and received nothing"),
+        ("joins", "had no whole keyframe"),
+    ],
+)
+async def test_one_that_sends_nothing(command: str, words: str) -> None:
     async with published(Mischief(withholds=BOTH)) as (forwarder, _):
-        told = await measured("load", f"{forwarder.url}/whep", *AT_IT)
+        told = await measured(command, f"{forwarder.url}/whep", *COMMANDS[command])
         assert told.has_failed(), told
-        assert told.says("joined and received nothing")
-        assert told.value("silent") == told.value("joined") == VIEWERS
+        assert told.says(words)
+        assert told.value("joined") == VIEWERS
+        assert told.value("unserved" if command == "joins" else "silent") == VIEWERS
 
 
 async def test_one_that_sends_no_video() -> None:
@@ -245,6 +254,30 @@ async def test_one_that_dies_in_the_middle() -> None:
         sent = await publishing.ended()
         assert sent.has_failed(), sent
         assert sent.value("packets") > 0
+
+
+async def test_one_that_dies_behind_a_lossy_way() -> None:
+    async with published() as (forwarder, _):
+        bad_way = ("--viewers=2", "--loss=5%", "--duration=60", "--ice-silence-s=3")
+        with bench("loss", f"{forwarder.url}/whep", *bad_way) as losing:
+            await until("viewers", lambda: forwarder.done.sent > 1500)
+            await forwarder.die()
+            told = await losing.ended()
+        assert told.has_failed(), told
+        assert told.says("the server went away")
+        assert told.value("joined") == VIEWERS
+        assert told.value("expected") > 0
+
+
+async def test_one_that_dies_in_a_storm() -> None:
+    async with published() as (forwarder, _):
+        with bench("joins", f"{forwarder.url}/whep", "--rate=10", "--count=100") as storming:
+            await until("some to come and go", lambda: forwarder.done.deleted >= 5)
+            await forwarder.die()
+            told = await storming.ended()
+        assert told.has_failed(), told
+        assert told.value("failed.unreachable") > 0
+        assert 0 < told.value("joined") < 100
 
 
 async def test_ctrl_c_keeps_what_there_is() -> None:

@@ -121,20 +121,11 @@ async def test_somebody_elses_server() -> None:
     assert told.results is None
 
 
-@pytest.mark.parametrize(
-    ("viewers", "lacking"),
-    [
-        (10_000_000, ("open files",)),
-        # As many files as that, too, where root may not raise the limit.
-        (1_000_000, ("MiB of memory", "open files")),
-    ],
-)
-async def test_more_than_this_machine_holds_is_known_before(
-    viewers: int, lacking: tuple[str, ...]
-) -> None:
-    told = await measured("load", "http://127.0.0.1:9/whep/x", f"--viewers={viewers}")
+async def test_more_than_this_machine_holds_is_known_before() -> None:
+    told = await measured("load", "http://127.0.0.1:9/whep/x", "--viewers=10000000")
     assert told.code == 3, told
     (line,) = told.lines
-    assert line.startswith(f"{viewers} viewers need ")
-    assert any(what in line for what in lacking)
+    assert line.startswith("10000000 viewers need ")
+    # Whichever of the two is short first.
+    assert "open files" in line or "MiB of memory" in line
     assert told.results is None
