@@ -117,29 +117,28 @@ class Played:
 def missing_gain(rounds: Sequence[Sent]) -> list[str]:
     """Why a run with these rounds does not count: their median gain is too small. A single one is
     of seconds, in which anything may have happened."""
-    gains = [gain for sent in rounds if (gain := sent.gain) is not None]
-    if not gains or (gain := statistics.median(gains)) >= LEAST_GAIN:
+    asked = _asked(rounds)
+    if not asked or (gain := _median_gain(asked)) >= LEAST_GAIN:
         return []
     told = (
         f"The ceiling sender's trains of 8 were only {gain:.2f} times its singles, the median of "
-        f"{len(gains)} rounds, and {LEAST_GAIN} is the least for a run that counts."
+        f"{len(asked)} rounds, and {LEAST_GAIN} is the least for a run that counts."
     )
     return [told]
 
 
 def told_gain(rounds: Sequence[Sent]) -> list[str]:
     """What was reached one by one and in trains of 8 where that was asked for, as medians."""
-    asked = [sent for sent in rounds if sent.gain is not None]
+    asked = _asked(rounds)
     if not asked:
         return []
     singles, eight = (
         statistics.median(sent.rates[name] for sent in asked) for name in (SINGLES, EIGHT)
     )
-    gain = statistics.median(sent.gain or 0.0 for sent in asked)
     told = (
         f"The ceiling sender reached {singles:,.0f} packets per CPU-second one by one and "
-        f"{eight:,.0f} in trains of 8, which is {gain:.2f} times as many without sealing; medians "
-        f"of {len(asked)} rounds."
+        f"{eight:,.0f} in trains of 8, which is {_median_gain(asked):.2f} times as many without "
+        f"sealing; medians of {len(asked)} rounds."
     )
     return [told]
 
@@ -318,6 +317,15 @@ def trains_reached(
 
 
 # Private -----------------------------------------------------------------------------------------
+
+
+def _asked(rounds: Sequence[Sent]) -> list[Sent]:
+    """Those that were asked what trains gain."""
+    return [sent for sent in rounds if sent.gain is not None]
+
+
+def _median_gain(asked: Sequence[Sent]) -> float:
+    return statistics.median(gain for sent in asked if (gain := sent.gain) is not None)
 
 
 def _words(

@@ -171,8 +171,9 @@ async def _counter(ground: Network, report: Report) -> Counter | None:
     if not ground.isolated:
         return None
     if (why := counter.missing()) is not None:
-        sys.stderr.write(f"pyforward-bench: sinks read their media themselves: {why}\n")
-        report.note(f"sinks read their media themselves: {why}")
+        told = f"sinks read their media themselves: {why}"
+        sys.stderr.write(f"pyforward-bench: {told}\n")
+        report.note(told)
         report.fall_short()
         return None
     counting = Counter(ground.addresses.sinks)
