@@ -70,7 +70,7 @@ pub fn named(name: &str) -> Option<Box<dyn Work>> {
         "fan_out" => Box::new(crowd::FanOut::new(viewers.into(), false)),
         "ride" => Box::new(crowd::FanOut::new(viewers.into(), true)),
         "idle" => Box::new(waiting::Idle::new(viewers.into())),
-        "due" => Box::new(waiting::Due::new(viewers.into())),
+        "due" => Box::new(waiting::Due::new(viewers)),
         _ => return None,
     })
 }

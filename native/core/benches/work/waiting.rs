@@ -1,8 +1,7 @@
 //! What passing time costs a shard with so many viewers: nothing by their number.
 
 use std::hint::black_box;
-
-use pyforward_core::time::Time;
+use std::time::Duration;
 
 use super::Work;
 use super::rig::crowd::Crowd;
@@ -29,28 +28,40 @@ impl Work for Idle {
     }
 }
 
-/// A turn in which one viewer's sender reports are due.
-pub struct Due(Crowd);
+/// A second in which viewers' sender reports are due, with the turns that it takes. Of one turn alone,
+/// half would be how a session is found, in tables that are seeded anew each time.
+pub struct Due {
+    crowd: Crowd,
+    viewers: usize,
+}
 
 impl Due {
-    pub fn new(viewers: u64) -> Due {
-        let mut crowd = Crowd::watching(viewers);
-        // It has deadlines too.
-        crowd.end();
-        Due(crowd)
+    pub fn new(viewers: u16) -> Due {
+        let mut due = Due { crowd: Crowd::watching(viewers.into()), viewers: viewers.into() };
+        // Their first reports were at once; after some more they are spread over the seconds.
+        due.pass(Duration::from_secs(20));
+        due
+    }
+
+    fn pass(&mut self, time: Duration) {
+        let Due { crowd, .. } = self;
+        let until = crowd.now + time;
+        while crowd.shard.poll_timeout() <= until {
+            crowd.now = crowd.shard.poll_timeout();
+            crowd.shard.handle_timeout(crowd.now);
+            crowd.drain();
+        }
+        crowd.now = until;
     }
 }
 
 impl Work for Due {
     fn run(&mut self) {
-        let Due(crowd) = self;
-        crowd.now = crowd.shard.poll_timeout();
-        assert!(crowd.now < Time::NEVER);
-        crowd.shard.handle_timeout(crowd.now);
-        crowd.drain();
+        self.pass(Duration::from_secs(1));
     }
 
+    /// Reports: each viewer's every two to five seconds.
     fn packets(&self) -> usize {
-        1
+        (2 * self.viewers).div_ceil(7)
     }
 }

@@ -15,6 +15,9 @@ use crate::wake::Wake;
 const REPORT_EVERY: Duration = Duration::from_secs(2);
 const REPORT_SPREAD_MICROS: u64 = 3_000_000;
 
+/// More than the reports of two tracks with their name take (RFC 3550 §6.4.1, §6.5), sealed.
+const REPORT_BYTES: usize = 256;
+
 /// Those that are due within so long go out together: one wake-up and one system call for them,
 /// where a thousand viewers would each take their own.
 const REPORTS_TOGETHER: Duration = Duration::from_millis(20);
@@ -95,7 +98,7 @@ impl Shard {
         let (clocks, has_video) = (stream.clocks(), stream.has_video());
         let Some(subscriber) = stream.subscribers.get_mut(position) else { return Time::NEVER };
         if association.next_report <= now {
-            let mut compound = Vec::new();
+            let mut compound = Vec::with_capacity(REPORT_BYTES);
             subscriber.write_reports(now, self.config.wall_clock, clocks, &mut compound);
             subscriber.send_rtcp(compound, &mut self.egress);
             association.next_report = (now + REPORT_EVERY + spread).rounded_up(REPORTS_TOGETHER);
