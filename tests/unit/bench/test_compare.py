@@ -44,6 +44,9 @@ def told(one: Results, other: Results) -> tuple[list[str], compare.Comparison]:
         ((4, 4, 4), (1, 2, 9), True),
         ((4, 4, 4), (1, 2, 3), False),
         ((-3, -2, -1), (-9, -8, -3), True),
+        ((0.1 + 0.2, 0.4, 0.5), (0.1, 0.2, 0.3), True),
+        ((-0.3, -0.2, -0.1), (-0.5, -0.4, -(0.1 + 0.2)), True),
+        ((0, 0, 1), (-1, -0.5, -1e-3), False),
     ],
 )
 def test_figures_agree_whose_ranges_overlap(
@@ -74,6 +77,23 @@ def test_a_server_that_is_slowed_by_a_fifth_shows_on_any_machine(speed: float) -
     slowed = packets([0.8 * share for share in (0.87, 0.83, 0.91)], speed)
     _, found = told(run(AS_IT_IS), run(slowed))
     assert not found.all_agree
+
+
+def steps(viewers: int, too_many: int, reached: int, beyond: int) -> Row:
+    """Viewers per core, found between two steps as the ceiling sender's are."""
+    row = row_of("r05a", "viewers", "viewers", [viewers], ceilings=[reached])
+    ends = {"share_low": viewers / beyond, "share_high": too_many / reached}
+    return row.model_copy(update={"high": float(too_many)} | ends)
+
+
+def test_a_step_is_a_step_however_many_whole_viewers_it_is() -> None:
+    first, second = steps(945, 999, 845, 893), steps(1_142, 1_208, 1_142, 1_208)
+    lines, found = told(run(first), run(second))
+    assert found.all_agree
+    assert "(1.06 to 1.18)" in lines[2]
+    assert "(0.95 to 1.06)" in lines[2]
+    _, apart = told(run(steps(999, 1_056, 845, 893)), run(second))
+    assert not apart.all_agree, "a step between them"
 
 
 def test_where_one_has_no_ceiling_values_are_compared() -> None:

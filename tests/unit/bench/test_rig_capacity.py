@@ -313,6 +313,28 @@ async def test_nothing_is_hidden_of_either() -> None:
     assert row.share_high == pytest.approx(in_time.row.high / row.ceiling)
 
 
+async def test_a_share_may_be_all_that_two_searches_leave_open() -> None:
+    """Each ended between two of its own steps, and nobody knows where."""
+    stand = FakeStand(Sender(70, most=1_700), Sender(110, most=2_600))
+    (in_time, _) = await figures(stand)
+    row = in_time.row
+    well, too_many = {}, {}
+    for who, most in (("server", 700), ("ceiling", 1_100)):
+        sent = [viewers for name, viewers, _ in stand.done if name == who]
+        well[who] = max(viewers for viewers in sent if viewers < most)
+        too_many[who] = min(viewers for viewers in sent if viewers >= most)
+    assert (row.low, row.high) == (well["server"], too_many["server"])
+    assert row.share_low == pytest.approx(well["server"] / too_many["ceiling"])
+    assert row.share_high == pytest.approx(too_many["server"] / well["ceiling"])
+
+
+async def test_a_search_that_found_no_end_says_so() -> None:
+    in_time, _ = await figures(FakeStand(Sender(1e6, most=1e6), Sender(1e6, most=1e6)))
+    assert in_time.note is not None
+    assert "were not too many, so that the range has no upper end; " in in_time.note
+    assert "of the ceiling sender 3" in in_time.note
+
+
 async def test_both_send_to_as_many_in_turns_until_one_has_ended() -> None:
     stand = FakeStand(Sender(100, most=1_300), Sender(200, most=9_000))
     await figures(stand)

@@ -215,13 +215,17 @@ def _figure(
     where the next one was not."""
     value, first = stairs.server.last(limit_ms)
     notes = [stand.why_no_ceiling]
-    if first is not None:
+    if first is None:
+        notes.append(f"{value:.0f} were not too many, so that the range has no upper end")
+    else:
         notes.append(f"at {first.viewers:.0f} {first.wrong(limit_ms)}")
         notes.append(stand.doubt(spec.row, [why for why in first.window.wrong if "harness" in why]))
     reached, too_many = 0.0, None
     if stairs.ceiling is not None:
         reached, too_many = stairs.ceiling.last(limit_ms)
-        if too_many is not None:
+        if too_many is None:
+            notes.append(f"of the ceiling sender {reached:.0f} were not too many")
+        else:
             why = too_many.wrong(limit_ms)
             notes.append(f"the ceiling sender: at {too_many.viewers:.0f} {why}")
         notes.append(f"however late, its packets per CPU-second would serve {stairs.most:.0f}")
@@ -240,8 +244,9 @@ def _figure(
 def _range(
     value: float, first: Step | None, reached: float, too_many: Step | None
 ) -> dict[str, float]:
-    """Where each lies between its last step that was well and the first that was not, so does their
-    ratio."""
+    """Each lies somewhere from its last step that was well to the first that was not, ``value`` to
+    ``first`` and ``reached`` to ``too_many``: so their ratio lies from the least of the one by the
+    most of the other to the most by the least."""
     high = value if first is None else max(value, first.viewers)
     if not reached:
         return {"high": high}
