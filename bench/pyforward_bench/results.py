@@ -53,6 +53,10 @@ STOPPED: Final = "the run was stopped before"
 ROOT: Final = Path(__file__).resolve().parents[2]
 """Of the checkout, when this is one."""
 
+LATENCY: Final = "ms"
+"""The unit of figures that are told in times of the ceiling sender's and not as a share of it: how
+much later its viewers have something is what their reader asks."""
+
 Text = Annotated[str, Field(min_length=1)]
 
 
@@ -92,8 +96,9 @@ class Row(_Strict):
     ceiling: float | None = None
     """What a bare sender reached in the same run, in the same unit."""
     share_of_ceiling: float | None = None
-    """1 is as good as the bare sender, also where less is better: the median of the rounds, each
-    held against the sender's round beside it."""
+    """1 is as good as the bare sender: the median of the rounds, each held against the sender's
+    round beside it. Less is worse, also of a cost, of which it is the sender's as a share of the
+    value; but of a latency (:data:`LATENCY`) it is how many times the sender's it is."""
     share_low: float | None = None
     share_high: float | None = None
     """The range of that; older files have none."""
@@ -358,15 +363,21 @@ def _cells(row: Row) -> str:
             f"{number(row.value)} {row.unit}".rstrip(),
             f"{number(row.low)} – {number(row.high)}" if row.low < row.high else "",
             str(row.rounds),
-            share(row),
+            f"{share(row)} times" if row.ceiling and row.unit == LATENCY else share(row),
             f"{row.target or ''}{met}".strip(),
         ]
     # A bar would end the cell, a line break the row.
     return "| " + " | ".join(" ".join(cell.replace("|", "\\|").split()) for cell in cells) + " |"
 
 
+def beside_ceiling(row: Row) -> str:
+    """What the number of :func:`share` says of the row."""
+    return "times the ceiling sender's" if row.unit == LATENCY else "of the ceiling"
+
+
 def share(row: Row) -> str:
-    """Of the ceiling, with its range where there is one: 0.87 (0.83–0.91). Empty without."""
+    """Of the ceiling, or times it, with its range where there is one: 0.87 (0.83–0.91). Empty
+    without."""
     if row.share_of_ceiling is None:
         return ""
     told = f"{row.share_of_ceiling:.2f}"

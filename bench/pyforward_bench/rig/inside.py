@@ -19,7 +19,7 @@ from typing import Any
 from pyforward.client.running import run_command, unless_stopped
 from pyforward.config import Config
 from pyforward.errors import HostError, PyforwardError
-from pyforward_bench.results import STOPPED, number, share
+from pyforward_bench.results import STOPPED, beside_ceiling, number, share
 from pyforward_bench.rig import counter, holding, network
 from pyforward_bench.rig.counter import Counter
 from pyforward_bench.rig.network import Network
@@ -196,7 +196,7 @@ def line(figure: Figure) -> str:
     if row.low < row.high:
         told.append(f"({number(row.low)} to {number(row.high)})")
     if row.share_of_ceiling is not None:
-        told.append(f"{share(row)} of the ceiling")
+        told.append(f"{share(row)} {beside_ceiling(row)}")
     if row.target is not None:
         told.append(f"target {row.target}{ {True: ': met', False: ': missed', None: ''}[row.met] }")
     return f"{row.row:5} {row.name}: {', '.join(told)}"

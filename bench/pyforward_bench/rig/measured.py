@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pyforward_bench.results import shares_of
 from pyforward_bench.rig import server
 from pyforward_bench.rig.audience import Crowd
-from pyforward_bench.rig.ceiling import TRAINS, Sent
+from pyforward_bench.rig.ceiling import TRAINS, Played, Sent
 from pyforward_bench.rig.clocks import Moment, Usage
 from pyforward_bench.rig.counter import Count
 from pyforward_bench.statistics import Figures
@@ -72,11 +72,12 @@ class Reading:
 
 @dataclass(slots=True)
 class Measured:
-    """Several windows, and in ``beside`` the ceiling sender's round right after each, so that the
-    two are a pair: none where it was not asked for or is not there."""
+    """Several windows, and in ``beside`` or ``played`` the ceiling sender's round or play right
+    after each, so that the two are a pair: none where it was not asked for or is not there."""
 
     windows: list[Window] = field(default_factory=list)
     beside: list[Sent] = field(default_factory=list)
+    played: list[Played] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
 
     @property
@@ -104,6 +105,7 @@ class Measured:
         """Later rounds of the same thing."""
         self.windows += more.windows
         self.beside += more.beside
+        self.played += more.played
         self.wrong += more.wrong
 
 

@@ -218,19 +218,29 @@ class Stand:
                 return found
 
     async def rounds(
-        self, load: Load | None = None, *, count: int | None = None, seconds: float | None = None
+        self,
+        load: Load | None = None,
+        *,
+        count: int | None = None,
+        seconds: float | None = None,
+        plays: bool = False,
     ) -> Measured:
         """Several windows after a warm-up; with a ``load``, the ceiling sender after each, while
-        nobody publishes, where there is one."""
+        nobody publishes, where there is one; or, where it ``plays``, the same feed to as many."""
         measured = Measured()
         await self.warm_up()
         for number in range(self.scale.rounds if count is None else count):
             window = await self.window(seconds)
             measured.windows.append(window)
             measured.wrong += window.wrong
-            if load is not None and self.why_no_ceiling is None:
+            if self.why_no_ceiling is not None:
+                continue
+            if load is not None:
                 asks = number == 0 and load.suite == GCM
                 measured.beside.append(await self.ceiling_round(load, asks_gain=asks))
+            if plays:
+                play = self.play(self.publisher.feed, window.crowd.viewers, window.load)
+                measured.played.append(await play)
         measured.wrong += ceiling.disturbance(measured.beside)
         return measured
 

@@ -22,8 +22,8 @@ def packets(shares: Sequence[float], speed: float = 1.0) -> Row:
     return row_of("r01", "packets", "1/s", rates, ceilings=ceilings)
 
 
-def latency(*values: float) -> Row:
-    return row_of("r06", "p99", "ms", values)
+def latency(*values: float, ceilings: Sequence[float] = ()) -> Row:
+    return row_of("r06", "p99", "ms", values, ceilings=ceilings)
 
 
 AS_IT_IS = packets([0.87, 0.83, 0.91])
@@ -77,6 +77,16 @@ def test_a_server_that_is_slowed_by_a_fifth_shows_on_any_machine(speed: float) -
     slowed = packets([0.8 * share for share in (0.87, 0.83, 0.91)], speed)
     _, found = told(run(AS_IT_IS), run(slowed))
     assert not found.all_agree
+
+
+def test_latencies_are_compared_in_times_of_the_ceiling_sender_s() -> None:
+    quick = latency(2.0, 3.0, 4.0, ceilings=[2.0, 2.0, 2.0])
+    lines, found = told(run(quick), run(latency(8.0, 9.0, 9.6, ceilings=[6.0] * 3)))
+    assert found.all_agree
+    assert lines[2] == (
+        "| r06 | p99 | 1.50 times the ceiling sender's (1.00 to 2.00) "
+        "| 1.50 times the ceiling sender's (1.33 to 1.60) | yes |"
+    )
 
 
 def steps(viewers: int, too_many: int, reached: int, beyond: int) -> Row:

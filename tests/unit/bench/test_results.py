@@ -247,20 +247,22 @@ def test_a_wrong_row_is_named(tmp_path: Path) -> None:
 def test_the_table_has_a_line_for_each_row() -> None:
     once = row_of("r04", "a|b", "Gbit/s", [5.4321], target="reported")
     missed = row_of("r06", "p99", "ms", [11, 12, 13.25], target="≤ 10", met=False)
+    later = row_of("r06", "p50", "ms", [3, 4, 6], ceilings=[2] * 3)
     steps = row_of("r05", "viewers", "", [900]).model_copy(update={"high": 945.0})
-    lines = results.table(run(FAST, once, missed, steps, NOT_RUN)).splitlines()
-    assert lines[2:7] == [
+    lines = results.table(run(FAST, once, missed, later, steps, NOT_RUN)).splitlines()
+    assert lines[2:8] == [
         (
             "| r01 | packets per CPU-second | 500,000 1/s | 450,000 – 550,000 | 3 "
             "| 0.50 (0.45–0.55) | ≥ 0.85 |"
         ),
         "| r04 | a\\|b | 5.43 Gbit/s |  | 1 |  | reported |",
         "| r06 | p99 | 12.0 ms | 11.0 – 13.2 | 3 |  | ≤ 10 ✗ |",
+        "| r06 | p50 | 4.00 ms | 3.00 – 6.00 | 3 | 2.00 (1.50–3.00) times |  |",
         "| r05 | viewers | 900 | 900 – 945 | 1 |  |  |",
         "| r16 | two cores | not run: There is only one core. |  |  |  |  |",
     ]
     origin = "2026-01-02, commit 0123456789ab, 2 cores of A | B, 8 GiB, Linux 6.18.1"
-    assert lines[7:] == ["", f"{origin}, `pyforward-bench rig --quick`."]
+    assert lines[8:] == ["", f"{origin}, `pyforward-bench rig --quick`."]
 
 
 def test_where_results_may_go_is_known_before(tmp_path: Path) -> None:

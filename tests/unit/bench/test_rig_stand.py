@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -160,6 +161,33 @@ async def test_each_window_has_the_ceiling_round_after_it(monkeypatch: pytest.Mo
     assert asked == [True, False, False], "what trains gain is asked once"
     await ground.rounds(Load((), CM), count=2)
     assert asked[3:] == [False, False], "and never of the other suite"
+
+
+async def test_each_window_has_a_play_of_its_feed_after_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    ground = stand_on(Ground(), monkeypatch)
+    feed = Feed(paced=True)
+    monkeypatch.setattr(Stand, "publisher", SimpleNamespace(feed=feed))
+    windows = [replace(rounds.window(1_000), crowd=Crowd(viewers)) for viewers in (10, 20, 30)]
+    order: list[object] = []
+
+    async def warm_up(_: Stand) -> None: ...
+
+    async def one_window(*_: object) -> Window:
+        order.append("window")
+        return windows[len(order) // 2]
+
+    async def one_play(_: Stand, *asked: object) -> Played:
+        order.append(asked)
+        return Played(1_000, 0, {}, float(len(order)))
+
+    for name, fake in (("warm_up", warm_up), ("window", one_window), ("play", one_play)):
+        monkeypatch.setattr(Stand, name, fake)
+    found = await ground.rounds(count=2, plays=True)
+    load = windows[0].load
+    assert order == ["window", (feed, 10, load), "window", (feed, 20, load)]
+    assert [played.behind_us for played in found.played] == [2.0, 4.0]
+    assert found.beside == []
+    assert (await ground.rounds(count=1)).played == []
 
 
 def disturbed(monkeypatch: pytest.MonkeyPatch, *wrong: tuple[str, ...]) -> list[float]:
