@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pyforward.client.running import Say
 from pyforward_bench import results
-from pyforward_bench.results import Results, Row, beside_ceiling, number
+from pyforward_bench.results import Results, Row, beside_ceiling, number, ratio
 
 EXIT_DISAGREE = 1
 
@@ -57,9 +57,9 @@ class Pair:
     def told(self, span: Span) -> str:
         """Such as 12.3 ms (11.8 to 12.9)."""
         if self.by_share:
-            told = f"{span.median:.2f} {beside_ceiling(self.row)}"
-            return f"{told} ({span.low:.2f} to {span.high:.2f})"
-        told = f"{number(span.median)} {self.row.unit}".rstrip()
+            told = f"{ratio(span.median, self.row.target)} {beside_ceiling(self.row)}"
+            return f"{told} ({ratio(span.low)} to {ratio(span.high)})"
+        told = f"{number(span.median, self.row.target)} {self.row.unit}".rstrip()
         return f"{told} ({number(span.low)} to {number(span.high)})"
 
 

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import errno
 import json
+import math
 import os
 import platform
+import re
 import statistics
 import subprocess
 import sys
@@ -360,7 +362,7 @@ def _cells(row: Row) -> str:
         cells = [
             row.row,
             row.name,
-            f"{number(row.value)} {row.unit}".rstrip(),
+            f"{number(row.value, row.target)} {row.unit}".rstrip(),
             f"{number(row.low)} – {number(row.high)}" if row.low < row.high else "",
             str(row.rounds),
             f"{share(row)} times" if row.ceiling and row.unit == LATENCY else share(row),
@@ -380,18 +382,40 @@ def share(row: Row) -> str:
     without."""
     if row.share_of_ceiling is None:
         return ""
-    told = f"{row.share_of_ceiling:.2f}"
+    told = ratio(row.share_of_ceiling, row.target)
     if row.share_low is None or row.share_high is None or row.share_low == row.share_high:
         return told
-    return f"{told} ({row.share_low:.2f}–{row.share_high:.2f})"
+    return f"{told} ({ratio(row.share_low)}–{ratio(row.share_high)})"
 
 
-def number(value: float) -> str:
-    """With three digits that say something, and thousands apart: 0.123, 12.3, 1,234."""
+def number(value: float, target: str | None = None) -> str:
+    """With three digits that say something, and thousands apart: 0.123, 12.3, 1,234. With as many
+    more as show on which side of its target a figure is: 99.876 of 99.9 is 99.88."""
     if value == 0:
         return "0"
-    digits = max(0, 2 - int(f"{value:.2e}".partition("e")[2]))
+    return _rounded(value, max(0, 2 - int(f"{value:.2e}".partition("e")[2])), target)
+
+
+def ratio(value: float, target: str | None = None) -> str:
+    """The same of a share or a multiple of the ceiling's: with two digits behind the point."""
+    return _rounded(value, 2, target)
+
+
+def _rounded(value: float, digits: int, target: str | None) -> str:
+    """To so many digits behind the point at least. The numbers of a target stand in its words, and
+    "within 3 %" means both signs; one that is about something else is out of reach."""
+    words = re.findall(r"\d[\d,]*(?:\.\d+)?", target or "")
+    limits = [sign * float(word.replace(",", "")) for word in words for sign in (-1, 1)]
+    while any(_side(round(value, digits), each) != _side(value, each) for each in limits):
+        digits += 1
     return f"{value:,.{digits}f}"
+
+
+def _side(value: float, limit: float) -> int:
+    """-1 below the limit, 1 above it; 0 on it, but for what floats leave over."""
+    if math.isclose(value, limit, rel_tol=1e-9):
+        return 0
+    return 1 if value > limit else -1
 
 
 # This machine and this checkout ------------------------------------------------------------------

@@ -192,7 +192,7 @@ def line(figure: Figure) -> str:
     row = figure.row
     if row.value is None or row.low is None or row.high is None:
         return f"{row.row:5} {row.name}: {'not run' if figure.lacking else 'failed'}: {row.why}"
-    told = [f"{number(row.value)} {row.unit}".rstrip()]
+    told = [f"{number(row.value, row.target)} {row.unit}".rstrip()]
     if row.low < row.high:
         told.append(f"({number(row.low)} to {number(row.high)})")
     if row.share_of_ceiling is not None:

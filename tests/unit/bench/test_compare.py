@@ -89,6 +89,15 @@ def test_latencies_are_compared_in_times_of_the_ceiling_sender_s() -> None:
     )
 
 
+def test_what_missed_its_target_by_a_hair_is_shown_as_missed() -> None:
+    rate = row_of("peers", "to baseline", "times", [4.9, 4.998, 5.2], target="≥ 5 times each")
+    lines, _ = told(run(rate), run(AS_IT_IS, rate))
+    assert "4.998 times (4.90 to 5.20)" in lines[2]
+    share = packets([0.87, 0.8496, 0.8]).model_copy(update={"target": "≥ 0.85"})
+    lines, _ = told(run(share), run(AS_IT_IS))
+    assert "0.8496 of the ceiling (0.80 to 0.87)" in lines[2]
+
+
 def steps(viewers: int, too_many: int, reached: int, beyond: int) -> Row:
     """Viewers per core, found between two steps as the ceiling sender's are."""
     row = row_of("r05a", "viewers", "viewers", [viewers], ceilings=[reached])

@@ -296,6 +296,45 @@ def test_numbers_have_three_digits_that_say_something(value: float, text: str) -
     assert results.number(value) == text
 
 
+@pytest.mark.parametrize(
+    ("value", "target", "text"),
+    [
+        (99.876, "≥ 99.9 %", "99.88"),
+        (99.9, "≥ 99.9 %", "99.9"),
+        (99.8999999, "≥ 99.9 %", "99.8999999"),
+        (99.9 * (1 + 1e-12), "≥ 99.9 %", "99.9"),
+        (99.849, "≥ 99.9 %", "99.8"),
+        (4.998, "≥ 5 times", "4.998"),
+        (5.002, "≥ 5 times", "5.002"),
+        (5.0, "≥ 5 times", "5.00"),
+        (1.0004, "≤ 1 ms", "1.0004"),
+        (300.2, "≥ 300", "300.2"),
+        (9_999.7, "≤ 10,000", "9,999.7"),
+        (-3.002, "within 3 %", "-3.002"),
+        (-24.96, "-25 to -15 %", "-24.96"),
+        (0.0001, "≥ 0.85 of the ceiling", "0.000100"),
+        (512_345.6, "≥ 0.85 of the ceiling, ≥ 0.7 of r01", "512,346"),
+        (99.96, "none", "100"),
+        (0.0, "≤ 1 ms", "0"),
+    ],
+)
+def test_a_number_shows_on_which_side_of_its_target_it_is(
+    value: float, target: str, text: str
+) -> None:
+    assert results.number(value, target) == text
+
+
+def test_so_does_a_share() -> None:
+    missed = row_of("r01", "packets", "1/s", [846, 847, 852], ceilings=[1_000] * 3, target="≥ 0.85")
+    assert results.share(missed) == "0.847 (0.85–0.85)"
+    assert results.ratio(0.847) == "0.85"
+
+
+def test_the_table_shows_why_a_target_was_missed() -> None:
+    row = row_of("peers", "to baseline", "times", [4.998], target="≥ 5 times each", met=False)
+    assert "| 4.998 times |" in results.table(run(row))
+
+
 def test_the_readme_s_table_is_replaced_and_nothing_else() -> None:
     readme = f"# It\n\nBefore.\n\n{results.BEGIN}\nold\n{results.END}\n\nAfter.\n"
     first, second = full(), full(commit="later")

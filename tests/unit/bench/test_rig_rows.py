@@ -100,6 +100,7 @@ def test_a_line_for_the_terminal() -> None:
     assert re.fullmatch(r"r00 +a figure: 4\.00 ms, .*: met", line(SPEC.of([3, 4, 9], met=True)))
     beside = replace(SPEC, unit="1/s").of([87.0, 83.0, 91.0], ceilings=[100.0] * 3)
     assert "0.87 (0.83–0.91) of the ceiling" in line(beside)
+    assert "5.003 ms, target ≤ 5 ms: missed" in line(SPEC.of([5.003], met=False))
     later = SPEC.of([3.0, 4.0, 6.0], ceilings=[2.0] * 3)
     assert "2.00 (1.50–3.00) times the ceiling sender's" in line(later)
     assert line(SPEC.could_not("no nft", lacking=True)).endswith("a figure: not run: no nft")
