@@ -42,23 +42,25 @@ LOOK_EVERY_S: Final = 1.0
 @dataclass(frozen=True, slots=True)
 class Output:
     """Where the results go: a file, by default under ``bench/results``, and with ``as_json`` to
-    stdout too. ``argv`` is what was asked for, as it stands in them, after the program's name."""
+    stdout too. ``argv`` is what was asked for, as it stands in them, after the program's name;
+    ``commit`` is that of the checkout as the run begins."""
 
     argv: tuple[str, ...]
     say: Say
     path: Path | None = None
     as_json: bool = False
+    commit: str = ""
 
     def checked(self, command: str) -> Output:
-        """The same with its file, before there is anything to write. Raises HostError where it
-        cannot be written."""
+        """The same with its file and its commit, before there is anything to write. Raises
+        HostError where it cannot be written."""
         path = self.path
         if path is None:
             # Runs that begin together keep their results apart.
             name = f"{command}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{os.getpid()}.json"
             path = Path("bench", "results", name)
         results.check(path)
-        return replace(self, path=path)
+        return replace(self, path=path, commit=results.commit_now())
 
 
 @dataclass(slots=True)
@@ -175,6 +177,7 @@ def conduct(
             argv=output.argv,
             started=started,
             duration_s=asyncio.get_running_loop().time() - began_s,
+            commit=output.commit,
             rows=rows,
             notes=[*bench.notes, *notes_of(usage)],
             invalid_because=because,

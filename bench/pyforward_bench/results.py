@@ -20,7 +20,6 @@ import sys
 import tomllib
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self
@@ -143,7 +142,8 @@ class Results(_Strict):
     started: Annotated[AwareDatetime, Field(strict=False)]
     duration_s: NonNegativeFloat
     commit: Text
-    """Of the checkout, ``-dirty`` where it was changed; outside of one the package's version."""
+    """Of the checkout as the run began, ``-dirty`` where it was changed by then; outside of one the
+    package's version."""
     machine: Machine
     valid: bool
     invalid_because: list[Text]
@@ -170,19 +170,21 @@ def begin(
     argv: Sequence[str],
     started: datetime,
     duration_s: float,
+    commit: str,
     rows: Sequence[Row] = (),
     notes: Sequence[str] = (),
     invalid_because: Sequence[str] = (),
     offloads: Mapping[str, str] | None = None,
 ) -> Results:
-    """The results of a run so far, with what is known of this machine and this checkout."""
+    """The results of a run so far, with what is known of this machine; ``commit`` is what
+    :func:`commit_now` said when it began."""
     return Results(
         schema="pyforward-bench/1",
         command=command,
         argv=list(argv),
         started=started,
         duration_s=duration_s,
-        commit=_commit(),
+        commit=commit,
         machine=machine(offloads or {}),
         valid=not invalid_because,
         invalid_because=list(invalid_because),
@@ -250,6 +252,20 @@ def machine(offloads: Mapping[str, str]) -> Machine:
         offloads=dict(offloads),
         versions=_versions(),
     )
+
+
+def commit_now() -> str:
+    """Of the checkout, ``-dirty`` where it is changed; outside of one the package's version. Asked
+    as a run begins, because whoever edits a file meanwhile changes nothing of what is measured."""
+    if (ROOT / ".git").exists():
+        git = ["git", "describe", "--always", "--dirty", "--exclude=*", "--abbrev=12"]
+        try:
+            answer = subprocess.run(git, cwd=ROOT, capture_output=True, text=True, check=False)
+        except OSError:  # there is a checkout and no git
+            return pyforward.__version__
+        if answer.returncode == 0:
+            return answer.stdout.strip()
+    return pyforward.__version__
 
 
 # Files -------------------------------------------------------------------------------------------
@@ -442,20 +458,6 @@ def _versions() -> dict[str, str]:
             if package["name"] in CRATES:
                 found[package["name"]] = package["version"]
     return found
-
-
-@cache
-def _commit() -> str:
-    """Asked once: the checkout of a run is that of its beginning."""
-    if (ROOT / ".git").exists():
-        git = ["git", "describe", "--always", "--dirty", "--exclude=*", "--abbrev=12"]
-        try:
-            answer = subprocess.run(git, cwd=ROOT, capture_output=True, text=True, check=False)
-        except OSError:  # there is a checkout and no git
-            return pyforward.__version__
-        if answer.returncode == 0:
-            return answer.stdout.strip()
-    return pyforward.__version__
 
 
 def _main(arguments: Sequence[str]) -> None:

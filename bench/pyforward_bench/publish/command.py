@@ -134,6 +134,7 @@ async def told(publishing: Publishing, usage: Usage, started: datetime, output: 
         argv=output.argv,
         started=started,
         duration_s=(datetime.now(UTC) - started).total_seconds(),
+        commit=output.commit,
         rows=[*(rows(found) if found is not None else ()), *harness_rows(COMMAND, usage)],
         notes=[],
         invalid_because=because,

@@ -29,6 +29,7 @@ class Report:
         self._named = named
         self._argv = tuple(argv)
         self._started = datetime.now(UTC)
+        self._commit = results.commit_now()
         self._begun_s = time.monotonic()
         self._figures: list[Figure] = []
         self._notes = [CPU_NOTE]
@@ -95,6 +96,7 @@ class Report:
             argv=self._argv,
             started=self._started,
             duration_s=time.monotonic() - self._begun_s,
+            commit=self._commit,
             rows=[figure.row for figure in self._figures],
             notes=self._notes,
             invalid_because=self._invalid_because,

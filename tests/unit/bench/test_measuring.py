@@ -57,6 +57,7 @@ def made(*rows: Row, invalid: str = "") -> Results:
         argv=["load", "http://h/…"],
         started=datetime.now(UTC),
         duration_s=1.0,
+        commit="0123456789ab",
         rows=rows,
         invalid_because=[invalid] if invalid else [],
     )
@@ -213,6 +214,13 @@ def test_where_results_go_by_themselves(tmp_path: Path, monkeypatch: pytest.Monk
     (path,) = (tmp_path / "bench" / "results").iterdir()
     assert path.name.startswith("load-")
     assert path.suffix == ".json"
+
+
+def test_the_commit_is_asked_before_a_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(results, "commit_now", lambda: "0123456789ab")
+    output = Output((), Said(), tmp_path / "x.json").checked("load")
+    monkeypatch.setattr(results, "commit_now", lambda: "0123456789ab-dirty")
+    assert output.commit == "0123456789ab"
 
 
 def test_an_output_that_cannot_be_written_ends_a_run_before_it(tmp_path: Path) -> None:

@@ -157,6 +157,7 @@ def test_a_run_begins_with_what_is_known_of_the_machine() -> None:
         argv=["load", "http://[::1]/"],
         started=STARTED,
         duration_s=1,
+        commit=results.commit_now(),
         rows=[FAST, NOT_RUN],
         notes=("On loopback.",),
         invalid_because=("It was too slow.",),

@@ -145,6 +145,17 @@ def test_results_are_in_the_schema_after_each_row(tmp_path: Path) -> None:
     assert str(path) in report.told()
 
 
+def test_the_commit_is_that_of_the_beginning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commits = iter(["0123456789ab", "0123456789ab-dirty"])
+    monkeypatch.setattr(results, "commit_now", lambda: next(commits))
+    report = Report(tmp_path / "rig.json", ["rig"])
+    for number in range(3):
+        report.add([SPEC.of([4.0], part=str(number))])
+        assert results.read(tmp_path / "rig.json").commit == "0123456789ab"
+
+
 def test_a_note_says_what_it_is_about_and_stands_once(tmp_path: Path) -> None:
     report = Report(tmp_path / "rig.json", ["rig"])
     report.add(
