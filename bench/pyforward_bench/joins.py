@@ -16,6 +16,9 @@ Rows, each with ``joins.`` before it:
   ``p50``, ``p90``, ``p99``, ``max``;
 - ``before.packet.*``, ``before.frame.*``, ``during.packet.*``, ``during.frame.*``: latency at the
   standing probes, and ``during.times``: p99 by packet during the storm over that before it;
+- of the standing probes from the calm on, and of those among the storm's viewers until they leave:
+  ``probes``, ``packets``, ``lost``, and ``corrupted``, ``repeated``, ``missing``,
+  ``reordered_content``, ``unstamped`` as ``load`` has them;
 - ``harness.*``: what this process used and dropped during the storm.
 """
 
@@ -35,6 +38,8 @@ from pyforward_bench.measuring import (
     Output,
     conduct,
     latency_rows,
+    packet_problems,
+    packet_rows,
     sample_rows,
     viewer_rows,
 )
@@ -45,6 +50,11 @@ from pyforward_bench.swarm import AT_A_TIME_AT_A_RATE, Member, Stages, stages
 COMMAND: Final = "joins"
 
 DEFAULT_PROBES: Final = 4
+
+STORM_PROBES: Final = 50
+"""Of the storm's viewers: what comes with a join, such as from a server's memory, comes to nobody
+else."""
+
 SETTLE_S: Final = 1.0
 BEFORE_S: Final = 5.0
 """How long the probes' latency is taken before the storm."""
@@ -144,19 +154,35 @@ class Joins:
             yield from latency_rows(COMMAND, "before", self._before)
             yield from latency_rows(COMMAND, "during", during)
         yield self._times(during)
+        checked = self._checked(bench)
+        probes = sum(m.is_probe and m.has_joined for m in bench.swarm.members)
+        yield row_of(COMMAND, "joins.probes", "viewers", [float(probes)])
+        for name in ("packets", "lost"):
+            count = sum(getattr(each, name) for each in checked)
+            yield row_of(COMMAND, f"joins.{name}", "packets", [float(count)])
+        yield from packet_rows(COMMAND, *checked)
 
     def problems(self, bench: Bench) -> Iterator[str]:
-        """Viewers that were never served."""
+        """Viewers that were never served, and packets that the server changed or repeated."""
         if self._unserved:
             yield (
                 f"{self._unserved} viewers had no whole keyframe within {SERVED_WITHIN_S:g} s "
                 "of their keys."
             )
+        yield from packet_problems(*self._checked(bench))
+
+    def _checked(self, bench: Bench) -> Sequence[Figures]:
+        """Of everybody whose packets are looked at one by one, in the calm and in the storm."""
+        calm = [self._before] if self._before is not None else []
+        return [*calm, bench.swarm.tally.figures(), bench.swarm.passing.figures()]
 
     async def _storm(self, bench: Bench) -> None:
         """Comes to its end when everybody has come and gone."""
         options = self._options
-        joining = asyncio.ensure_future(bench.swarm.join(options.count, rate=options.rate))
+        coming = bench.swarm.join(
+            options.count, rate=options.rate, probes=STORM_PROBES, passing=True
+        )
+        joining = asyncio.ensure_future(coming)
         try:
             while not joining.done() or self._waiting or self._leaving:
                 await asyncio.wait([joining], timeout=POLL_S)

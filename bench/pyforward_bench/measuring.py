@@ -241,8 +241,13 @@ def probe_rows(command: str, probes: Figures) -> Iterator[Row]:
     yield from latency_rows(command, "latency", probes)
     for name in ("frames", "broken"):
         yield _one(command, name, "frames", getattr(probes, name))
+    yield from packet_rows(command, probes)
+
+
+def packet_rows(command: str, *probes: Figures) -> Iterator[Row]:
+    """``corrupted`` and so on, of all of these together."""
     for name in ("corrupted", "repeated", "missing", "reordered_content", "unstamped"):
-        yield _one(command, name, "packets", getattr(probes, name))
+        yield _one(command, name, "packets", sum(getattr(each, name) for each in probes))
 
 
 def latency_rows(command: str, name: str, probes: Figures) -> Iterator[Row]:
@@ -332,14 +337,15 @@ def problems_of(figures: SwarmFigures) -> Iterator[str]:
         yield "Stopped before any viewer had joined."
 
 
-def packet_problems(probes: Figures) -> Iterator[str]:
-    """A line for each fault that no network has: these are the server's."""
-    for count, what in (
-        (probes.corrupted, "were corrupted"),
-        (probes.repeated, "came twice, under two numbers"),
-        (probes.hidden, "never came, and no gap in the numbers showed it"),
+def packet_problems(*probes: Figures) -> Iterator[str]:
+    """A line for each fault that no network has, of all of these together: these are the
+    server's."""
+    for name, what in (
+        ("corrupted", "were corrupted"),
+        ("repeated", "came twice, under two numbers"),
+        ("hidden", "never came, and no gap in the numbers showed it"),
     ):
-        if count:
+        if count := sum(getattr(each, name) for each in probes):
             yield f"{count} packets of the probes {what}."
 
 

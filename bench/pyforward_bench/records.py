@@ -7,6 +7,7 @@ event :class:`pyforward.commands.Records`, many at a time, in order of arrival o
 from __future__ import annotations
 
 import struct
+from collections.abc import Container
 from typing import Final, NamedTuple
 
 RECORD: Final = struct.Struct("<QIIIIIHH")
@@ -50,6 +51,18 @@ class Record(NamedTuple):
     latency_us: int
     size: int
     flags: int
+
+
+_VIEWER: Final = struct.Struct("<8xI")
+
+
+def parted(data: bytes, viewers: Container[int]) -> tuple[bytes, bytes]:
+    """The records of these viewers, and those of all others, each in their order."""
+    theirs, others = bytearray(), bytearray()
+    for at in range(0, len(data), RECORD_BYTES):
+        part = theirs if _VIEWER.unpack_from(data, at)[0] in viewers else others
+        part += data[at : at + RECORD_BYTES]
+    return bytes(theirs), bytes(others)
 
 
 def unpack(data: bytes) -> list[Record]:

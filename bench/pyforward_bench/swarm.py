@@ -27,6 +27,7 @@ from pyforward.client.watching import Sums, TrackFigures, Viewer
 from pyforward.commands import CloseReason, Kind, Link, SessionReport, Trial
 from pyforward.config import Config
 from pyforward.engine import Engine
+from pyforward_bench.records import parted
 from pyforward_bench.statistics import Figures, Tally
 
 AT_A_TIME: Final = 64
@@ -165,6 +166,8 @@ class Swarm:
     ) -> None:
         self.tally = Tally(skew)
         """What the probes' records say; :meth:`Tally.clear` begins anew."""
+        self.passing = Tally()
+        """The same of those that come in passing."""
         self.members: list[Member] = []
         """Everybody who ever began, in their order."""
         self._config = config
@@ -175,6 +178,7 @@ class Swarm:
         self._house = contextlib.AsyncExitStack()
         self._rooms: Rooms | None = None
         self._numbers = count(1)
+        self._in_passing: set[int] = set()
         self._there: dict[int, Member] = {}
         self._sums = Sums()
         self._joined = 0
@@ -188,7 +192,7 @@ class Swarm:
     async def __aenter__(self) -> Swarm:
         opening = self._opening(self._config, self._target, AT_A_TIME_AT_A_RATE)
         self._rooms = await self._house.enter_async_context(opening)
-        self._rooms.sessions.on_records = self.tally.feed
+        self._rooms.sessions.on_records = self._take
         return self
 
     async def __aexit__(
@@ -207,16 +211,20 @@ class Swarm:
     # Coming --------------------------------------------------------------------------------------
 
     async def join(
-        self, count: int, *, rate: float | None = None, probes: int = 0
+        self, count: int, *, rate: float | None = None, probes: int = 0, passing: bool = False
     ) -> Sequence[Member]:
         """So many more, ``rate`` of them a second or as fast as they come, ``probes`` of them with
-        records, spread evenly: a server sends to some before others, and they stand for all.
-        Returns when each has joined or failed; whoever is still on the way when this is cancelled
-        leaves nothing behind. Raises ConfigError for what is wrong for all."""
+        records, spread evenly: a server sends to some before others, and they stand for all. Those
+        who come in ``passing`` have a tally of their own: that a packet is late for somebody who
+        joins says nothing of those who stand by. Returns when each has joined or failed; whoever is
+        still on the way when this is cancelled leaves nothing behind. Raises ConfigError for what
+        is wrong for all."""
         members = [
             Member(number=next(self._numbers), is_probe=is_probe)
             for is_probe in spread(min(probes, count), count)
         ]
+        if passing:
+            self._in_passing.update(member.number for member in members if member.is_probe)
         try:
             async with asyncio.TaskGroup() as joins:
                 places = asyncio.Semaphore(AT_A_TIME if rate is None else AT_A_TIME_AT_A_RATE)
@@ -299,6 +307,12 @@ class Swarm:
                 member.report = report
                 if member.has_received and not member.unheard:
                     self._unheard.pop(member.number, None)
+
+    def _take(self, data: bytes) -> None:
+        if self._in_passing:
+            passing, data = parted(data, self._in_passing)
+            self.passing.feed(passing)
+        self.tally.feed(data)
 
     def figures(self) -> SwarmFigures:
         """Everybody, by the last look."""

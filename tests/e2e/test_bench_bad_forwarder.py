@@ -138,6 +138,39 @@ async def test_a_gap_that_is_closed_is_no_loss_of_the_way() -> None:
         assert told.says("no gap in the numbers showed it")
 
 
+@pytest.mark.parametrize(
+    ("mischief", "row", "words"),
+    [
+        pytest.param(Mischief(corrupt=0.01), "corrupted", "were corrupted", id="corrupts"),
+        pytest.param(Mischief(repeat=0.02), "repeated", "came twice", id="repeats"),
+        pytest.param(
+            Mischief(drop=0.02, renumber=True), "missing", "no gap in the numbers", id="drops"
+        ),
+    ],
+)
+@pytest.mark.parametrize("probes", [0, 2], ids=["who-joins", "who-stands-by"])
+async def test_who_joins_gets_what_was_sent_until_it_leaves(
+    mischief: Mischief, row: str, words: str, probes: int
+) -> None:
+    """A server whose joins are whole and whose media are not."""
+    storm = ("--rate=20", "--count=2", "--hold=2", f"--probes={probes}")
+    async with published(mischief) as (forwarder, _):
+        told = await measured("joins", f"{forwarder.url}/whep", *storm)
+    assert told.has_failed(), told
+    assert told.says(words)
+    assert told.value(row) > 0
+    assert told.value("unserved") == 0
+    assert told.value("probes") == 2 + probes
+
+
+async def test_joins_of_a_good_one_have_nothing_wrong() -> None:
+    async with published() as (forwarder, _):
+        told = await measured("joins", f"{forwarder.url}/whep", "--rate=20", "--count=4")
+    assert told.is_well(), told
+    assert shares(told) == {}
+    assert told.value("probes") == 8
+
+
 async def test_lost_on_the_way_and_repaired() -> None:
     """``loss`` loses by itself; the forwarder gives again what it is asked for."""
     async with published() as (forwarder, _):

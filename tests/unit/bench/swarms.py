@@ -60,10 +60,12 @@ def trials(w: World) -> list[Trial | None]:
     return [command.trial for command in w.engine.taken(AddSession)]
 
 
-def records(member: Member, *sequences: int, latency_us: int = 1_000) -> Records:
-    """Packets that a probe received, each with an intact stamp."""
+def records(
+    member: Member, *sequences: int, latency_us: int = 1_000, flags: int = STAMPED | INTACT
+) -> Records:
+    """Packets that a probe received, each with an intact stamp unless its flags say otherwise."""
     rows = [
-        RECORD.pack(1_000_000 + n, member.number, n, 90 * n, n, latency_us, 100, STAMPED | INTACT)
+        RECORD.pack(1_000_000 + n, member.number, n, 90 * n, n, latency_us, 100, flags)
         for n in sequences
     ]
     return Records(0, b"".join(rows))

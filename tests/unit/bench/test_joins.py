@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from itertools import count
 
 import pytest
 
@@ -13,6 +14,7 @@ from pyforward.client import Session
 from pyforward_bench import joins, measuring
 from pyforward_bench.joins import Joins, Options
 from pyforward_bench.measuring import Bench
+from pyforward_bench.records import STAMPED
 from pyforward_bench.results import Row
 from pyforward_bench.screen import Screen
 from tests.unit.bench.stubs import StubWatch
@@ -68,10 +70,11 @@ async def test_the_calm_and_the_storm() -> None:
         running = asyncio.create_task(measurement.run(it))
         await until(lambda: it.swarm.figures().there == 2)
         probe = it.swarm.members[0]
+        numbers = count(1)
         while measurement._before is None:
-            w.engine.tell(records(probe, 1, latency_us=1_000))
+            w.engine.tell(records(probe, next(numbers), latency_us=1_000))
             await asyncio.sleep(0.001)
-        w.engine.tell(records(probe, 2, latency_us=3_000))
+        w.engine.tell(records(probe, next(numbers), latency_us=3_000))
         await running
         serving.cancel()
         figures = it.swarm.figures()
@@ -88,6 +91,25 @@ async def test_the_calm_and_the_storm() -> None:
         assert told["during.packet.p50"] == pytest.approx(3.0, rel=1e-3)
         assert told["during.times"] == pytest.approx(3.0, rel=1e-2)
         assert list(measurement.problems(it)) == []
+
+
+async def test_packets_are_judged_of_who_stands_by_and_of_who_joins() -> None:
+    async with bench() as (it, w):
+        serving = asyncio.create_task(keep_serving(w))
+        measurement = Joins(Options(rate=1_000, count=2, hold_s=0.05, probes=1))
+        running = asyncio.create_task(measurement.run(it))
+        await until(lambda: it.swarm.figures().there == 3)
+        standing, one, other = it.swarm.members
+        w.engine.tell(records(standing, 1, latency_us=3_000))
+        for damaged in (one, other):
+            w.engine.tell(records(damaged, 1, 2, latency_us=90_000, flags=STAMPED))
+        await running
+        serving.cancel()
+        told = values(measurement.rows(it))
+        assert (told["probes"], told["packets"], told["corrupted"]) == (3, 5, 4)
+        # Who joins is late for reasons of its own.
+        assert told["during.packet.max"] == pytest.approx(3.0, rel=1e-2)
+        assert list(measurement.problems(it)) == ["4 packets of the probes were corrupted."]
 
 
 async def test_nobody_can_join() -> None:
