@@ -12,11 +12,12 @@ import yaml
 
 from grafana.generate.model import Alert, Recording
 from grafana.generate.query import RULE, ratio
+from pyforward.control.joins import FAULTS
 from pyforward.metrics.catalog import control, engine, events, process, streams
 
 _EACH = ("job", "instance")
 _OURS = 'reason=~"full|shed"'
-_FAULTS = 'result=~"failed|refused",reason!~"|bad_.*|client_gone|forbidden|stream_.*|unauthorized"'
+_FAULTS = f'reason=~"{"|".join(FAULTS)}"'
 
 LOSS = Recording(
     "pyforward:viewer_loss_ratio:mean5m",
@@ -71,7 +72,9 @@ ALERTS = (
         "10s",
         "page",
         "{{ $labels.stream }} has viewers and no media.",
-        "Its publisher is gone or silent. Viewers are kept for streams.wait_s.",
+        "Its publisher is gone or silent. Viewers are kept for streams.wait_s; the alert outlives "
+        "them by ten minutes, since nobody is left to tell that the picture is not back.",
+        keep="10m",
     ),
     Alert(
         "PyforwardJoinsFailing",
@@ -181,6 +184,7 @@ def _alert(rule: Alert, runbook_url: str) -> dict[str, Any]:
         "alert": rule.name,
         "expr": rule.expr,
         "for": rule.wait,
+        **({"keep_firing_for": rule.keep} if rule.keep else {}),
         "labels": {"severity": rule.severity},
         "annotations": {
             "summary": rule.summary,

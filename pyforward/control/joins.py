@@ -38,6 +38,19 @@ _FORESEEN: tuple[JoinKey, ...] = tuple(
 """What is told from the start, as zero; refusals of what clients do wrong come as they happen."""
 
 
+FAULTS: tuple[str, ...] = (
+    "overloaded",
+    "internal",
+    "silent",
+    "handshake",
+    "never_connected",
+    "consent_expired",
+    "no_socket",
+)
+"""Reasons that tell of this server or of the way to it. All others are a client's: what it asked
+for cannot be had or is wrong, or it left."""
+
+
 class Joins:
     """The counters, and the limit of ``limits.concurrent_joins``. ``on_refused`` hears of every
     join that is refused with a reason of ours."""

@@ -4,6 +4,7 @@ queries agree both ways, and the checkers of Grafana and Prometheus accept them.
 from __future__ import annotations
 
 import json
+import random
 import re
 import shutil
 import subprocess
@@ -20,6 +21,7 @@ from grafana.generate.model import Board
 from grafana.generate.query import BOARD, RULE
 from grafana.generate.rules import ALERTS
 from grafana.generate.uses import places, shown
+from pyforward.control.joins import FAULTS, Joins
 from pyforward.metrics.catalog import CATALOG, FOREIGN, control, engine
 from pyforward.metrics.catalog.shown import SHOWN
 from pyforward_bench import exposition
@@ -245,6 +247,11 @@ def test_every_alert_is_tested_both_ways() -> None:
     labels = " ".join(sample["labels"] for test in told for sample in test["exp_samples"])
     firing = set(re.findall(r'alertname="(\w+)"', labels))
     assert silent == firing == {alert.name for alert in ALERTS}
+
+
+def test_what_joins_fail_by_is_a_reason_that_there_is() -> None:
+    counted = {reason for _, _, reason in Joins(1, random.Random(1)).counts}
+    assert set(FAULTS) < counted
 
 
 def test_every_alert_has_its_part_of_the_runbook() -> None:

@@ -23,7 +23,7 @@ _JOINS = Row(
             "Refused, by reason",
             "ops",
             "At once, with an HTTP status. overloaded: a limit of this server; stream_not_live: "
-            "its publisher is gone; unauthorized: a wrong token.",
+            "its publisher is gone; unauthorised: no token; forbidden: a wrong one.",
             Query(
                 BOARD.rate(control.JOINS, "reason", where='result="refused"'),
                 "{{reason}}",
