@@ -66,9 +66,16 @@ def _token(value: object) -> object:
 
 
 def _url(value: str) -> str:
+    wrong = "an address looks like https://host/path; this one does not"
     parts = urlsplit(value)
-    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.fragment:
-        raise ValueError("an address looks like https://host/path; this one does not")
+    host = parts.hostname
+    if parts.scheme not in {"http", "https"} or not host or parts.fragment or " " in host:
+        raise ValueError(wrong)
+    try:
+        host.encode("idna")
+        _ = parts.port
+    except ValueError as error:
+        raise ValueError(wrong) from error
     return value
 
 

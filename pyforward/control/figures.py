@@ -101,6 +101,9 @@ class Quality(Shape):
     measured: int = Field(description="Viewers that these figures are of.", ge=0)
     connecting: int = Field(description="Of these: without keys so far.", ge=0)
     starting: int = Field(description="Of these: waiting for media or a keyframe.", ge=0)
+    stuck: int = Field(
+        description="Of those that are starting: they joined five seconds ago or earlier.", ge=0
+    )
     live: int = Field(description="Of these: media flows.", ge=0)
     loss: Spread | None = Field(description="Share of packets lost, 0 to 1; null without viewers.")
     rtt_ms: Spread | None = Field(

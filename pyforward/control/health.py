@@ -10,6 +10,8 @@ from pyforward.control.figures import Health, PublisherFigures, Quality
 
 FAIR_LOSS = 0.01
 POOR_LOSS = 0.05
+FAIR_STUCK = 0.01
+POOR_STUCK = 0.1
 LONG_KEYFRAME_INTERVAL_MS = 10_000
 
 
@@ -28,7 +30,7 @@ def health(
         return "waiting", "The publisher has sent nothing so far."
     if publisher.bitrate_bps == 0 and flows_s < BEGINNING_S:
         return "waiting", "The publisher has just begun."
-    found = [_publisher(publisher), *_viewers(quality)]
+    found = [_publisher(publisher), *_stuck(quality), *_loss(quality)]
     order: list[Health] = ["poor", "fair", "good"]
     return min(found, key=lambda one: order.index(one[0]))
 
@@ -52,7 +54,16 @@ def _publisher(publisher: PublisherFigures) -> tuple[Health, str]:
     return "good", ""
 
 
-def _viewers(quality: Quality) -> list[tuple[Health, str]]:
+def _stuck(quality: Quality) -> list[tuple[Health, str]]:
+    """Those without a picture lose nothing, and report nothing."""
+    connected = quality.starting + quality.live
+    if quality.stuck == 0 or quality.stuck < FAIR_STUCK * connected:
+        return []
+    level: Health = "poor" if quality.stuck >= POOR_STUCK * connected else "fair"
+    return [(level, f"{quality.stuck} of {connected} viewers wait for media or a keyframe.")]
+
+
+def _loss(quality: Quality) -> list[tuple[Health, str]]:
     loss = quality.loss
     if loss is None:
         return []

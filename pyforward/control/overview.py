@@ -105,7 +105,7 @@ class Overview:
         now = self._context.clock()
         session = stream.publisher
         publisher = None if session is None else publisher_of(session, reports.get(session.id), now)
-        measured = quality_of(rows)
+        measured = quality_of(rows, now)
         flowed_at = session.flowed_at if session is not None else None
         flows_s = None if flowed_at is None else now - flowed_at
         level, why = health(publisher, measured, flows_s=flows_s)

@@ -29,7 +29,11 @@ def badness(row: Row) -> tuple[float, ...]:
     return (-report.loss, -float(report.drops), -(report.rtt_ms or 0.0), session.number)
 
 
-def quality_of(rows: Sequence[Row]) -> Quality:
+LONG_START_S = 5.0
+"""A viewer that joined so long ago has a picture, or something is wrong."""
+
+
+def quality_of(rows: Sequence[Row], now: float) -> Quality:
     """How these viewers fare."""
     reports = [report for _, report in rows if report is not None]
     states = [report.state if report is not None else _state(one) for one, report in rows]
@@ -38,6 +42,10 @@ def quality_of(rows: Sequence[Row]) -> Quality:
         measured=len(rows),
         connecting=states.count("connecting"),
         starting=states.count("starting"),
+        stuck=sum(
+            state == "starting" and since(one.opened_at, now) >= LONG_START_S
+            for (one, _), state in zip(rows, states, strict=True)
+        ),
         live=states.count("live"),
         loss=_spread([report.loss for report in live]),
         rtt_ms=_spread([report.rtt_ms for report in live if report.rtt_ms is not None]),

@@ -79,5 +79,6 @@ async def _post(
             allow_redirects=False,
         ) as response:
             return Answer(response.status, retry_after_s(response.headers) or 0.0)
-    except aiohttp.ClientError as error:
+    except (aiohttp.ClientError, ValueError) as error:
+        # A name that cannot be looked up is a ValueError.
         raise OSError(str(error)) from error

@@ -127,6 +127,13 @@ class TestErrorsNameTheirOrigin:
         assert told.startswith(f"{file}:{line}: ")
         assert name in told
 
+    @pytest.mark.parametrize(
+        "url",
+        ["http://h:99999/", "http://a..b/x", f"http://{'a' * 70}/", "http://ex ample/", "ftp://h/"],
+    )
+    def test_an_address_that_cannot_be_one_is_refused_at_once(self, url: str) -> None:
+        assert "https://host/path" in refused(flags={"webhooks.urls": url})
+
     def test_broken_toml_with_line(self, tmp_path: Path) -> None:
         file = written(tmp_path, "[http]\nbind = \n")
         assert refused(file=file).startswith(f"{file}:2: ")

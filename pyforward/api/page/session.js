@@ -5,9 +5,10 @@ import { Backoff } from "./backoff.js";
 
 const LONGEST_WAIT_S = 60;
 
-// Answers that mean "not yet": no publisher, too many at once. A viewer also waits for a stream
-// that does not exist so far, when the server says when to ask again.
-const NOT_YET = new Set([409, 429, 503]);
+// Answers that mean "not yet": no publisher, too many at once, and whatever a server or a proxy
+// before it cannot do right now. A viewer also waits for a stream that does not exist so far, when
+// the server says when to ask again.
+const isNotYet = (status) => status === 409 || status === 429 || status >= 500;
 
 /** The server said no, and asking again will not help. `message` is its own sentence. */
 export class Refused extends Error {
@@ -73,7 +74,7 @@ async function whyToWait(response, waitWhenMissing, backoff) {
   const mayCome = Number.isFinite(retryAfter);
   const missing = status === 404 && mayCome && waitWhenMissing;
   const inUse = status === 409 && !mayCome;
-  if (inUse || (!missing && !NOT_YET.has(status))) throw new Refused(problem.sentence, status);
+  if (inUse || (!missing && !isNotYet(status))) throw new Refused(problem.sentence, status);
   return {
     reason: reasonOf(status, problem.limit),
     sentence: problem.sentence,
@@ -85,6 +86,7 @@ async function whyToWait(response, waitWhenMissing, backoff) {
 function reasonOf(status, limit) {
   if (status === 404) return "missing";
   if (status === 409) return "no-publisher";
+  if (status >= 500 && status !== 503) return "unreachable";
   return limit.endsWith(".viewers") ? "full" : "busy";
 }
 

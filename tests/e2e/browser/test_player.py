@@ -65,6 +65,14 @@ async def test_the_server_is_killed_and_starts_again(serve: Serve, page: Page) -
     await playing(page)
 
 
+async def test_a_proxy_whose_server_is_away_is_asked_again(serve: Serve, page: Page) -> None:
+    server = serve(command="demo")
+    await page.route("**/whep/demo", lambda route: route.fulfill(status=502), times=1)
+    await page.goto(f"{server.url}/watch/demo")
+    await waits(page, "unreachable", "The server does not answer. Trying again in")
+    await playing(page)
+
+
 async def test_too_many_viewers(serve: Serve, page: Page) -> None:
     server = serve("--limits-viewers", "1", command="demo")
     with command("watch", f"{server.url}/whep/demo") as other:

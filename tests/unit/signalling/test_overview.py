@@ -210,12 +210,13 @@ WELL = PublisherFigures(
 )
 
 
-def quality(p50: float, p90: float) -> Quality:
+def quality(p50: float, p90: float, *, starting: int = 0, stuck: int = 0) -> Quality:
     return Quality(
-        measured=10,
+        measured=100,
         connecting=0,
-        starting=0,
-        live=10,
+        starting=starting,
+        stuck=stuck,
+        live=100 - starting,
         loss=Spread(p50=p50, p90=p90, p99=p90, max=p90),
         rtt_ms=None,
         bitrate_bps=None,
@@ -244,6 +245,22 @@ def test_health(
     assert found == level
     assert why.startswith(says) if says.endswith("%") else says in why
     assert bool(why) == (level != "good")
+
+
+@pytest.mark.parametrize(
+    ("starting", "stuck", "level", "says"),
+    [
+        (50, 0, "good", ""),
+        (50, 9, "fair", "9 of 100 viewers wait for media or a keyframe."),
+        (10, 10, "poor", "10 of 100 viewers wait for media or a keyframe."),
+        (100, 100, "poor", "100 of 100 viewers wait for media or a keyframe."),
+    ],
+)
+def test_viewers_without_a_picture_are_not_well(
+    starting: int, stuck: int, level: str, says: str
+) -> None:
+    found = health(WELL, quality(0, 0, starting=starting, stuck=stuck), flows_s=60.0)
+    assert found == (level, says)
 
 
 def test_without_media_there_is_nothing_to_judge() -> None:
