@@ -21,6 +21,7 @@ from typing import Final, Protocol
 
 from pyforward.engine import EngineStats, ShardStats
 from pyforward.errors import HostError
+from pyforward.metrics.pulse import control_groups
 from pyforward_bench.statistics import Histogram
 
 SPARE_DESCRIPTORS: Final = 512
@@ -296,15 +297,8 @@ def _memory_of_machine(root: Path) -> int | None:
 
 
 def _memory_of_group(root: Path) -> int | None:
-    """Control groups of version 2, from this process's own upwards: each may have a limit."""
-    with contextlib.suppress(OSError, ValueError):
-        (line,) = [x for x in _lines(root / "proc/self/cgroup") if x.startswith("0::")]
-        top = root / "sys/fs/cgroup"
-        group = top / line.removeprefix("0::").lstrip("/")
-        left = [_left(group) for group in (group, *group.parents) if group.is_relative_to(top)]
-        known = [value for value in left if value is not None]
-        return min(known) if known else None
-    return None
+    left = [_left(group) for group in control_groups(root)]
+    return min((value for value in left if value is not None), default=None)
 
 
 def _left(group: Path) -> int | None:

@@ -10,6 +10,9 @@ from pathlib import Path
 
 from grafana.generate.files import RUNBOOK, written
 
+(url, *more) = sys.argv[1:] or [RUNBOOK]
+if more or url.startswith("-"):
+    sys.exit("usage: python -m grafana.generate [RUNBOOK-URL]")
 here = Path(__file__).parents[1]
-for name, text in written(sys.argv[1] if len(sys.argv) > 1 else RUNBOOK).items():
+for name, text in written(url).items():
     here.joinpath(name).write_text(text, encoding="utf-8")

@@ -8,6 +8,7 @@ figures are over the same five seconds.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import resource
 import time
@@ -121,14 +122,29 @@ def resident_bytes() -> int:
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
-def memory_limit_bytes(cgroup: Path = Path("/sys/fs/cgroup/memory.max")) -> int:
-    """What this process may have at most: its control group's, otherwise the machine's."""
-    machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+def memory_limit_bytes(root: Path = Path("/")) -> int:
+    """What this process may have at most: the least of its control groups', or the machine's."""
+    least = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    for group in control_groups(root):
+        with contextlib.suppress(OSError):
+            told = (group / "memory.max").read_text().strip()
+            least = min(least, int(told)) if told.isdigit() else least
+    return least
+
+
+def control_groups(root: Path = Path("/")) -> list[Path]:
+    """Control groups of version 2, from this process's own upwards: each may have limits. None
+    where there are none."""
     try:
-        told = cgroup.read_text().strip()
+        told = (root / "proc/self/cgroup").read_text()
     except OSError:
-        return machine
-    return min(machine, int(told)) if told.isdigit() else machine
+        return []
+    own = next((line for line in told.splitlines() if line.startswith("0::")), None)
+    if own is None:
+        return []
+    top = root / "sys/fs/cgroup"
+    group = top / own.removeprefix("0::").lstrip("/")
+    return [each for each in (group, *group.parents) if each.is_relative_to(top)]
 
 
 def _share(used: float, most: float) -> float:

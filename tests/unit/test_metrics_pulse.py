@@ -42,12 +42,18 @@ def test_a_share_is_never_more_than_the_whole() -> None:
 
 
 def test_memory_is_bounded_by_the_control_group_or_the_machine(tmp_path: Path) -> None:
-    machine = memory_limit_bytes(tmp_path / "absent")
+    machine = memory_limit_bytes(tmp_path)
     assert machine > 0
-    (tmp_path / "some").write_text("1048576\n")
-    assert memory_limit_bytes(tmp_path / "some") == 1_048_576
-    (tmp_path / "all").write_text("max\n")
-    assert memory_limit_bytes(tmp_path / "all") == machine
+    own = tmp_path / "sys/fs/cgroup/system.slice/pyforward.service"
+    own.mkdir(parents=True)
+    (tmp_path / "proc/self").mkdir(parents=True)
+    (tmp_path / "proc/self/cgroup").write_text("0::/system.slice/pyforward.service\n")
+    (own / "memory.max").write_text("max\n")
+    assert memory_limit_bytes(tmp_path) == machine
+    (own.parent / "memory.max").write_text("1048576\n")
+    assert memory_limit_bytes(tmp_path) == 1_048_576
+    (own / "memory.max").write_text("524288\n")
+    assert memory_limit_bytes(tmp_path) == 524_288
 
 
 async def test_a_beat_that_comes_late_is_seen() -> None:

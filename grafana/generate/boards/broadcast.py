@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from grafana.generate.model import Board, Query, Row
 from grafana.generate.panels import lines, number, quantiles
-from grafana.generate.query import BOARD, IN, OUT, ratio
+from grafana.generate.query import BOARD, OUT, ratio
 from pyforward.metrics.catalog import control, engine, process, streams
 
 _LOSS = ratio(BOARD.rate(streams.STREAM_REPORTED_LOSS), BOARD.rate(streams.STREAM_REPORTS))
 _FROZEN = ratio(BOARD.gauge(streams.STREAM_FROZEN), BOARD.gauge(streams.STREAM_VIEWERS))
 _ANSWERED = BOARD.rate(engine.NACK_ANSWERS, where='result="served"')
+_ASKED = BOARD.rate(engine.NACK_ANSWERS, where='result=~"served|missed|refused"')
 _EGRESS = f"8 * {BOARD.rate(engine.BYTES, where=OUT)}"
 _WHOLE = 'stage="whole"'
 
@@ -66,10 +67,11 @@ _NOW = Row(
             "repaired",
             "Repaired",
             "percentunit",
-            "Of the packets that viewers asked for again, how many they got. Low: the cache lacks "
-            "them (missed) or budgets are spent (refused); the picture breaks.",
+            "Of the packets that viewers asked for again, how many were sent; asking again within "
+            "a round trip counts once. Low: the cache lacks them (missed) or budgets are spent "
+            "(refused); the picture breaks.",
             Query(
-                ratio(_ANSWERED, BOARD.rate(engine.NACKED, where=IN)),
+                ratio(_ANSWERED, _ASKED),
                 "repaired",
                 idle="test_a_lossy_way_shows",
             ),

@@ -64,8 +64,8 @@ _SHARDS = Row(
             "Arrival to send",
             "s",
             "What this server adds to each packet; a frame's first packets wait for its last one, "
-            "15 ms at most where a shard is busy (engine.frame_window_ms). p99 above 50 ms: a "
-            "shard is saturated.",
+            "engine.frame_window_ms at most, which is 1 ms. p99 above 50 ms: a shard is "
+            "saturated.",
             *quantiles(BOARD, engine.FORWARD_LATENCY, 0.5, 0.99),
             steps=(0.05, 0.1),
         ),
@@ -284,7 +284,7 @@ _PROCESS = Row(
         ),
         lines(
             "uptime",
-            "Running since",
+            "Running for",
             "s",
             "Short, again and again: the process dies and is started anew; see its log.",
             Query(f"time() - {BOARD.foreign('process_start_time_seconds')}", "{{instance}}"),

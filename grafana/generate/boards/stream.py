@@ -176,8 +176,10 @@ _VIEWERS = Row(
             "drops",
             "Dropped on the way out",
             "pps",
-            "The kernel did not take them: its send buffer was full, or the address cannot be "
-            "reached. Above 0 for long: raise net.core.wmem_max, or the card is full.",
+            "The kernel did not take them, because its send buffer was full or the address cannot "
+            "be reached, or a shard without time for everybody left them out (shed). Above 0 for "
+            "long: see the reason on the board of the engine; raise net.core.wmem_max, or the card "
+            "or the shard is full.",
             Query(STREAM.rate(streams.STREAM_SEND_DROPS, *_BY), "{{stream}}"),
         ),
     ),

@@ -51,7 +51,7 @@ SHOWN: Mapping[str, tuple[str, ...]] = {
         "record/pyforward:dropped_packets:rate5m",
     ),
     "pyforward_unsegmented_trains_total": ("engine/unsegmented",),
-    "pyforward_nacked_packets_total": ("broadcast/repaired", "engine/nacks"),
+    "pyforward_nacked_packets_total": ("engine/nacks",),
     "pyforward_nack_answers_total": ("broadcast/repaired", "broadcast/nack-answers"),
     "pyforward_lost_packets_total": ("engine/drops",),
     "pyforward_keyframe_requests_total": ("joins/keyframe-requests",),
