@@ -40,7 +40,7 @@ TURN = Metric(
 VIEWER_LOSS = Metric(
     "pyforward_viewer_loss_ratio",
     "histogram",
-    "Share of packets lost, by each report of each viewer; repaired ones count as received.",
+    "Share of packets lost, by each report of each viewer, before repair where RTX is negotiated.",
     unit="ratio",
 )
 VIEWER_JITTER = Metric(
