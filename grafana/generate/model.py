@@ -89,8 +89,6 @@ class Alert:
     severity: Literal["page", "ticket"]
     summary: str
     description: str
-    keep: str = ""
-    """How long it goes on once its condition is over; empty: not at all."""
 
     @property
     def anchor(self) -> str:

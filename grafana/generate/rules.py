@@ -56,6 +56,11 @@ _GONE = (
     f"({streams.STREAM_PUBLISHERS.name} == 0 or {streams.STREAM_PACKET_AGE.name} > 5) "
     f"and {streams.STREAM_VIEWERS.name} > 0"
 )
+# A stream that ends without its publisher takes along what it is judged by.
+_ENDED_SO = (
+    f"max_over_time(({_GONE})[10m:10s]) "
+    f"unless on (job, instance, stream) {streams.STREAM_PUBLISHERS.name}"
+)
 
 ALERTS = (
     Alert(
@@ -68,13 +73,12 @@ ALERTS = (
     ),
     Alert(
         "PyforwardPublisherGone",
-        _GONE,
+        f"({_GONE}) or ({_ENDED_SO})",
         "10s",
         "page",
-        "{{ $labels.stream }} has viewers and no media.",
-        "Its publisher is gone or silent. Viewers are kept for streams.wait_s; the alert outlives "
-        "them by ten minutes, since nobody is left to tell that the picture is not back.",
-        keep="10m",
+        "Viewers of {{ $labels.stream }} have no media.",
+        "Its publisher is gone or silent. Viewers are kept for streams.wait_s, and this alert goes "
+        "on for ten minutes after them unless the stream is back.",
     ),
     Alert(
         "PyforwardJoinsFailing",
@@ -184,7 +188,6 @@ def _alert(rule: Alert, runbook_url: str) -> dict[str, Any]:
         "alert": rule.name,
         "expr": rule.expr,
         "for": rule.wait,
-        **({"keep_firing_for": rule.keep} if rule.keep else {}),
         "labels": {"severity": rule.severity},
         "annotations": {
             "summary": rule.summary,

@@ -64,7 +64,7 @@ _SHARDS = Row(
             "Arrival to send",
             "s",
             "What this server adds to each packet; a frame's first packets wait for its last one, "
-            "engine.frame_window_ms at most, which is 1 ms. p99 above 50 ms: a shard is "
+            "engine.frame_window_ms at most, 1 ms unless set. p99 above 50 ms: a shard is "
             "saturated.",
             *quantiles(BOARD, engine.FORWARD_LATENCY, 0.5, 0.99),
             steps=(0.05, 0.1),

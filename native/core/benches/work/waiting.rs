@@ -1,4 +1,5 @@
-//! What passing time costs a shard with so many viewers: nothing by their number.
+//! What passing time costs a shard with so many viewers: a turn and a report cost the same however
+//! many there are.
 
 use std::hint::black_box;
 use std::time::Duration;
@@ -28,8 +29,8 @@ impl Work for Idle {
     }
 }
 
-/// A second in which viewers' sender reports are due, with the turns that it takes. Of one turn alone,
-/// half would be how a session is found, in tables that are seeded anew each time.
+/// A second in which viewers' sender reports are due, with the turns that it takes. One turn alone
+/// would differ from run to run, because tables are seeded anew each time.
 pub struct Due {
     crowd: Crowd,
     viewers: usize,
