@@ -81,6 +81,15 @@ ALERTS = (
         "on for ten minutes after them unless the stream is back.",
     ),
     Alert(
+        "PyforwardViewersFrozen",
+        f"{ratio(streams.STREAM_FROZEN.name, streams.STREAM_VIEWERS.name)} > 0.1",
+        "30s",
+        "page",
+        "{{ $value | humanizePercentage }} of the viewers of {{ $labels.stream }} stand still.",
+        "They are connected and lose nothing, and yet have no picture: no keyframe comes, or the "
+        "server leaves them out.",
+    ),
+    Alert(
         "PyforwardJoinsFailing",
         f"{JOINS_FAILED.name} > 0.05",
         "2m",

@@ -121,12 +121,14 @@ SHOWN: Mapping[str, tuple[str, ...]] = {
         "broadcast/viewers-by-stream",
         "stream/viewers",
         "alert/PyforwardPublisherGone",
+        "alert/PyforwardViewersFrozen",
     ),
     "pyforward_stream_publishers": ("stream/publishers", "alert/PyforwardPublisherGone"),
     "pyforward_stream_frozen_viewers": (
         "broadcast/frozen",
         "broadcast/frozen-by-stream",
         "stream/viewers",
+        "alert/PyforwardViewersFrozen",
     ),
     "pyforward_stream_packets_total": ("stream/packets-in",),
     "pyforward_stream_bytes_total": (
