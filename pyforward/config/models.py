@@ -348,6 +348,24 @@ class Engine(Section):
     gso: bool = setting(True, "Send trains as one message (UDP_SEGMENT) where the kernel can.")
     padding: bool = setting(True, "Even packets of a train out by a few bytes of RTP padding.")
     sendmmsg: bool = setting(True, "Send many messages in one system call.")
+    recvmmsg: bool = setting(True, "Receive many datagrams in one system call.")
+    riders: bool = setting(
+        True,
+        "Let audio and second copies leave as the last segments of the same viewer's train of"
+        " video.",
+    )
+    slice_us: int = setting(
+        250,
+        "So long a shard sends before it looks at what has come; 0: until everything has left.",
+        unit="µs",
+        ge=0,
+        le=100_000,
+    )
+    short_turns: bool = setting(
+        True,
+        "Ask the kernel for short turns of the shards (from Linux 6.12), so that what joins cost"
+        " delays media less where both share a core.",
+    )
     frame_window_ms: float = setting(
         1.0,
         "How long packets wait for the end of their video frame while the shard is busy, which is"

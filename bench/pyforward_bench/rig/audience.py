@@ -27,7 +27,8 @@ _SPARE_PORTS = 128
 
 _BATCHES = 4
 _ONE_BATCH = 40
-_FIRST_PACKET_LIMIT_S = 3.0
+_FIRST_PACKET_LIMIT_S = 10.0
+"""Nobody waits so long who gets something: a keyframe for ten thousand takes a second or two."""
 SILENCE_S = 600.0
 """Longer than any pause of a run."""
 
@@ -115,7 +116,7 @@ class Audience:
         host.need_descriptors(crowd.viewers)
         host.need_memory(crowd.viewers - self.there.viewers)
         for sinks, probes in _batches(self.there, crowd):
-            _check(await self._more_sinks(sinks - _count(self.sinks)))
+            await self._more_sinks(sinks - _count(self.sinks))
             missing = max(0, probes - _count(self.probes))
             _check(await self.probes.join(missing, probes=missing))
         for swarm, count in ((self.sinks, crowd.sinks), (self.probes, crowd.probes)):
@@ -127,19 +128,23 @@ class Audience:
         """Those that sinks have had so far."""
         return Ports(FIRST_PORT, self._next_port)
 
-    async def _more_sinks(self, count: int) -> Sequence[Member]:
-        """On ports that the counter does not cover before each has received something: viewers
-        report what they receive, and who never did is none."""
+    async def cover(self) -> int:
+        """From now on the counter takes what is meant for sinks that have joined: not before each
+        has received something, since viewers report what they receive, and who never did reports
+        nothing. How many wait for that in vain."""
+        if self._counter is None:
+            return 0
+        waiting = await self._without_packets()
+        await self._counter.cover(self.ports)
+        return waiting
+
+    async def _more_sinks(self, count: int) -> None:
         if count <= 0:
-            return ()
+            return
         end = self._next_port + _ports_for(count)
         with self._network.ports_from(self._next_port, end - 1):
-            members = await self.sinks.join(count)
+            _check(await self.sinks.join(count))
         self._next_port = end
-        if self._counter is not None:
-            await self._first_packets(members)
-            await self._counter.cover(self.ports)
-        return members
 
     async def storm(self, count: int) -> float:
         """So many more sinks at once, as fast as they come; how long it took, in seconds.
@@ -163,14 +168,15 @@ class Audience:
         await self.sinks.leave(self._storm)
         self._storm = 0
 
-    async def _first_packets(self, members: Sequence[Member]) -> None:
-        """Waits for them, but not for long: nothing need be published."""
+    async def _without_packets(self) -> int:
+        """How many sinks have received nothing, once nobody is left or the time is over."""
         until = asyncio.get_running_loop().time() + _FIRST_PACKET_LIMIT_S
-        waiting = [member for member in members if member.is_there]
+        waiting = [member for member in self.sinks.members if member.is_there]
         while waiting and asyncio.get_running_loop().time() < until:
             await asyncio.sleep(0.1)
             await self.sinks.look(waiting)
             waiting = [member for member in waiting if not member.has_received]
+        return len(waiting)
 
     async def received(self) -> tuple[int, int]:
         """Packets and bytes that the sinks received themselves, so far: where nothing counts and

@@ -106,12 +106,14 @@ class Played:
     """A schedule, played: packets that were sent, those of its warm-up among them, and those that
     were lost. ``latency_us`` is over all frames and destinations, from when a frame's last packet
     was there to when it had left, by ``p50``, ``p99`` and ``p99.9``; None without a whole frame.
-    The last train began ``behind_us`` late."""
+    The last train began ``behind_us`` late. ``packets_per_cpu_s`` is what it made of its CPU at
+    this pace, which rests in between."""
 
     sent: int
     lost: int
     latency_us: Mapping[str, float | None]
     behind_us: float
+    packets_per_cpu_s: float
 
 
 def missing_gain(rounds: Sequence[Sent]) -> list[str]:
@@ -260,6 +262,7 @@ def read_played(sender: Child, code: int) -> Played:
                 for label, key in (("p50", "p50"), ("p99", "p99"), ("p99.9", "p999"))
             },
             behind_us=float(told["behind_us"]),
+            packets_per_cpu_s=float(told["packets"]) / float(told["cpu_s"]),
         )
 
     return _read(sender, code, played)
@@ -344,7 +347,7 @@ def _read(sender: Child, code: int, of: Callable[[dict[str, Any]], _T]) -> _T:
         raise RunError(f"{PROGRAM} failed: {sender.last_words}.")
     try:
         return of(json.loads(sender.printed))
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, ZeroDivisionError) as error:
         raise RunError(f"{PROGRAM} printed what cannot be read: {error!r}.") from None
 
 

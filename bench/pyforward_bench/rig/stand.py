@@ -426,13 +426,27 @@ class Stand:
                 self._config, self.network, self.counter, self.server.whep, wanted.crowd
             )
         if wanted.crowd.viewers > self.audience.there.viewers:
-            # Who forwards at full rate, or receives at it, joins slowly; and there has to be
-            # something to join, with the same tracks.
-            quiet = replace(wanted.feed or Feed(), rate=_QUIET_RATE)
-            await self._feed(wanted.feed if wanted.serving.peer else quiet)
-        await self.audience.become(wanted.crowd)
+            await self._join(wanted)
+        else:
+            await self.audience.become(wanted.crowd)
         await self._feed(wanted.feed)
         self._now = wanted
+
+    async def _join(self, wanted: SetUp) -> None:
+        """Who forwards at full rate, or receives at it, joins slowly; and there has to be something
+        to join, with the same tracks. A trace gives no keyframe when it is asked, but begins with
+        one: begun anew, it gives everybody something to receive, and so to report."""
+        feed = wanted.feed or Feed()
+        is_peer = wanted.serving.peer is not None
+        quiet = replace(feed, rate=feed.rate if is_peer else _QUIET_RATE)
+        await self._feed(quiet)
+        await self.audience.become(wanted.crowd)
+        if not is_peer:
+            await self._feed(None)
+            await self._feed(quiet)
+        if (waiting := await self.audience.cover()) and not is_peer:
+            there = self.audience.there.sinks
+            raise RunError(f"{waiting} of {there} viewers have received nothing.")
 
     async def _feed(self, feed: Feed | None) -> None:
         if self._publisher is not None:

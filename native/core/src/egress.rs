@@ -141,6 +141,7 @@ pub struct Egress {
     outcomes: Vec<Outcome>,
     troubles: Vec<Trouble>,
     gso: bool,
+    riding: bool,
 }
 
 /// A train that is being built: equal segments, of which only the last may be shorter.
@@ -158,9 +159,10 @@ pub struct Train<'a> {
 }
 
 impl Egress {
-    /// An empty one; without `gso` each packet is a message of its own.
+    /// An empty one; without `gso` each packet is a message of its own, without `riding` nothing goes
+    /// behind another train in its message.
     #[must_use]
-    pub fn new(gso: bool) -> Egress {
+    pub fn new(gso: bool, riding: bool) -> Egress {
         Egress {
             arena: vec![0; ARENA],
             used: 0,
@@ -170,6 +172,7 @@ impl Egress {
             outcomes: Vec::with_capacity(MESSAGES),
             troubles: Vec::new(),
             gso,
+            riding,
         }
     }
 
@@ -201,7 +204,7 @@ impl Egress {
 
     /// The last message, if it is media that goes this way in segments.
     fn take_open(&mut self, path: Path, owner: u32, cap: usize) -> Option<Message> {
-        let media = matches!(self.contents.last(), Some(Content::Media { .. }));
+        let media = self.riding && matches!(self.contents.last(), Some(Content::Media { .. }));
         self.messages.pop_if(|last| {
             let known = media && last.owner == owner && owner != Message::NOBODY;
             known && usize::from(last.segment) <= cap && last.path == path

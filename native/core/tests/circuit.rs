@@ -11,6 +11,7 @@ use pyforward_core::command::{AddSession, CloseReason, Command, Media};
 use pyforward_core::event::Event;
 use pyforward_core::ids::{SessionId, StreamId};
 use pyforward_core::media::Kind;
+use pyforward_core::shard::ShardConfig;
 use pyforward_core::srtp::Profile;
 use pyforward_core::stats::{Counter, FAN_OUT_BOUNDS};
 use pyforward_core::time::Time;
@@ -30,7 +31,14 @@ const VIEWERS: u64 = 150;
 
 /// That many viewers who have a keyframe.
 fn crowd() -> (Rig, Vec<SessionId>) {
-    let mut rig = publishing(|config| config.frame_window = Duration::ZERO);
+    crowd_with(|_| ())
+}
+
+fn crowd_with(change: impl Fn(&mut ShardConfig)) -> (Rig, Vec<SessionId>) {
+    let mut rig = publishing(|config| {
+        config.frame_window = Duration::ZERO;
+        change(config);
+    });
     let viewers: Vec<SessionId> = (0..VIEWERS).map(|n| watch(&mut rig, 10 + n)).collect();
     send(&mut rig, frame(1, 0..4, true));
     rig.run_for(20 * MS);
@@ -93,6 +101,20 @@ fn what_comes_while_a_frame_is_sent_leaves_with_it_where_that_has_not_left() {
     send(&mut rig, rest);
     finish(&mut rig);
     assert_eq!(trains(&rig), HashMap::from([(3, served), (5, VIEWERS - served), (2, served)]));
+    assert_got(&rig, &viewers, 9);
+}
+
+#[test]
+fn without_slices_everybody_is_served_before_anything_is_taken() {
+    let (mut rig, viewers) = crowd_with(|config| config.slice = Duration::ZERO);
+    let mut first = frame(2, 4..9, false);
+    let rest = first.split_off(3);
+    send(&mut rig, first);
+    rig.run_for(Duration::ZERO);
+    assert!(!is_sending(&rig));
+    send(&mut rig, rest);
+    finish(&mut rig);
+    assert_eq!(trains(&rig), HashMap::from([(3, VIEWERS), (2, VIEWERS)]));
     assert_got(&rig, &viewers, 9);
 }
 

@@ -15,7 +15,11 @@ use rig::local::{frame, publishing, send, sound, watch};
 
 /// Two viewers that have a keyframe, and a packet of audio each.
 fn watched() -> (Rig, [SessionId; 2]) {
-    let mut rig = publishing(|_| {});
+    watched_with(true)
+}
+
+fn watched_with(riders: bool) -> (Rig, [SessionId; 2]) {
+    let mut rig = publishing(|config| config.riders = riders);
     let viewers = [watch(&mut rig, 10), watch(&mut rig, 11)];
     send(&mut rig, frame(1, 0..4, true));
     send(&mut rig, vec![sound(1)]);
@@ -48,6 +52,18 @@ fn audio_that_leaves_with_a_frame_ends_its_train() {
         stats.forward_latency.buckets.iter().sum()
     };
     assert_eq!(observed(stats) - observed(&before), 12, "a latency of each packet");
+    rig.run_for(Duration::from_millis(20));
+    viewers.iter().for_each(|viewer| assert_got(&rig, *viewer, 9, 2));
+}
+
+#[test]
+fn without_riders_it_is_a_message_of_its_own() {
+    let (mut rig, viewers) = watched_with(false);
+    let mut packets = frame(2, 4..9, false);
+    packets.insert(2, sound(2));
+    send(&mut rig, packets);
+    rig.trains.sort_unstable();
+    assert_eq!(rig.trains, [1, 1, 5, 5]);
     rig.run_for(Duration::from_millis(20));
     viewers.iter().for_each(|viewer| assert_got(&rig, *viewer, 9, 2));
 }

@@ -39,7 +39,7 @@ fn messages(gso: bool, cap: usize, segments: &[Vec<u8>]) -> Vec<Vec<Vec<u8>>> {
     let remote = (Ipv4Addr::new(10, 0, 1, 1), 4_444).into();
     let local = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
     let path = Path { socket: SocketId::SHARED, local, remote };
-    let mut egress = Egress::new(gso);
+    let mut egress = Egress::new(gso, true);
     let room = segments.iter().map(Vec::len).sum();
     let mut train = egress.train(path, 1, cap, Content::Other, room);
     for segment in segments {

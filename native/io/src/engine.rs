@@ -31,6 +31,7 @@ use crate::outbox::Outbox;
 use crate::pin;
 use crate::poll::Doorbell;
 use crate::published::{EVERY, Published, Telling};
+use crate::receive;
 use crate::send::Kernel;
 use crate::slice;
 use crate::udp::{BUFFER_BYTES, Buffers, Reach, UdpSocket};
@@ -54,6 +55,14 @@ pub struct EngineConfig {
     pub padding: bool,
     /// Many messages leave with one system call.
     pub sendmmsg: bool,
+    /// Many datagrams are received with one system call.
+    pub recvmmsg: bool,
+    /// See [`ShardConfig::riders`].
+    pub riders: bool,
+    /// See [`ShardConfig::slice`].
+    pub slice: Duration,
+    /// The kernel is asked for short turns of the shards, which then come soon.
+    pub short_turns: bool,
     /// How long a video frame's packets wait for its last one where a shard is busy.
     pub frame_window: Duration,
     /// The same where it is not; at most as long.
@@ -155,9 +164,11 @@ impl Engine {
                 published: Arc::default(),
                 stopping: Arc::clone(&engine.stopping),
                 telling: Telling::default(),
+                batch: if config.recvmmsg { receive::BATCH } else { 1 },
             };
             let core = config.cores.iter().cycle().nth(index.into()).copied();
-            engine.launch(index, core, worker, slot, Arc::clone(&fatal))?;
+            let place = Place { core, short_turns: config.short_turns };
+            engine.launch(index, place, worker, slot, Arc::clone(&fatal))?;
         }
         Ok(engine)
     }
@@ -264,17 +275,14 @@ impl Engine {
     fn launch(
         &mut self,
         index: u8,
-        core: Option<u16>,
+        place: Place,
         worker: Worker,
         slot: Slot,
         fatal: Fatal,
     ) -> Result<(), StartError> {
         self.published.push(Arc::clone(&worker.published));
         let run = move || {
-            // A sandbox may forbid it; media waits longer for its turn then.
-            drop(slice::shorten());
-            let pinned = || core.map_or(Ok(()), pin::pin);
-            if let Some(reason) = guarded(|| pinned().and_then(|()| worker.run())) {
+            if let Some(reason) = guarded(|| place.take().and_then(|()| worker.run())) {
                 fatal(format!("shard {index} {reason}"));
             }
         };
@@ -287,6 +295,24 @@ impl Engine {
             running.threads.push(thread);
         }
         Ok(())
+    }
+}
+
+/// Where a shard runs, and how its turns are.
+#[derive(Clone, Copy)]
+struct Place {
+    core: Option<u16>,
+    short_turns: bool,
+}
+
+impl Place {
+    /// Puts the calling thread there.
+    fn take(self) -> io::Result<()> {
+        if self.short_turns {
+            // A sandbox may forbid it; media waits longer for its turn then.
+            drop(slice::shorten());
+        }
+        self.core.map_or(Ok(()), pin::pin)
     }
 }
 
@@ -315,6 +341,8 @@ fn shard_config(
         seed: seed().map_err(failed("getting random bytes"))?,
         gso: config.gso && gso::probe(),
         padding: config.padding,
+        riders: config.riders,
+        slice: config.slice,
         frame_window: config.frame_window,
         idle_window: config.idle_window,
         shed_after: config.shed_after,
@@ -383,7 +411,22 @@ fn is_v6_wildcard(address: &IpAddr) -> bool {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
+
+    #[test]
+    fn turns_are_short_only_where_that_is_asked_for() {
+        let told = |short_turns| {
+            let there = move || {
+                Place { core: None, short_turns }.take()?;
+                slice::attributes()
+            };
+            thread::spawn(there).join().unwrap().unwrap().sched_runtime
+        };
+        let (usual, asked) = (told(false), told(true));
+        // Before Linux 6.12 neither says anything.
+        assert!(if usual == 0 { asked == 0 } else { asked < usual }, "{usual} {asked}");
+    }
 
     #[test]
     fn a_buffer_that_is_short_says_which_limit_to_raise() {

@@ -8,7 +8,7 @@ use pyforward_core::time::Time;
 
 use crate::clock::Clock;
 use crate::poll::Poller;
-use crate::receive::{self, Batch, Inlet};
+use crate::receive::{Batch, Inlet};
 use crate::udp::UdpSocket;
 
 /// By slot, since that is what a [`SocketId`] names.
@@ -85,7 +85,8 @@ impl OwnSockets {
         // It may have been closed since it was told readable.
         let own = self.by_slot.get_mut(slot).and_then(Option::as_mut);
         let Some(Own { socket, inlet }) = own else { return Ok((false, 0)) };
-        let full = batch.receive(socket)? == receive::BATCH;
+        batch.receive(socket)?;
+        let full = batch.is_full();
         let read = clock.moment();
         let dropped = batch.each(socket, inlet, read, |datagram| take(read.now, datagram));
         Ok((full, dropped))

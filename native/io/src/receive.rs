@@ -14,7 +14,7 @@ use crate::clock::{Arrivals, Moment};
 use crate::cmsg::{Incoming, RECEIVE_ROOM};
 use crate::udp::{UdpSocket, unmapped};
 
-/// Most messages of one batch.
+/// Most messages of a batch where one call may take many.
 pub const BATCH: usize = 32;
 
 /// Room for one message: the most that UDP_GRO joins.
@@ -70,20 +70,32 @@ unsafe impl Send for Batch {}
 
 impl Default for Batch {
     fn default() -> Self {
-        // SAFETY: these are plain C structures, for which zero bytes are a value.
-        let (slot, header) = unsafe { (std::mem::zeroed::<Slot>(), std::mem::zeroed()) };
-        Batch {
-            bytes: vec![0; BATCH * ROOM].into_boxed_slice(),
-            slots: vec![slot; BATCH].into_boxed_slice(),
-            headers: vec![header; BATCH].into_boxed_slice(),
-            received: 0,
-        }
+        Batch::new(BATCH)
     }
 }
 
 impl Batch {
-    /// Receives what waits on `socket`, at most [`BATCH`] messages; how many came. Nothing waiting
-    /// is no error.
+    /// Of so many messages at most.
+    #[must_use]
+    pub fn new(most: usize) -> Batch {
+        // SAFETY: these are plain C structures, for which zero bytes are a value.
+        let (slot, header) = unsafe { (std::mem::zeroed::<Slot>(), std::mem::zeroed()) };
+        Batch {
+            bytes: vec![0; most * ROOM].into_boxed_slice(),
+            slots: vec![slot; most].into_boxed_slice(),
+            headers: vec![header; most].into_boxed_slice(),
+            received: 0,
+        }
+    }
+
+    /// As many came as it takes: more may wait.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.received == self.headers.len()
+    }
+
+    /// Receives what waits on `socket`, as many messages as it takes at most; how many came. Nothing
+    /// waiting is no error.
     ///
     /// # Errors
     /// What the kernel says, where it is not about a peer.
@@ -106,13 +118,13 @@ impl Batch {
             libc::recvmmsg(
                 socket.as_fd().as_raw_fd(),
                 self.headers.as_mut_ptr(),
-                BATCH as libc::c_uint,
+                self.headers.len() as libc::c_uint,
                 libc::MSG_DONTWAIT as _,
                 std::ptr::null_mut(),
             )
         };
         if let Ok(count) = usize::try_from(count) {
-            self.received = count.min(BATCH);
+            self.received = count.min(self.headers.len());
             return Ok(self.received);
         }
         let error = io::Error::last_os_error();

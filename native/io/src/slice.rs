@@ -26,7 +26,7 @@ pub(crate) fn shorten() -> io::Result<()> {
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-fn attributes() -> io::Result<libc::sched_attr> {
+pub(crate) fn attributes() -> io::Result<libc::sched_attr> {
     // SAFETY: a plain C structure of numbers, for which zero bytes are a value.
     let mut told: libc::sched_attr = unsafe { std::mem::zeroed() };
     let size = size_of_val(&told);

@@ -22,7 +22,7 @@ use crate::mailbox::Mailbox;
 use crate::outbox::Outbox;
 use crate::poll::{Doorbell, Poller, Ready};
 use crate::published::{Published, Snapshot, Telling};
-use crate::receive::{self, Batch, Inlet};
+use crate::receive::{Batch, Inlet};
 use crate::send::Kernel;
 use crate::udp::UdpSocket;
 
@@ -52,6 +52,8 @@ pub(crate) struct Worker {
     pub published: Arc<Published>,
     pub stopping: Arc<AtomicBool>,
     pub telling: Telling,
+    /// Most datagrams that one call receives.
+    pub batch: usize,
 }
 
 /// What a worker waits with: the bell that commands and other shards ring, and its sockets.
@@ -68,9 +70,9 @@ impl Worker {
     /// Runs until the engine stops.
     pub(crate) fn run(mut self) -> io::Result<()> {
         let mut inlets: Vec<(Batch, Inlet)> = (self.sockets.iter())
-            .map(|_| (Batch::default(), Inlet::new(SocketId::SHARED)))
+            .map(|_| (Batch::new(self.batch), Inlet::new(SocketId::SHARED)))
             .collect();
-        let mut own = Batch::default();
+        let mut own = Batch::new(self.batch);
         let mut pace = Pace::default();
         while !self.stopping.load(Ordering::Acquire) {
             let patience = pace.patience(self.clock.now(), self.due());
@@ -102,7 +104,8 @@ impl Worker {
         let mut more = false;
         for ((socket, (batch, _)), number) in self.sockets.iter().zip(inlets).zip(BELL + 1..) {
             if ready.has(number) {
-                more |= batch.receive(socket)? == receive::BATCH;
+                batch.receive(socket)?;
+                more |= batch.is_full();
             }
         }
         Ok(more)

@@ -164,6 +164,24 @@ fn an_impossible_destination_harms_no_other() {
 }
 
 #[test]
+fn a_batch_takes_as_many_as_it_is_made_for_and_says_when_more_may_wait() {
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0).into(), Sharing::First).unwrap();
+    let peer = peer(Ipv4Addr::LOCALHOST);
+    for number in 0..3 {
+        peer.send_to(&[number; 20], socket.bound()).unwrap();
+    }
+    let mut got = Vec::new();
+    let mut take = |batch: &mut Batch, expected, is_full| {
+        assert_eq!((batch.receive(&socket).unwrap(), batch.is_full()), (expected, is_full));
+        batch.each(&socket, &mut inlet(), moment(), |datagram| got.push(datagram.bytes[0]));
+    };
+    take(&mut Batch::new(1), 1, true);
+    take(&mut Batch::default(), 2, false);
+    take(&mut Batch::new(1), 0, false);
+    assert_eq!(got, [0, 1, 2]);
+}
+
+#[test]
 fn a_full_receive_buffer_is_counted() {
     let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0).into(), Sharing::First).unwrap();
     let peer = peer(Ipv4Addr::LOCALHOST);

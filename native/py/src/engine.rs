@@ -24,9 +24,10 @@ pub(crate) struct Engine {
 #[pymethods]
 impl Engine {
     #[new]
-    #[pyo3(signature = (addresses, port, shards, gso, padding, sendmmsg, frame_window_us,
-        idle_window_us, shed_after_us, keyframe_interval_ms, silence_ms, publisher_bitrate_bps,
-        max_events, source_address, pace_bytes_per_second, repeats, cores))]
+    #[pyo3(signature = (addresses, port, shards, gso, padding, sendmmsg, recvmmsg, riders,
+        slice_us, short_turns, frame_window_us, idle_window_us, shed_after_us,
+        keyframe_interval_ms, silence_ms, publisher_bitrate_bps, max_events, source_address,
+        pace_bytes_per_second, repeats, cores))]
     #[allow(clippy::too_many_arguments, reason = "keyword arguments in Python")]
     fn new(
         py: Python<'_>,
@@ -36,6 +37,10 @@ impl Engine {
         gso: bool,
         padding: bool,
         sendmmsg: bool,
+        recvmmsg: bool,
+        riders: bool,
+        slice_us: u64,
+        short_turns: bool,
         frame_window_us: u64,
         idle_window_us: u64,
         shed_after_us: u64,
@@ -58,6 +63,10 @@ impl Engine {
             gso,
             padding,
             sendmmsg,
+            recvmmsg,
+            riders,
+            slice: Duration::from_micros(slice_us),
+            short_turns,
             frame_window: Duration::from_micros(frame_window_us),
             idle_window: Duration::from_micros(idle_window_us),
             shed_after: Duration::from_micros(shed_after_us),

@@ -48,7 +48,7 @@ def latency(*times_ms: float) -> Histogram:
 
 
 def played(p99_ms: float | None, *, lost: int = 0) -> Played:
-    return Played(1_000, lost, {"p99": None if p99_ms is None else 1e3 * p99_ms}, 50.0)
+    return Played(1_000, lost, {"p99": None if p99_ms is None else 1e3 * p99_ms}, 50.0, 1e6)
 
 
 def test_a_window_counts_everybody() -> None:

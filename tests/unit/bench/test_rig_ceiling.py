@@ -157,11 +157,11 @@ def test_figures_are_read_by_their_names() -> None:
 
 
 def test_of_a_schedule_lateness_and_losses_are_read() -> None:
-    told = {"sent": 1_004, "packets": 1_000, "lost": 2, "behind_us": 80}
+    told = {"sent": 1_004, "packets": 1_000, "lost": 2, "behind_us": 80, "cpu_s": 0.002}
     latency = {"count": 500, "p50": 900, "p99": 9_800, "p999": 12_000, "most": 13_000}
     child = ended(json.dumps(told | {"latency_us": latency}))
     latency_us = {"p50": 900.0, "p99": 9_800.0, "p99.9": 12_000.0}
-    assert ceiling.read_played(child, 0) == Played(1_004, 2, latency_us, 80.0)
+    assert ceiling.read_played(child, 0) == Played(1_004, 2, latency_us, 80.0, 500e3)
     nothing = ended(json.dumps(told | {"latency_us": latency | {"p99": None}}))
     assert ceiling.read_played(nothing, 0).latency_us["p99"] is None
     with pytest.raises(RunError, match="cannot be read"):

@@ -89,7 +89,7 @@ class StubStand:
 
     def _played(self, ms: float | None) -> Played:
         us = None if ms is None else 1e3 * ms
-        return Played(1_000, self.lost, {label: us for label, _, _ in QUANTILES}, 50.0)
+        return Played(1_000, self.lost, {label: us for label, _, _ in QUANTILES}, 50.0, 1e6)
 
 
 async def figures(stand: StubStand) -> dict[str, Figure]:

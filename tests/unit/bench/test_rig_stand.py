@@ -60,7 +60,7 @@ class Ground:
         schedule = cast("Sequence[Due]", where[3])
         self.log.append((len(schedule), where[4], seconds, core, len(self._backlog)))
         self.counted += self._arrive
-        return Played(1_000, 3, {"p99": 9_000.0}, 50.0)
+        return Played(1_000, 3, {"p99": 9_000.0}, 50.0, 1e6)
 
 
 @pytest.fixture(autouse=True)
@@ -95,7 +95,7 @@ async def test_it_plays_to_ports_that_nobody_has_yet(monkeypatch: pytest.MonkeyP
     assert ports == range(FIRST_PORT, FIRST_PORT + VIEWERS)
     assert trains > 30 * seconds
     assert (seconds, core) == (SCALE.tail_s, 0)
-    assert played == Played(1_000, 3, {"p99": 9_000.0}, 50.0)
+    assert played == Played(1_000, 3, {"p99": 9_000.0}, 50.0, 1e6)
 
 
 async def test_it_gathers_as_the_server_does_at_that_load(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -178,7 +178,7 @@ async def test_each_window_has_a_play_of_its_feed_after_it(monkeypatch: pytest.M
 
     async def one_play(_: Stand, *asked: object) -> Played:
         order.append(asked)
-        return Played(1_000, 0, {}, float(len(order)))
+        return Played(1_000, 0, {}, float(len(order)), 1e6)
 
     for name, fake in (("warm_up", warm_up), ("window", one_window), ("play", one_play)):
         monkeypatch.setattr(Stand, name, fake)

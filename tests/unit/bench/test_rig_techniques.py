@@ -20,6 +20,9 @@ from pyforward_bench.rig.server import Serving, mean_train
 from pyforward_bench.rig.stand import SetUp, Stand
 from pyforward_bench.statistics import Figures, Tally
 
+OWN = ("ice.silence_s", "60")
+"""What every server of a run has."""
+
 SPECS = {spec.row: spec for spec in techniques.ROWS}
 
 
@@ -46,18 +49,24 @@ class FakeStand:
         self.audience = self
         self.probes = self
         self.tally = self
+        self.server_core = 0
+        self.cores = (0, 1)
 
-    def serving(self, *settings: tuple[str, str]) -> Serving:
-        return Serving(settings=settings)
+    def serving(self, *settings: tuple[str, str], cores: tuple[int, ...] = (0,)) -> Serving:
+        # As the real one's, it is never that of somebody who wants nothing.
+        return Serving(settings=(OWN, *settings), cores=cores)
 
     def crowd(self, sinks: int = 1_000, probes: int = 20, trial: Any = None) -> Crowd:
         return Crowd(sinks, probes, trial)
 
     def figures(self) -> Figures:
-        return replace(Tally().figures(), expected=1_000)
+        figures = replace(Tally().figures(), expected=1_000)
+        if self.begun and self.begun[-1].feed == Feed("audio"):
+            figures.packet_latency_us.record(1_000 * len(self.begun))
+        return figures
 
-    async def half_loaded(self, feed: Feed) -> SetUp:
-        return SetUp(self.crowd(), feed)
+    async def half_loaded(self, feed: Feed, serving: Serving | None = None) -> SetUp:
+        return SetUp(self.crowd(), feed, Serving() if serving is None else serving)
 
     async def set_up(self, wanted: SetUp) -> None:
         self.begun.append(wanted)
@@ -75,6 +84,15 @@ class FakeStand:
         usage = Usage(10.0, seconds, seconds, seconds)
         reached = Count(1_000_000, 1_000_000_000)
         return Window(now.crowd, usage, reached, figures, metrics, ())
+
+    def mark(self) -> None: ...
+
+    async def storm(self, count: int) -> float:
+        """A millisecond each, and as late as there were servers before."""
+        return count / 1_000
+
+    def verdict(self) -> list[str]:
+        return []
 
     def say(self, told: str) -> None: ...
 
@@ -99,7 +117,12 @@ def without_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(
     "variant",
-    [*techniques.BURSTY, *techniques.PACED, techniques.REPEATS, *techniques.POLICIES],
+    [
+        *(variant for scene in techniques.SCENES for variant in scene.variants),
+        techniques.REPEATS,
+        techniques.SHORT_TURNS,
+        *techniques.POLICIES,
+    ],
     ids=lambda variant: variant.name,
 )
 def test_every_variant_can_be_run(variant: techniques.Variant) -> None:
@@ -126,20 +149,53 @@ async def test_a_gain_is_that_over_the_neighbour_with_everything_on() -> None:
     assert f"mean train{FULL.few * ' 9.0'}," in str(found["bursty, engine.gso off"].note)
 
 
+def switched(*variants: techniques.Variant) -> list[tuple[tuple[str, str], ...]]:
+    """Their settings, two turns of each."""
+    return 2 * [(OWN, *variant.settings) for variant in variants]
+
+
 async def test_all_variants_have_their_turn_before_one_has_another() -> None:
     stand, _ = await run("techniques", QUICK)
     settings = [wanted.serving.settings for wanted in stand.begun]
-    bursty = [variant.settings for variant in (techniques.ALL_ON, *techniques.BURSTY)]
-    paced = [variant.settings for variant in (techniques.ALL_ON, *techniques.PACED)]
-    assert settings == 2 * bursty + 2 * paced + 2 * [(), techniques.REPEATS.settings]
+    expected = []
+    for scene in techniques.SCENES[:-1]:
+        expected += switched(techniques.ALL_ON, *scene.variants)
+    # What the load itself wants of the server stays, but for what is switched off.
+    pinned = (OWN, ("engine.shards", "1"), ("engine.cores", "0"))
+    expected += 2 * [pinned, (*pinned[:-1], ("engine.cores", ""))]
+    expected += switched(techniques.ALL_ON, techniques.REPEATS)
+    expected += switched(techniques.ALL_ON, techniques.SHORT_TURNS)
+    assert settings == expected
+    assert {wanted.serving.cores for wanted in stand.begun} == {(0,), (0, 1)}
 
 
 async def test_singles_are_measured_at_a_load_that_they_can_bear() -> None:
-    stand, _ = await run("techniques")
-    bursty = [wanted for wanted in stand.begun if wanted.feed == Feed()]
-    assert {wanted.crowd.sinks for wanted in bursty if wanted.crowd.trial is None} == {500}
+    stand, found = await run("techniques")
+    bursty = stand.begun[: len(techniques.SCENES[0].variants) + 1]
+    assert {wanted.crowd.sinks for wanted in bursty} == {500}
+    heard = [wanted for wanted in stand.begun if wanted.feed == Feed(opus=True)]
+    assert {wanted.crowd.sinks for wanted in heard} == {500}
+    assert "with Opus, gain of engine.riders" in found
     faster = SetUp(Crowd(200, 8), Feed(rate=5.0))
     assert techniques._halved(faster) == replace(faster, feed=Feed(rate=2.5))
+
+
+async def test_feedback_is_asked_for_where_receiving_is_what_counts() -> None:
+    stand, found = await run("techniques", QUICK)
+    asked = [wanted.crowd.trial for wanted in stand.begun if wanted.feed == Feed()]
+    told = [trial for trial in asked if trial is not None and trial.report_interval_ms]
+    assert [trial.report_interval_ms for trial in told] == 4 * [100]
+    assert "10 reports/s from each viewer, gain of engine.recvmmsg" in found
+
+
+async def test_a_storm_tells_how_late_media_was_with_short_turns_and_without() -> None:
+    stand, found = await run("techniques", QUICK)
+    turns = len(stand.begun)
+    late = found["joins, everything on: p99 of the packet latency meanwhile"].row
+    assert (late.low, late.high) == pytest.approx((turns - 3, turns - 1), rel=0.01)
+    late = found["joins, engine.short_turns off: p99 of the packet latency meanwhile"].row
+    assert (late.low, late.high) == pytest.approx((turns - 2, turns), rel=0.01)
+    assert found["joins, engine.short_turns off"].row.value == pytest.approx(1_000)
 
 
 async def test_each_policy_tells_throughput_and_latency() -> None:
@@ -147,6 +203,7 @@ async def test_each_policy_tells_throughput_and_latency() -> None:
     assert len(found) == 6 * len(techniques.POLICIES)
     assert all(wanted.feed == Feed(paced=True) for wanted in stand.begun)
     assert stand.begun[0].serving.settings == (
+        OWN,
         ("engine.frame_window_ms", "0"),
         ("engine.idle_window_ms", "0"),
     )

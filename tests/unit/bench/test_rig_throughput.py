@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import cast
 
 import pytest
 
 from pyforward_bench.rig.audience import Crowd
-from pyforward_bench.rig.ceiling import Load
+from pyforward_bench.rig.ceiling import Load, Played
 from pyforward_bench.rig.measured import Measured
 from pyforward_bench.rig.publisher import Feed
 from pyforward_bench.rig.rows import Figure, chosen
@@ -41,18 +41,21 @@ class StubStand:
 
     async def set_up(self, wanted: SetUp) -> None: ...
 
-    async def rounds(self, load: Load | None = None) -> Measured:
+    async def rounds(self, load: Load | None = None, *, plays: bool = False) -> Measured:
         self.loads.append(load)
-        return self.rounds_
+        return self.rounds_ if plays else replace(self.rounds_, played=[])
 
     def doubt(self, row: str, why: Sequence[str]) -> str | None:
         return None
 
 
 async def row(name: str, stand: StubStand) -> Figure:
+    return (await rows(name, stand))[0]
+
+
+async def rows(name: str, stand: StubStand) -> Sequence[Figure]:
     (spec,) = chosen((name,))
-    (figure,) = await spec.measure(cast("Stand", stand), spec)
-    return figure
+    return await spec.measure(cast("Stand", stand), spec)
 
 
 @pytest.mark.parametrize("name", ["r01", "r03"])
@@ -71,6 +74,17 @@ async def test_the_target_goes_by_the_median_of_the_pairs(
     figure = await row(name, StubStand(measured(rates, ceilings)))
     assert figure.row.share_of_ceiling == pytest.approx(share)
     assert figure.row.met is met
+
+
+async def test_it_is_also_held_against_a_ceiling_sender_that_rests_as_often() -> None:
+    found = measured([90.0, 172.0, 100.0], [100.0, 200.0, 200.0])
+    found.played = [Played(1_000, 0, {}, 0.0, rate) for rate in (100.0, 172.0, 125.0)]
+    _, paced = await rows("r01", StubStand(found))
+    assert paced.row.name.endswith(": beside the ceiling sender at the same pace")
+    assert paced.row.value == 100.0
+    assert paced.row.share_of_ceiling == pytest.approx(0.9)
+    assert paced.row.target is None
+    assert len(await rows("r03", StubStand(found))) == 1
 
 
 async def test_gigabits_have_the_share_of_the_packets_that_they_are() -> None:

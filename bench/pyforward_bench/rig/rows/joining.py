@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from pyforward_bench.rig.publisher import AUDIO, Feed
 from pyforward_bench.rig.rows.spec import Figure, Spec, is_least, is_most, joined, quantile
+from pyforward_bench.rig.server import Serving
 from pyforward_bench.rig.stand import SetUp, Stand
 from pyforward_bench.swarm import stages
 
@@ -23,25 +25,46 @@ _KEYFRAME_NOTE = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Storm:
+    """Many that joined at once: how fast, and how late media was for those who were in. None where
+    no probe received an intact stamp."""
+
+    joins_per_s: float
+    p99_us: float | None
+    wrong: tuple[str, ...]
+
+
+def set_up(stand: Stand, serving: Serving | None = None) -> SetUp:
+    """Who is there before a storm."""
+    return SetUp(stand.crowd(_BASE_SINKS), Feed(AUDIO), Serving() if serving is None else serving)
+
+
+async def storm(stand: Stand) -> Storm:
+    """Everybody stays for now."""
+    stand.audience.mark()
+    seconds = await stand.audience.storm(stand.scale.joins)
+    p99_us = stand.audience.probes.tally.figures().packet_latency_us.quantile(0.99)
+    wrong = tuple(stand.audience.verdict())
+    return Storm(stand.scale.joins / seconds, p99_us, wrong)
+
+
 async def r08(stand: Stand, spec: Spec) -> Sequence[Figure]:
     """Storms of joins, each before a quiet interval that its latency is held against, with all of
     them there: the last of many waits longer than of a few, whoever joins meanwhile."""
-    await stand.set_up(SetUp(stand.crowd(_BASE_SINKS), Feed(AUDIO)))
+    await stand.set_up(set_up(stand))
     await stand.warm_up()
     rates: list[float] = []
     times_later: list[float] = []
     wrong: list[str] = []
     for _ in range(stand.scale.few):
-        stand.audience.mark()
-        seconds = await stand.audience.storm(stand.scale.joins)
-        during = stand.audience.probes.tally.figures()
-        wrong += stand.audience.verdict()
-        rates.append(stand.scale.joins / seconds)
+        during = await storm(stand)
+        wrong += during.wrong
+        rates.append(during.joins_per_s)
         quiet = await stand.window(stand.scale.tail_s, tries=1)
         quiet_us = quiet.probes.packet_latency_us.quantile(0.99)
-        during_us = during.packet_latency_us.quantile(0.99)
-        if quiet_us and during_us:
-            times_later.append(during_us / quiet_us)
+        if quiet_us and during.p99_us:
+            times_later.append(during.p99_us / quiet_us)
         await stand.audience.settle()
     # A harness that is busy joins no faster: more than the target is the server's all the same.
     is_met = is_least(rates, _LEAST_JOINS_PER_S)

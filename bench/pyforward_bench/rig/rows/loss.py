@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import statistics
 from collections.abc import Sequence
 
 from pyforward.commands import Link, Trial
@@ -26,15 +25,14 @@ _LAST_REPAIRS_S = 0.5
 
 
 async def r12(stand: Stand, spec: Spec) -> Sequence[Figure]:
-    """First with the delay alone, then with loss too: the same viewers' CPU, and the repairs."""
-    clean = await _rounds(stand, loss=0.0)
-    lossy = await _rounds(stand, loss=LOSS)
-    wrong = [why for each, _ in (*clean, *lossy) for why in each.wrong]
+    """With the delay alone and with loss too, in turns: the same server's CPU, and the repairs."""
+    rounds = await _rounds(stand)
+    lossy = [with_loss for _, with_loss in rounds]
+    wrong = [why for both in rounds for each, _ in both for why in each.wrong]
     doubt = stand.doubt(spec.row, list(dict.fromkeys(wrong)))
-    base = statistics.median(cpu_us(each) for each, _ in clean)
     shares_in_time = [in_time(figures) for _, figures in lossy]
     finally_there = [1 - figures.lost / max(1, figures.expected) for _, figures in lossy]
-    dearer = [cpu_us(each) / base - 1 for each, _ in lossy]
+    dearer = [cpu_us(with_loss) / cpu_us(clean) - 1 for (clean, _), (with_loss, _) in rounds]
     viewers = lossy[0][0].crowd.viewers
     note = joined(f"{viewers} viewers, each a probe", doubt)
     return [
@@ -94,7 +92,15 @@ ROWS = (Spec("r12", "5 % loss both ways, 40 ms round trip", "%", None, r12),)
 # Private -----------------------------------------------------------------------------------------
 
 
-async def _rounds(stand: Stand, loss: float) -> list[tuple[Window, Figures]]:
-    await stand.set_up(set_up(stand, loss))
-    await stand.warm_up()
-    return [await window(stand) for _ in range(stand.scale.few)]
+async def _rounds(stand: Stand) -> list[tuple[tuple[Window, Figures], tuple[Window, Figures]]]:
+    """A window without loss and one with it, neighbours, in the order A B, B A, A B …: a machine
+    that becomes steadily slower does so for both. Viewers join anew for each, the server stays."""
+    rounds = []
+    for number in range(stand.scale.few):
+        found: dict[float, tuple[Window, Figures]] = {}
+        for loss in (0.0, LOSS) if number % 2 == 0 else (LOSS, 0.0):
+            await stand.set_up(set_up(stand, loss))
+            await stand.warm_up()
+            found[loss] = await window(stand)
+        rounds.append((found[0.0], found[LOSS]))
+    return rounds

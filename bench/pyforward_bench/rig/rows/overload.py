@@ -9,7 +9,7 @@ from pyforward_bench.rig.measured import Window
 from pyforward_bench.rig.publisher import Feed
 from pyforward_bench.rig.rows.spec import Figure, Spec
 from pyforward_bench.rig.server import change, total
-from pyforward_bench.rig.stand import SetUp, Stand
+from pyforward_bench.rig.stand import TRIES, SetUp, Stand
 
 OVERLOAD = 1.5
 NORMAL = 0.5
@@ -43,7 +43,7 @@ async def r13(stand: Stand, spec: Spec) -> Sequence[Figure]:
     drained_s = await _drained(stand)
     await stand.set_up(SetUp(crowd, normal))
     await stand.warm_up()
-    after = await stand.window(stand.scale.tail_s, tries=1)
+    after, late_s = await _usual_again(stand, before)
     note = f"{crowd.viewers} viewers at {too_much.rate:g} times the rate"
     if stand.capacity is None:
         note += f"; r05 has no figure, so that {capacity:g} viewers per core were presumed"
@@ -67,7 +67,7 @@ async def r13(stand: Stand, spec: Spec) -> Sequence[Figure]:
             met=growth <= _MOST_GROWTH,
             note=note,
         ),
-        _recovery(spec, drained_s, before, after, note),
+        _recovery(spec, drained_s + late_s, before, after, note),
     ]
 
 
@@ -139,14 +139,33 @@ async def _drained(stand: Stand) -> float:
     return last_s - begun_s
 
 
-def _recovery(spec: Spec, drained_s: float, before: Window, after: Window, note: str) -> Figure:
-    """It is over when nothing of the overload comes any more and a usual feed is as it was."""
-    part = "until it is over"
+async def _usual_again(stand: Stand, before: Window) -> tuple[Window, float]:
+    """A window of the usual feed that is as it was, or the last of several, and the seconds of
+    those before it: where the server was still late in them, or the machine, it was not over."""
+    late_s = 0.0
+    for _ in range(TRIES):
+        after = await stand.window(stand.scale.tail_s, tries=1)
+        if _why_unusual(before, after) is None:
+            break
+        late_s += stand.scale.tail_s
+    return after, late_s
+
+
+def _why_unusual(before: Window, after: Window) -> str | None:
+    """In what a feed is not as it was."""
     usual_us, now_us = (w.probes.frame_latency_us.quantile(0.99) for w in (before, after))
     if usual_us is None or now_us is None or after.probes.lost:
-        return spec.could_not(f"the feed after it lost {after.probes.lost} packets; {note}", part)
+        return f"the feed after it lost {after.probes.lost} packets"
     if now_us > max(2 * usual_us, _NORMAL_US):
         told = f"p99 of the frame latency was {usual_us / 1e3:.1f} ms before and {now_us / 1e3:.1f}"
-        return spec.could_not(f"{told} ms after it; {note}", part)
-    met = drained_s < _MOST_RECOVERY_S
-    return spec.of([drained_s], part=part, unit="s", target="< 2 s", met=met, note=note)
+        return f"{told} ms after it, the last of {TRIES} times"
+    return None
+
+
+def _recovery(spec: Spec, over_s: float, before: Window, after: Window, note: str) -> Figure:
+    """It is over when nothing of the overload comes any more and a usual feed is as it was."""
+    part = "until it is over"
+    if (why := _why_unusual(before, after)) is not None:
+        return spec.could_not(f"{why}; {note}", part)
+    met = over_s < _MOST_RECOVERY_S
+    return spec.of([over_s], part=part, unit="s", target="< 2 s", met=met, note=note)

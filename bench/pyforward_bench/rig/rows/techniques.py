@@ -7,15 +7,16 @@ falls on both.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from pyforward.commands import Trial
 from pyforward_bench.rig.measured import Window
 from pyforward_bench.rig.publisher import Feed
-from pyforward_bench.rig.rows import loss
+from pyforward_bench.rig.rows import joining, loss
 from pyforward_bench.rig.rows.spec import Figure, Spec, joined
 from pyforward_bench.rig.rows.throughput import RATE
-from pyforward_bench.rig.server import mean_train
+from pyforward_bench.rig.server import Serving, mean_train
 from pyforward_bench.rig.stand import SetUp, Stand
 from pyforward_bench.statistics import Figures, Histogram
 
@@ -28,18 +29,76 @@ class Variant:
     settings: tuple[tuple[str, str], ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """What loads a server, and the techniques that are switched off one by one under it."""
+
+    name: str
+    variants: tuple[Variant, ...]
+    set_up: Callable[[Stand], Awaitable[SetUp]]
+
+
 ALL_ON = Variant("everything on")
 
-BURSTY = (
-    Variant("engine.gso", (("engine.gso", "false"),)),
-    Variant("engine.padding", (("engine.padding", "false"),)),
-    Variant("engine.sendmmsg", (("engine.sendmmsg", "false"),)),
-    Variant("engine.pace_mbps", (("engine.pace_mbps", "0"),)),
-)
-"""Switched off one by one where frames come whole."""
 
-PACED = (Variant("engine.frame_window_ms", (("engine.frame_window_ms", "0"),)),)
-"""The same where a pacer spreads them."""
+async def _bursty(stand: Stand) -> SetUp:
+    """At a quarter of the load that a ceiling sender reaches: singles take several times as long as
+    trains."""
+    return _halved(await stand.half_loaded(Feed()))
+
+
+async def _paced(stand: Stand) -> SetUp:
+    return await stand.half_loaded(Feed(paced=True))
+
+
+async def _with_opus(stand: Stand) -> SetUp:
+    """At a quarter as well: without a train to ride on, audio is singles."""
+    return _halved(await stand.half_loaded(Feed(opus=True)))
+
+
+async def _with_feedback(stand: Stand) -> SetUp:
+    """Ten reports a second from each viewer."""
+    half = await stand.half_loaded(Feed())
+    return replace(half, crowd=replace(half.crowd, trial=Trial(report_interval_ms=100)))
+
+
+async def _on_two_cores(stand: Stand) -> SetUp:
+    """One shard on the server's core, and everything else of the process beside the harness."""
+    settings = (("engine.shards", "1"), ("engine.cores", str(stand.server_core)))
+    serving = stand.serving(*settings, cores=stand.cores)
+    return await stand.half_loaded(Feed(), serving)
+
+
+SCENES = (
+    Scene(
+        "bursty",
+        (
+            Variant("engine.gso", (("engine.gso", "false"),)),
+            Variant("engine.padding", (("engine.padding", "false"),)),
+            Variant("engine.sendmmsg", (("engine.sendmmsg", "false"),)),
+            Variant("engine.pace_mbps", (("engine.pace_mbps", "0"),)),
+        ),
+        _bursty,
+    ),
+    Scene(
+        "paced",
+        (
+            Variant("engine.frame_window_ms", (("engine.frame_window_ms", "0"),)),
+            Variant("engine.slice_us", (("engine.slice_us", "0"),)),
+        ),
+        _paced,
+    ),
+    Scene("with Opus", (Variant("engine.riders", (("engine.riders", "false"),)),), _with_opus),
+    Scene(
+        "10 reports/s from each viewer",
+        (Variant("engine.recvmmsg", (("engine.recvmmsg", "false"),)),),
+        _with_feedback,
+    ),
+    Scene("on two cores", (Variant("engine.cores", (("engine.cores", ""),)),), _on_two_cores),
+)
+
+SHORT_TURNS = Variant("engine.short_turns", (("engine.short_turns", "false"),))
+"""Switched off in a storm of joins."""
 
 REPEATS = Variant("engine.repeats", (("engine.repeats", "false"),))
 """The same on a lossy way."""
@@ -58,15 +117,13 @@ POLICIES = (*map(window, (0, 1, 2, 5, 10, 15)), BY_LOAD)
 
 
 async def techniques(stand: Stand, spec: Spec) -> Sequence[Figure]:
-    """Bursty at a quarter of the load that a ceiling sender reaches, because singles take several
-    times as long as trains; paced at a half."""
-    bursty = await _alternate(stand, (ALL_ON, *BURSTY), _halved(await stand.half_loaded(Feed())))
-    paced = await stand.half_loaded(Feed(paced=True))
-    return [
-        *_gains(stand, spec, "bursty", bursty),
-        *_gains(stand, spec, "paced", await _alternate(stand, (ALL_ON, *PACED), paced)),
-        *await _repeats(stand, spec),
-    ]
+    """Each under the load that it is for."""
+    figures: list[Figure] = []
+    for scene in SCENES:
+        found = await _alternate(stand, (ALL_ON, *scene.variants), await scene.set_up(stand))
+        figures += _gains(stand, spec, scene.name, found)
+    figures += await _repeats(stand, spec)
+    return figures + await _short_turns(stand, spec)
 
 
 async def policies(stand: Stand, spec: Spec) -> Sequence[Figure]:
@@ -121,11 +178,19 @@ async def _alternate(
     found: dict[Variant, list[Window]] = {variant: [] for variant in variants}
     for _ in range(stand.scale.few):
         for variant, windows in found.items():
-            await stand.set_up(replace(wanted, serving=stand.serving(*variant.settings)))
+            await stand.set_up(replace(wanted, serving=_serving(stand, wanted, variant)))
             await stand.warm_up()
             windows.append(await stand.window())
             stand.say(f"  {variant.name}: {windows[-1].packets_per_cpu_s:,.0f} {RATE}")
     return found
+
+
+def _serving(stand: Stand, wanted: SetUp, variant: Variant) -> Serving:
+    """As a variant wants it where the load wants nothing else."""
+    if wanted.serving == Serving():
+        return stand.serving(*variant.settings)
+    settings = dict(wanted.serving.settings) | dict(variant.settings)
+    return replace(wanted.serving, settings=tuple(settings.items()))
 
 
 def _halved(wanted: SetUp) -> SetUp:
@@ -195,6 +260,30 @@ async def _repeats(stand: Stand, spec: Spec) -> list[Figure]:
     ]
     part = f"lossy, more CPU per packet by {REPEATS.name}"
     return [*figures, spec.of(dearer, part=part, unit="%", note=note)]
+
+
+async def _short_turns(stand: Stand, spec: Spec) -> list[Figure]:
+    """What joins cost those who are in, where both share a core."""
+    found: dict[Variant, list[joining.Storm]] = {ALL_ON: [], SHORT_TURNS: []}
+    for _ in range(stand.scale.few):
+        for variant, storms in found.items():
+            await stand.set_up(joining.set_up(stand, stand.serving(*variant.settings)))
+            await stand.warm_up()
+            storms.append(await joining.storm(stand))
+    wrong = [why for storms in found.values() for each in storms for why in each.wrong]
+    note = stand.doubt(spec.row, wrong)
+    figures: list[Figure] = []
+    for variant, storms in found.items():
+        told = f"joins, {variant.name}{'' if variant is ALL_ON else ' off'}"
+        late = [each.p99_us / 1e3 for each in storms if each.p99_us is not None]
+        part = f"{told}: p99 of the packet latency meanwhile"
+        if late:
+            figures.append(spec.of(late, part=part, unit="ms", note=note))
+        else:
+            figures.append(spec.could_not("no probe received an intact stamp", part))
+        rates = [each.joins_per_s for each in storms]
+        figures.append(spec.of(rates, part=told, unit="joins/s", note=note))
+    return figures
 
 
 def _quantile(spec: Spec, part: str, histograms: Sequence[Histogram], q: float) -> Figure:

@@ -181,7 +181,7 @@ pub struct Train {
 impl Train {
     pub fn new() -> Train {
         let packet = vec![0xA5; 20 + PAYLOAD + 16];
-        Train { egress: Egress::new(true), stats: Stats::default(), path: path(1), packet }
+        Train { egress: Egress::new(true, true), stats: Stats::default(), path: path(1), packet }
     }
 }
 

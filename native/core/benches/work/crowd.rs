@@ -84,7 +84,7 @@ impl FanOut {
             stream,
             batches,
             now,
-            egress: Egress::new(true),
+            egress: Egress::new(true, true),
             stats: Stats::default(),
         };
         work.send();

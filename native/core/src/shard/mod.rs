@@ -62,6 +62,10 @@ pub struct ShardConfig {
     pub gso: bool,
     /// RTP padding evens out packets of a train.
     pub padding: bool,
+    /// Audio and second copies leave as the last segments of the same viewer's train.
+    pub riders: bool,
+    /// So long a shard sends before it looks what has come; zero: until everything has left.
+    pub slice: Duration,
     /// How long a video frame's packets wait for its last one where the shard is busy; zero: they
     /// leave as they came.
     pub frame_window: Duration,
@@ -83,9 +87,6 @@ pub struct ShardConfig {
     /// Events that wait for control; beyond, `DtlsReceived` and `Records` are dropped and counted.
     pub max_events: usize,
 }
-
-/// So long a shard sends before it looks what has come.
-const SLICE: Duration = Duration::from_micros(250);
 
 /// A shard that is so far behind, or to which something came so late, takes nothing more before
 /// everything has left: what waits does so in its sockets, which are of a size, and stands there
@@ -162,7 +163,7 @@ impl Shard {
             Map::with_hasher(state()),
         );
         Shard {
-            egress: Egress::new(config.gso),
+            egress: Egress::new(config.gso, config.riders),
             patience: Patience::new(config.idle_window, config.frame_window),
             shedding: Shedding::new(config.shed_after),
             config,
@@ -237,7 +238,7 @@ impl Shard {
         self.wake.next().min(held).min(self.links.due()).min(self.recorder.due())
     }
 
-    /// Fans out what has arrived and sends everything that is ready, for [`SLICE`] at most: what is
+    /// Fans out what has arrived and sends everything that is ready, for [`ShardConfig::slice`] at most: what is
     /// on its way then goes on with the next call, which is due at once.
     pub fn drain(&mut self, now: Time, transmit: &mut impl Transmit) {
         self.request_keyframes(now);
@@ -373,7 +374,7 @@ impl Shard {
         }
     }
 
-    /// Sends what is on its way, of one stream after the other, until [`SLICE`] is over.
+    /// Sends what is on its way, of one stream after the other, until [`ShardConfig::slice`] is over.
     fn send(&mut self, now: Time, transmit: &mut impl Transmit) {
         let transmit = &mut self.links.over(transmit);
         // What is ready already is none of the slice.
@@ -382,7 +383,8 @@ impl Shard {
         let first = self.streams_under_way.front().and_then(|id| self.streams.get(id));
         let behind = first.map_or(Duration::ZERO, |stream| stream.behind(now));
         let is_late = behind.max(self.shedding.waited()) > LATE;
-        let until = if is_late { Time::NEVER } else { began + SLICE };
+        let slice = self.config.slice;
+        let until = if is_late || slice.is_zero() { Time::NEVER } else { began + slice };
         let afterwards = &mut Afterwards::default();
         let (egress, stats) = (&mut self.egress, &mut self.stats);
         let mut out = Out { egress, transmit, stats, afterwards, handed_over: false };

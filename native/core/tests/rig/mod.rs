@@ -100,6 +100,8 @@ pub fn config(index: u8, shards: u8) -> ShardConfig {
         seed: [7 + index; 32],
         gso: true,
         padding: true,
+        riders: true,
+        slice: Duration::from_micros(250),
         frame_window: Duration::from_millis(4),
         idle_window: Duration::from_millis(4),
         shed_after: Duration::from_millis(200),
