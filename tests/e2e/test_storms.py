@@ -96,6 +96,32 @@ def test_scrapers_that_never_read_are_cut_off() -> None:
             assert server.rss_bytes() - memory < MOST_GROWTH_BYTES
 
 
+@pytest.mark.alone
+def test_a_thousand_scrapers_that_never_read() -> None:
+    many_descriptors()
+    with (
+        running("--streams-declared", waiting(900), command="demo") as server,
+        undisturbed(server),
+    ):
+        before, most = server.rss_bytes(), 0
+        mine = "/api/streams?limit=1000"
+
+        def all_answered() -> bool:
+            nonlocal most
+            most = max(most, server.rss_bytes())
+            told = server.metrics()  # or nothing: for a second those who do not read have the room
+            names = ("pyforward_readers_dropped_total", "pyforward_answers_refused_total")
+            return sum(told.get(name, 0) for name in names) >= LISTENERS / 2
+
+        with deaf(server, mine, LISTENERS):
+            wait_for("so many that there was no room for them", all_answered, 60)
+            # Whoever reads gets as much, a moment later: those who do not give way.
+            wait_for("an answer", lambda: server.get(mine).status == 200, 5)
+            most = max(most, server.rss_bytes())
+        assert most - before < MOST_GROWTH_BYTES, f"{(most - before) / 1e6:.0f} MB more"
+        assert "reader_dropped" in server.log.read_text()
+
+
 def waiting(count: int) -> str:
     """The setting of so many streams that nobody publishes, which make answers large."""
     return ",".join(f"waiting-{number}" for number in range(count))
