@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import struct
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Any
@@ -35,6 +36,10 @@ FIRST_REQUEST_S = 30.0
 UNREAD_MS = 30_000
 """A client that takes nothing for so long of what the kernel has for it is cut off: by the kernel,
 which alone knows (TCP_USER_TIMEOUT, RFC 5482). Of the rest of an answer :mod:`.unread` knows."""
+
+KERNEL_BUFFER_BYTES = 64 * 1024
+"""What the kernel takes ahead of a reader. It would take megabytes, which nobody counts but the
+control group."""
 
 PIECE_BYTES = 64 * 1024
 
@@ -61,6 +66,19 @@ class Runner(web.AppRunner):
             # What the application's own server would give its connections.
             **server._kwargs,
         )
+
+
+def cut_off(transport: asyncio.Transport | None) -> None:
+    """Ends a connection whose client does not read. What waits for it is forgotten, in the kernel
+    too: a close, and without SO_LINGER even an abort, would have it wait there to be read."""
+    if transport is None:
+        return
+    connection = transport.get_extra_info("socket")
+    if connection is not None:
+        with contextlib.suppress(OSError):
+            at_once = struct.pack("ii", 1, 0)
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, at_once)
+    transport.abort()
 
 
 # Private -----------------------------------------------------------------------------------------
@@ -137,6 +155,7 @@ class _Connection(web.RequestHandler):
         if connection is not None:
             with contextlib.suppress(OSError):
                 connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNREAD_MS)
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, KERNEL_BUFFER_BYTES)
         self._patience = self._loop.call_later(FIRST_REQUEST_S, self._close_if_silent)
 
     def connection_lost(self, exc: BaseException | None) -> None:
@@ -148,12 +167,14 @@ class _Connection(web.RequestHandler):
     ) -> tuple[web.StreamResponse, bool]:
         def on_dropped(reason: str) -> None:
             _log.warning("reader_dropped", peer=request.remote, reason=reason)
-            if self.transport is not None:
-                # What waits is forgotten; closing would wait for it to be read.
-                self.transport.abort()
+            cut_off(self.transport)
 
         with self._unread.waiting(resp.content_length or 0, on_dropped):
-            return await super().finish_response(request, resp, start_time)
+            over = await super().finish_response(request, resp, start_time)
+        if isinstance(resp, web.Response):
+            # aiohttp holds it until the next answer, which may be a minute or never.
+            resp.body = None
+        return over
 
     def _close_if_silent(self) -> None:
         if self._request_count == 0:

@@ -10,6 +10,7 @@ import contextlib
 import json
 import math
 import os
+import re
 import resource
 import socket
 import sys
@@ -103,7 +104,7 @@ def test_a_thousand_scrapers_that_never_read() -> None:
         running("--streams-declared", waiting(900), command="demo") as server,
         undisturbed(server),
     ):
-        before, most = server.rss_bytes(), 0
+        before, kernel, most = server.rss_bytes(), tcp_bytes(), 0
         mine = "/api/streams?limit=1000"
 
         def all_answered() -> bool:
@@ -118,8 +119,16 @@ def test_a_thousand_scrapers_that_never_read() -> None:
             # Whoever reads gets as much, a moment later: those who do not give way.
             wait_for("an answer", lambda: server.get(mine).status == 200, 5)
             most = max(most, server.rss_bytes())
+            assert tcp_bytes() - kernel < MOST_GROWTH_BYTES
         assert most - before < MOST_GROWTH_BYTES, f"{(most - before) / 1e6:.0f} MB more"
         assert "reader_dropped" in server.log.read_text()
+
+
+def tcp_bytes() -> int:
+    """What the kernel holds of all TCP connections of this machine."""
+    found = re.search(r"^TCP:.* mem (\d+)$", Path("/proc/net/sockstat").read_text(), re.MULTILINE)
+    assert found
+    return int(found[1]) * resource.getpagesize()
 
 
 def waiting(count: int) -> str:
