@@ -126,7 +126,13 @@ CATALOG: tuple[Entry, ...] = (
     Entry("event_failed", "error", ("exception",), "A bug: an event could not be handled."),
     Entry("figures_failed", "error", ("exception",), "A bug: a screen gets no figures."),
     Entry("handshake_broke", "error", ("exception",), "A bug: a handshake was given up."),
-    # Listeners and webhooks
+    # Readers, listeners and webhooks
+    Entry(
+        "reader_dropped",
+        "warning",
+        ("peer", "reason"),
+        "A client did not read what it had asked for over HTTP.",
+    ),
     Entry(
         "listener_dropped",
         "warning",
