@@ -61,9 +61,13 @@ impl Default for Published {
 impl Published {
     /// For the shard, once a turn.
     pub fn publish(&self, stats: &Stats) {
-        for (word, value) in self.words.iter().zip(stats.words()) {
-            word.store(value, Ordering::Relaxed);
-        }
+        // From within: a chain that is asked for its next word looks each time where it is.
+        let mut words = self.words.iter();
+        stats.words().for_each(|value| {
+            if let Some(word) = words.next() {
+                word.store(value, Ordering::Relaxed);
+            }
+        });
     }
 
     /// For the shard, which never waits: where control is just reading, the next one will do.

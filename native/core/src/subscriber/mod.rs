@@ -581,8 +581,8 @@ fn write_payload(packet: &Packet, start: usize, buffer: &mut [u8]) -> Option<usi
     buffer.get_mut(start..end)?.copy_from_slice(payload);
     let target = buffer.get_mut(end..end + padding)?;
     // RFC 3550 §5.1: the last byte of padding counts it, itself included.
-    target.fill(0);
-    if let Some(last) = target.last_mut() {
+    if let Some((last, zeros)) = target.split_last_mut() {
+        zeros.fill(0);
         *last = packet.padding;
     }
     Some(end + padding)

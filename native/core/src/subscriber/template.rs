@@ -45,8 +45,10 @@ pub struct Template {
     /// Ids of [`Extension::FORWARDED`], in its order; 0 where not negotiated.
     ids: [u8; Extension::FORWARDED.len()],
     two_byte_allowed: bool,
-    /// The extension block of packets that bring no extension themselves, which are most.
-    usual: ArrayVec<u8, MAX_USUAL>,
+    /// The extension block of packets that bring no extension themselves, which are most, in a room
+    /// of one size: so it is copied by a few instructions.
+    usual: [u8; MAX_USUAL],
+    usual_len: u8,
 }
 
 impl Template {
@@ -68,15 +70,16 @@ impl Template {
             mid_id,
             ids: Extension::FORWARDED.map(id_of),
             two_byte_allowed: track.extmap_allow_mixed,
-            usual: ArrayVec::new(),
+            usual: [0; MAX_USUAL],
+            usual_len: 0,
         };
         let mut block = [0; MAX_USUAL];
         let mut out = Cursor { buffer: &mut block, at: 0 };
         let extensions =
             ForwardedExtensions { room: ForwardedExtensions::NO_ROOM, ..Default::default() };
         if template.write_extensions(mid_id, &extensions, |_| None, &mut out) {
-            let len = out.at;
-            template.usual = block.into_iter().take(len).collect();
+            template.usual_len = out.at as u8;
+            template.usual = block;
         }
         template
     }
@@ -87,17 +90,27 @@ impl Template {
         self.formats.iter().copied().find(|format| format.codec == codec)
     }
 
-    /// Writes the header of `packet` and returns its length. `buffer` has [`MAX_HEADER`] bytes.
+    /// Writes the header of `packet` and returns its length. `buffer` has [`MAX_HEADER`] bytes;
+    /// those behind the header may be written to as well.
     pub fn write_header(&self, packet: &Packet, numbers: Numbers, buffer: &mut [u8]) -> usize {
+        if packet.extensions.room == ForwardedExtensions::NO_ROOM {
+            return self.write_usual_header(packet, numbers, buffer);
+        }
         let mut out = Cursor { buffer, at: FIXED_HEADER };
-        let extended = if packet.extensions.room == ForwardedExtensions::NO_ROOM {
-            out.put(&self.usual);
-            !self.usual.is_empty()
-        } else {
-            let value = |wanted| packet.extension(wanted);
-            self.write_extensions(self.mid_id, &packet.extensions, value, &mut out)
-        };
+        let value = |wanted| packet.extension(wanted);
+        let extended = self.write_extensions(self.mid_id, &packet.extensions, value, &mut out);
         out.fixed(packet, numbers, extended)
+    }
+
+    fn write_usual_header(&self, packet: &Packet, numbers: Numbers, buffer: &mut [u8]) -> usize {
+        let extended = self.usual_len > 0;
+        if let Some((fixed, rest)) = buffer.split_first_chunk_mut()
+            && let Some(block) = rest.first_chunk_mut()
+        {
+            *fixed = fixed_header(packet, numbers, extended);
+            *block = self.usual;
+        }
+        FIXED_HEADER + usize::from(self.usual_len)
     }
 
     /// The same of a retransmission (RFC 4588), without the MID: the answer tells its SSRC beside that
@@ -163,6 +176,17 @@ impl Template {
     }
 }
 
+/// RFC 3550 §5.1.
+fn fixed_header(packet: &Packet, numbers: Numbers, extended: bool) -> [u8; FIXED_HEADER] {
+    let mut fixed = [0; FIXED_HEADER];
+    fixed[0] = 0x80 | (u8::from(packet.padding > 0) << 5) | (u8::from(extended) << 4);
+    fixed[1] = (u8::from(packet.marker) << 7) | numbers.payload_type;
+    fixed[2..4].copy_from_slice(&numbers.sequence.to_be_bytes());
+    fixed[4..8].copy_from_slice(&numbers.timestamp.to_be_bytes());
+    fixed[8..12].copy_from_slice(&numbers.ssrc.0.to_be_bytes());
+    fixed
+}
+
 /// Writes forward and never beyond the buffer.
 struct Cursor<'a> {
     buffer: &'a mut [u8],
@@ -170,16 +194,10 @@ struct Cursor<'a> {
 }
 
 impl Cursor<'_> {
-    /// Writes the fixed header (RFC 3550 §5.1) before what stands there already; how long both are.
+    /// Writes the fixed header before what stands there already; how long both are.
     fn fixed(self, packet: &Packet, numbers: Numbers, extended: bool) -> usize {
-        let mut fixed = [0; FIXED_HEADER];
-        fixed[0] = 0x80 | (u8::from(packet.padding > 0) << 5) | (u8::from(extended) << 4);
-        fixed[1] = (u8::from(packet.marker) << 7) | numbers.payload_type;
-        fixed[2..4].copy_from_slice(&numbers.sequence.to_be_bytes());
-        fixed[4..8].copy_from_slice(&numbers.timestamp.to_be_bytes());
-        fixed[8..12].copy_from_slice(&numbers.ssrc.0.to_be_bytes());
-        if let Some(start) = self.buffer.get_mut(..FIXED_HEADER) {
-            start.copy_from_slice(&fixed);
+        if let Some(start) = self.buffer.first_chunk_mut() {
+            *start = fixed_header(packet, numbers, extended);
         }
         self.at
     }
