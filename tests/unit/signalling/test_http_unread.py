@@ -174,6 +174,7 @@ async def test_beyond_the_limit_a_large_answer_is_refused_and_small_ones_are_not
         assert served.unread.refused == 1
         # Whoever was there first has its second for itself, and all of its answer.
         assert (await answer(reader))[2] == LARGE
+        await until(lambda: not served.unread.waiting_bytes)
     assert served.unread.dropped == 0
     assert (await served.get("/metrics"))[0] == 200
 
@@ -218,7 +219,7 @@ async def test_all_that_waits_is_counted_of_small_answers_too(served: Served) ->
             await asyncio.sleep(0)
             held = connection.transport.get_write_buffer_size()
             assert held < served.unread.waiting_bytes + HEAD_BYTES
-        assert 0 < served.unread.waiting_bytes < unread.SMALL_BYTES
+        await until(lambda: 0 < served.unread.waiting_bytes < unread.SMALL_BYTES)
 
 
 async def test_of_who_goes_away_nothing_waits(served: Served) -> None:
