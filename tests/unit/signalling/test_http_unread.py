@@ -213,6 +213,7 @@ async def test_what_was_read_is_not_kept_for_the_next_request(served: Served) ->
 
 async def test_all_that_waits_is_counted_of_small_answers_too(served: Served) -> None:
     async with served.deaf("/static/admin.css", times=500):
+        assert served.runner.server is not None
         (connection,) = served.runner.server.connections
         assert connection.transport is not None
         for _ in range(1000):
