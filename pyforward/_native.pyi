@@ -93,6 +93,7 @@ class Engine:
         port: int,
         shards: int,
         gso: bool,
+        train_packets: int,
         padding: bool,
         sendmmsg: bool,
         recvmmsg: bool,

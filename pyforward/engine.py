@@ -354,6 +354,7 @@ def _arguments(config: Config) -> dict[str, object]:
         "port": config.media.port,
         "shards": config.engine.shards or _shard_for_each_core(config.engine.cores),
         "gso": config.engine.gso,
+        "train_packets": config.engine.train_packets,
         "padding": config.engine.padding,
         "sendmmsg": config.engine.sendmmsg,
         "recvmmsg": config.engine.recvmmsg,

@@ -354,6 +354,14 @@ class Engine(Section):
     """Switches of the packet engine, mostly to show what each is worth."""
 
     gso: bool = setting(True, "Send trains as one message (UDP_SEGMENT) where the kernel can.")
+    train_packets: int = setting(
+        16,
+        "Packets of a train at most; longer ones cost less and are a larger burst on the last"
+        " mile.",
+        unit="packets",
+        ge=1,
+        le=16,
+    )
     padding: bool = setting(True, "Even packets of a train out by a few bytes of RTP padding.")
     sendmmsg: bool = setting(True, "Send many messages in one system call.")
     recvmmsg: bool = setting(True, "Receive many datagrams in one system call.")

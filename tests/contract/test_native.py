@@ -110,6 +110,7 @@ ARGUMENTS: dict[str, Any] = {
     "port": 0,
     "shards": 2,
     "gso": True,
+    "train_packets": 16,
     "padding": True,
     "sendmmsg": True,
     "recvmmsg": True,

@@ -8,7 +8,7 @@ use crate::path::Path;
 use crate::stats::{Counter, LATENCY_BOUNDS, Stats, TRAIN_BOUNDS};
 use crate::time::Time;
 
-/// Most packets of one train. 64 segments are the kernel's limit; beyond 16 the gain is small and
+/// Most packets of one train, whatever is set. 64 segments are the kernel's limit; beyond 16 the gain is small and
 /// the burst on the viewer's last mile is not.
 pub const MAX_TRAIN: usize = 16;
 
@@ -142,6 +142,7 @@ pub struct Egress {
     troubles: Vec<Trouble>,
     gso: bool,
     riding: bool,
+    longest: usize,
 }
 
 /// A train that is being built: equal segments, of which only the last may be shorter.
@@ -160,9 +161,9 @@ pub struct Train<'a> {
 
 impl Egress {
     /// An empty one; without `gso` each packet is a message of its own, without `riding` nothing goes
-    /// behind another train in its message.
+    /// behind another train in its message, and none has more than `longest` packets.
     #[must_use]
-    pub fn new(gso: bool, riding: bool) -> Egress {
+    pub fn new(gso: bool, riding: bool, longest: usize) -> Egress {
         Egress {
             arena: vec![0; ARENA],
             used: 0,
@@ -173,6 +174,7 @@ impl Egress {
             troubles: Vec::new(),
             gso,
             riding,
+            longest: longest.clamp(1, MAX_TRAIN),
         }
     }
 
@@ -329,7 +331,7 @@ impl Train<'_> {
             && !alone
             && len <= self.segment
             && (from - self.start).is_multiple_of(self.segment)
-            && (from - self.start) / self.segment.max(1) < MAX_TRAIN;
+            && (from - self.start) / self.segment.max(1) < self.egress.longest;
         if !fits {
             self.close();
             self.segment = len;

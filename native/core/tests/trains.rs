@@ -36,10 +36,14 @@ impl Transmit for Kept {
 
 /// The messages of one train with these segments.
 fn messages(gso: bool, cap: usize, segments: &[Vec<u8>]) -> Vec<Vec<Vec<u8>>> {
+    messages_of(gso, MAX_TRAIN, cap, segments)
+}
+
+fn messages_of(gso: bool, longest: usize, cap: usize, segments: &[Vec<u8>]) -> Vec<Vec<Vec<u8>>> {
     let remote = (Ipv4Addr::new(10, 0, 1, 1), 4_444).into();
     let local = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
     let path = Path { socket: SocketId::SHARED, local, remote };
-    let mut egress = Egress::new(gso, true);
+    let mut egress = Egress::new(gso, true, longest);
     let room = segments.iter().map(Vec::len).sum();
     let mut train = egress.train(path, 1, cap, Content::Other, room);
     for segment in segments {
@@ -72,6 +76,17 @@ fn equal_ones_are_one_and_a_shorter_one_ends_it() {
 fn sixteen_are_the_most() {
     let sixteen = vec![50; MAX_TRAIN];
     assert_eq!(lens(true, 100, &[50; 33]), [sixteen.clone(), sixteen, vec![50]]);
+}
+
+#[test]
+fn no_train_is_longer_than_what_is_set() {
+    let lens = |longest| {
+        let messages = messages_of(true, longest, 100, &vec![vec![7; 50]; 7]);
+        messages.iter().map(Vec::len).collect::<Vec<_>>()
+    };
+    assert_eq!(lens(3), [3, 3, 1]);
+    assert_eq!(lens(1), [1; 7]);
+    assert_eq!([lens(0), lens(99)], [vec![1; 7], vec![7]], "within what a train can be");
 }
 
 #[test]

@@ -51,6 +51,8 @@ pub struct EngineConfig {
     pub shards: u8,
     /// Trains leave as one message, where the kernel knows how.
     pub gso: bool,
+    /// See [`ShardConfig::train_packets`].
+    pub train_packets: usize,
     /// RTP padding evens out packets of a train.
     pub padding: bool,
     /// Many messages leave with one system call.
@@ -340,6 +342,7 @@ fn shard_config(
         machine_clock: clock::machine(clock),
         seed: seed().map_err(failed("getting random bytes"))?,
         gso: config.gso && gso::probe(),
+        train_packets: config.train_packets,
         padding: config.padding,
         riders: config.riders,
         slice: config.slice,

@@ -28,6 +28,7 @@ fn engine(shards: u8) -> Engine {
         port: 0,
         shards,
         gso: true,
+        train_packets: 16,
         padding: true,
         sendmmsg: true,
         recvmmsg: true,

@@ -21,6 +21,7 @@ fn config(addresses: &[IpAddr], port: u16, shards: u8) -> EngineConfig {
         port,
         shards,
         gso: true,
+        train_packets: 16,
         padding: true,
         sendmmsg: true,
         recvmmsg: true,

@@ -24,7 +24,7 @@ pub(crate) struct Engine {
 #[pymethods]
 impl Engine {
     #[new]
-    #[pyo3(signature = (addresses, port, shards, gso, padding, sendmmsg, recvmmsg, riders,
+    #[pyo3(signature = (addresses, port, shards, gso, train_packets, padding, sendmmsg, recvmmsg, riders,
         slice_us, short_turns, frame_window_us, idle_window_us, shed_after_us,
         keyframe_interval_ms, silence_ms, publisher_bitrate_bps, max_events, source_address,
         pace_bytes_per_second, repeats, cores))]
@@ -35,6 +35,7 @@ impl Engine {
         port: u16,
         shards: u64,
         gso: bool,
+        train_packets: usize,
         padding: bool,
         sendmmsg: bool,
         recvmmsg: bool,
@@ -61,6 +62,7 @@ impl Engine {
             port,
             shards: u8::try_from(shards).unwrap_or(u8::MAX),
             gso,
+            train_packets,
             padding,
             sendmmsg,
             recvmmsg,

@@ -50,6 +50,7 @@ class FakeStand:
         self.probes = self
         self.tally = self
         self.server_core = 0
+        self.in_time, self.capacity = 1_200.0, 2_000.0
         self.cores = (0, 1)
 
     def serving(self, *settings: tuple[str, str], cores: tuple[int, ...] = (0,)) -> Serving:
@@ -180,6 +181,14 @@ async def test_singles_are_measured_at_a_load_that_they_can_bear() -> None:
     assert techniques._halved(faster) == replace(faster, feed=Feed(rate=2.5))
 
 
+async def test_shedding_is_switched_off_where_there_is_too_much_to_do() -> None:
+    stand, found = await run("techniques", QUICK)
+    viewers = stand.crowd().viewers
+    feed = Feed(paced=True, rate=round(1.5 * stand.capacity / viewers, 4))
+    assert sum(wanted.feed == feed for wanted in stand.begun) == 4
+    assert "at 150 % of r05, gain of engine.shed_after_ms" in found
+
+
 async def test_feedback_is_asked_for_where_receiving_is_what_counts() -> None:
     stand, found = await run("techniques", QUICK)
     asked = [wanted.crowd.trial for wanted in stand.begun if wanted.feed == Feed()]
@@ -200,8 +209,9 @@ async def test_a_storm_tells_how_late_media_was_with_short_turns_and_without() -
 
 async def test_each_policy_tells_throughput_and_latency() -> None:
     stand, found = await run("policies")
-    assert len(found) == 6 * len(techniques.POLICIES)
+    assert len(found) == 8 * len(techniques.POLICIES)
     assert all(wanted.feed == Feed(paced=True) for wanted in stand.begun)
+    assert {wanted.crowd.viewers for wanted in stand.begun} == {600}, "half of r05"
     assert stand.begun[0].serving.settings == (
         OWN,
         ("engine.frame_window_ms", "0"),

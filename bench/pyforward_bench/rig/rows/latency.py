@@ -33,7 +33,7 @@ _LEAST_FRAMES = 1_000
 """In a window of fewer its p99.9 is what its worst frame took."""
 
 # Where r05 has no figure: a frame of nine packets for so many takes about 8 ms of a usual core.
-_PRESUMED_VIEWERS = 500.0
+PRESUMED_VIEWERS = 500.0
 _PROBES = 20
 
 
@@ -91,7 +91,7 @@ async def _at_share(
 ) -> tuple[Measured, str | None]:
     """So many rounds at this share of r05, beside the ceiling sender where it ``plays``, and what
     is to be said of them."""
-    capacity = stand.in_time or _PRESUMED_VIEWERS
+    capacity = stand.in_time or PRESUMED_VIEWERS
     viewers = max(2, round(share * capacity))
     feed = Feed(paced=True)
     if stand.scale.quick:

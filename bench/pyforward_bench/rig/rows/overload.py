@@ -71,6 +71,12 @@ async def r13(stand: Stand, spec: Spec) -> Sequence[Figure]:
     ]
 
 
+def overloaded(stand: Stand) -> SetUp:
+    """The usual crowd, with a publisher that is too fast for a core by a half."""
+    crowd = stand.crowd()
+    return SetUp(crowd, _share(OVERLOAD, stand.capacity or _PRESUMED_VIEWERS, crowd.viewers))
+
+
 def jain(counts: Iterable[float]) -> float:
     """Jain's index of fairness: 1 when all have the same, 1/n when one has everything."""
     shares = list(counts)

@@ -14,6 +14,8 @@ from pyforward.commands import Trial
 from pyforward_bench.rig.measured import Window
 from pyforward_bench.rig.publisher import Feed
 from pyforward_bench.rig.rows import joining, loss
+from pyforward_bench.rig.rows.latency import PRESUMED_VIEWERS
+from pyforward_bench.rig.rows.overload import overloaded
 from pyforward_bench.rig.rows.spec import Figure, Spec, joined
 from pyforward_bench.rig.rows.throughput import RATE
 from pyforward_bench.rig.server import Serving, mean_train
@@ -69,6 +71,10 @@ async def _on_two_cores(stand: Stand) -> SetUp:
     return await stand.half_loaded(Feed(), serving)
 
 
+async def _overloaded(stand: Stand) -> SetUp:
+    return overloaded(stand)
+
+
 SCENES = (
     Scene(
         "bursty",
@@ -94,6 +100,11 @@ SCENES = (
         (Variant("engine.recvmmsg", (("engine.recvmmsg", "false"),)),),
         _with_feedback,
     ),
+    Scene(
+        "at 150 % of r05",
+        (Variant("engine.shed_after_ms", (("engine.shed_after_ms", "0"),)),),
+        _overloaded,
+    ),
     Scene("on two cores", (Variant("engine.cores", (("engine.cores", ""),)),), _on_two_cores),
 )
 
@@ -113,7 +124,13 @@ def window(milliseconds: int) -> Variant:
 
 BY_LOAD = Variant("1 ms, or 15 ms where busy", (("engine.frame_window_ms", "15"),))
 
-POLICIES = (*map(window, (0, 1, 2, 5, 10, 15)), BY_LOAD)
+
+def train(packets: int) -> Variant:
+    """Of the usual window, in messages of so many packets at most."""
+    return Variant(f"1 ms, trains of {packets}", (("engine.train_packets", str(packets)),))
+
+
+POLICIES = (*map(window, (0, 1, 2, 5, 10, 15)), BY_LOAD, *map(train, (4, 8)))
 
 
 async def techniques(stand: Stand, spec: Spec) -> Sequence[Figure]:
@@ -127,11 +144,13 @@ async def techniques(stand: Stand, spec: Spec) -> Sequence[Figure]:
 
 
 async def policies(stand: Stand, spec: Spec) -> Sequence[Figure]:
-    """Throughput and latency of each, with a paced publisher at its own rate: at another one its
-    pacer would spread frames over another time."""
+    """Throughput and latency of each, with a paced publisher at its own rate, since at another one
+    its pacer would spread frames over another time; to half as many viewers as r05 serves in time,
+    where latency has its targets."""
     wanted = SetUp(stand.crowd(), Feed(paced=True))
     if not stand.scale.quick:
-        wanted = await stand.half_loaded(Feed(paced=True))
+        half = round((stand.in_time or PRESUMED_VIEWERS) / 2)
+        wanted = SetUp(stand.crowd(half - stand.scale.probes), Feed(paced=True))
     figures: list[Figure] = []
     for policy, windows in (await _alternate(stand, POLICIES, wanted)).items():
         doubt = stand.doubt(spec.row, [why for each in windows for why in each.wrong])
@@ -148,7 +167,7 @@ async def policies(stand: Stand, spec: Spec) -> Sequence[Figure]:
             ("frame", [each.probes.frame_latency_us for each in windows]),
             ("packet", [each.probes.packet_latency_us for each in windows]),
         ):
-            for label, q in (("p50", 0.5), ("p99", 0.99)):
+            for label, q in (("p50", 0.5), ("p99", 0.99), ("p99.9", 0.999)):
                 part = f"{policy.name}, by {by}, {label}"
                 figures.append(_quantile(spec, part, histograms, q))
     return figures

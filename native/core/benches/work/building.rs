@@ -4,7 +4,7 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use pyforward_core::command::{PublishTrack, SubscribeTrack};
-use pyforward_core::egress::{Content, Egress, MAX_SEGMENT};
+use pyforward_core::egress::{Content, Egress, MAX_SEGMENT, MAX_TRAIN};
 use pyforward_core::ids::{PayloadType, SessionId, Ssrc, StreamId};
 use pyforward_core::media::{Codec, Extension, Kind};
 use pyforward_core::packet::{ForwardedExtensions, Packet};
@@ -181,7 +181,12 @@ pub struct Train {
 impl Train {
     pub fn new() -> Train {
         let packet = vec![0xA5; 20 + PAYLOAD + 16];
-        Train { egress: Egress::new(true, true), stats: Stats::default(), path: path(1), packet }
+        Train {
+            egress: Egress::new(true, true, MAX_TRAIN),
+            stats: Stats::default(),
+            path: path(1),
+            packet,
+        }
     }
 }
 

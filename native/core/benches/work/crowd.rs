@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use pyforward_core::command::SubscribeTrack;
-use pyforward_core::egress::{Egress, Message, Outcome, Transmit};
+use pyforward_core::egress::{Egress, MAX_TRAIN, Message, Outcome, Transmit};
 use pyforward_core::exchange::Departure;
 use pyforward_core::fanout::{Afterwards, Out, fan_out};
 use pyforward_core::ids::{PayloadType, SessionId, ShardIndex, Ssrc, StreamId};
@@ -84,7 +84,7 @@ impl FanOut {
             stream,
             batches,
             now,
-            egress: Egress::new(true, true),
+            egress: Egress::new(true, true, MAX_TRAIN),
             stats: Stats::default(),
         };
         work.send();

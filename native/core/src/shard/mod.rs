@@ -60,6 +60,8 @@ pub struct ShardConfig {
     pub seed: [u8; 32],
     /// Trains leave as one message (UDP_SEGMENT); off: each packet is its own message.
     pub gso: bool,
+    /// Packets of a train at most, see [`crate::egress::MAX_TRAIN`].
+    pub train_packets: usize,
     /// RTP padding evens out packets of a train.
     pub padding: bool,
     /// Audio and second copies leave as the last segments of the same viewer's train.
@@ -163,7 +165,7 @@ impl Shard {
             Map::with_hasher(state()),
         );
         Shard {
-            egress: Egress::new(config.gso, config.riders),
+            egress: Egress::new(config.gso, config.riders, config.train_packets),
             patience: Patience::new(config.idle_window, config.frame_window),
             shedding: Shedding::new(config.shed_after),
             config,

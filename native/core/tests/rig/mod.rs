@@ -99,6 +99,7 @@ pub fn config(index: u8, shards: u8) -> ShardConfig {
         machine_clock: MachineClock { id: 1, micros_at_zero: 5_000_000_000 },
         seed: [7 + index; 32],
         gso: true,
+        train_packets: 16,
         padding: true,
         riders: true,
         slice: Duration::from_micros(250),
