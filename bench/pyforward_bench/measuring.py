@@ -287,15 +287,9 @@ def discard_rows(command: str, usage: Usage) -> Iterator[Row]:
 QUANTILES: Final[Mapping[str, float]] = {"p50": 0.5, "p99": 0.99, "p99.9": 0.999, "max": 1.0}
 
 
-def quantile_rows(
-    command: str,
-    name: str,
-    histogram: Histogram,
-    why_not: str,
-    scale: float = 1e-3,
-    unit: str = "ms",
-) -> Iterator[Row]:
-    """``<name>.p50`` and so on; where nothing was recorded they say why not."""
+def quantile_rows(command: str, name: str, histogram: Histogram, why_not: str) -> Iterator[Row]:
+    """``<name>.p50`` and so on of microseconds, in milliseconds; where nothing was recorded they
+    say why not."""
     for label, q in QUANTILES.items():
         value = histogram.quantile(q)
         if value is None:
