@@ -21,7 +21,8 @@ Rows, each with ``load.`` before it:
 - ``discards.<reason>``: packets that were thrown away unread, where there were any;
 - of the probes, every n-th viewer: ``probes``, ``latency.packet.*`` and ``latency.frame.*`` (ms
   since the publisher's stamp), ``frames`` (whole ones), ``broken`` (the others), ``corrupted``,
-  ``repeated``, ``missing``, ``reordered_content``, ``unstamped`` (packets);
+  ``repeated``, ``missing``, ``reordered_content``, ``unstamped`` (packets), ``loss_runs`` (how
+  often packets were lost in a row, or one was), ``loss_runs.mean``, ``loss_runs.max`` (how many);
 - ``harness.*``: what this process used and dropped, of the same time.
 """
 
