@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,6 +15,7 @@ import pytest
 from pyforward.config import Config
 from pyforward.errors import HostError, RunError
 from pyforward_bench import results
+from pyforward_bench.host import Usage
 from pyforward_bench.rig import inside, network
 from pyforward_bench.rig.inside import Job
 from pyforward_bench.rig.network import LOOPBACK, Network
@@ -21,6 +23,7 @@ from pyforward_bench.rig.report import Report
 from pyforward_bench.rig.rows import Figure, Spec
 from pyforward_bench.rig.scale import QUICK
 from pyforward_bench.rig.stand import Stand
+from tests.unit.bench.test_host import WELL
 
 
 class Ground(Network):
@@ -40,6 +43,7 @@ class StubStand:
 
     def __init__(self, *_: Any, **__: Any) -> None:
         self.doubts: list[str] = []
+        self.usages: list[Usage] = []
 
     async def close(self) -> None:
         self.doubts += self.late
@@ -114,6 +118,27 @@ async def test_what_the_last_publisher_was_counts(
     report = await measured(path, monkeypatch, spec("r01", well), late=late)
     assert report.results().invalid_because == late
     assert report.exit_code == 4
+
+
+async def test_what_the_harness_did_is_of_the_row_in_which_it_did_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before: list[int] = []
+
+    def busy(cores: float) -> Spec:
+        async def measure(stand: Stand, it: Spec) -> Sequence[Figure]:
+            before.append(len(stand.usages))
+            stand.usages.append(replace(WELL, cores=cores))
+            if cores > 0.8:
+                raise RunError("The server ended.")
+            return [it.of([1.0])]
+
+        return Spec(f"r{cores}", "busy", "ms", None, measure)
+
+    path = tmp_path / "rig.json"
+    report = await measured(path, monkeypatch, busy(0.7), busy(0.9), busy(0.6))
+    assert "0.90 cores (r0.9), " in report.results().notes[-1]
+    assert before == [0, 0, 0]
 
 
 async def test_what_trains_gained_in_the_whole_run_counts(

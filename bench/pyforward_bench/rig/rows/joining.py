@@ -45,7 +45,7 @@ async def storm(stand: Stand) -> Storm:
     stand.audience.mark()
     seconds = await stand.audience.storm(stand.scale.joins)
     p99_us = stand.audience.probes.tally.figures().packet_latency_us.quantile(0.99)
-    wrong = tuple(stand.audience.verdict())
+    wrong = tuple(stand.verdict())
     return Storm(stand.scale.joins / seconds, p99_us, wrong)
 
 
@@ -98,7 +98,7 @@ async def r09(stand: Stand, spec: Spec) -> Sequence[Figure]:
         members = await stand.audience.probes.join(count, rate=count / _WATCHING_S)
         await asyncio.sleep(_WATCHING_S)
         await stand.audience.probes.look(members)
-        wrong += stand.audience.verdict()
+        wrong += stand.verdict()
         whole = sorted(ms for member in members if (ms := stages(member).whole) is not None)
         await stand.audience.probes.leave(count)
         if whole:

@@ -40,7 +40,7 @@ async def r13(stand: Stand, spec: Spec) -> Sequence[Figure]:
     before_it = await stand.server.metrics()
     counts, growth, parts = await _overload(stand)
     # All that is asked there is about this process: how late a server is makes it no later.
-    wrong = [*before.wrong, *stand.audience.verdict()]
+    wrong = [*before.wrong, *stand.verdict()]
     shed = _shed(change(before_it, await stand.server.metrics()))
     drained_s = await _drained(stand)
     await stand.set_up(SetUp(crowd, normal))
