@@ -2,7 +2,7 @@
 
 Before a run: descriptors and memory for so many viewers. During it :class:`Watch` looks at this
 process alone: its CPU, how late its event loop is, how busy the shards are, and what never reached
-it. Afterwards :meth:`Watch.verdict` says why the figures are this process's and not the server's.
+it. Afterwards :func:`verdict` says why the figures are this process's and not the server's.
 """
 
 from __future__ import annotations
@@ -187,10 +187,6 @@ class Watch:
             discards=_discards(shards),
         )
 
-    def verdict(self) -> list[str]:
-        """Why the run is invalid, a sentence each; none where the server was what was measured."""
-        return verdict(self.usage())
-
     def _tick(self) -> None:
         # Not the loop's own clock, which goes by milliseconds and stands still while it is held up.
         now_s = time.monotonic()
@@ -201,7 +197,8 @@ class Watch:
 
 
 def verdict(usage: Usage) -> list[str]:
-    """Why figures with this usage are the harness's own."""
+    """Why figures with this usage are the harness's own, a sentence each; none where the server was
+    what was measured."""
     found = []
     if usage.receive_drops:
         found.append(f"{usage.receive_drops} datagrams came and were not read in time")

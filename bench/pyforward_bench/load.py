@@ -12,7 +12,8 @@ Rows, each with ``load.`` before it:
   (are there, and nothing came any more);
 - ``join_rate``: joins a second, from the first that came with the crowd to the last;
 - ``first_packet.*``, ``first_keyframe.*``: milliseconds from the POST; of these and all below
-  ``p50``, ``p99``, some ``p99.9``, and ``max``;
+  ``p50``, ``p99``, some ``p99.9``, and ``max``; these and ``join_rate`` have no value where the
+  harness was the bottleneck while viewers joined;
 - ``seconds``: how long media came, to the second: from when everybody was there to the last packet
   of anybody;
 - ``bitrate`` (bit/s of UDP payload, all viewers), ``packets``, ``lost``, ``loss`` (their share),
@@ -20,7 +21,8 @@ Rows, each with ``load.`` before it:
 - ``discards.<reason>``: packets that were thrown away unread, where there were any;
 - of the probes, every n-th viewer: ``probes``, ``latency.packet.*`` and ``latency.frame.*`` (ms
   since the publisher's stamp), ``frames`` (whole ones), ``broken`` (the others), ``corrupted``,
-  ``repeated``, ``missing``, ``reordered_content``, ``unstamped`` (packets);
+  ``repeated``, ``missing``, ``reordered_content``, ``unstamped`` (packets), ``loss_runs`` (how
+  often packets were lost in a row, or one was), ``loss_runs.mean``, ``loss_runs.max`` (how many);
 - ``harness.*``: what this process used and dropped, of the same time.
 """
 
@@ -60,6 +62,7 @@ SETTLE_S: Final = 1.0
 STALLED_S: Final = 2.0
 """Longer than any track pauses that is published."""
 
+_STAGES: Final = ("first_packet", "first_keyframe")
 _STAGE_QUANTILES: Final = {label: q for label, q in QUANTILES.items() if label != "p99.9"}
 
 
@@ -103,6 +106,8 @@ class Load:
     def __init__(self, options: Options) -> None:
         self._options = options
         self._before: SwarmFigures | None = None
+        self._wrong_joining: list[str] = []
+        """Why how fast and how soon viewers joined is the harness's own."""
         self._stalls = Stalls()
 
     async def run(self, bench: Bench) -> None:
@@ -130,13 +135,7 @@ class Load:
         members = bench.swarm.members
         yield from viewer_rows(COMMAND, figures, self._options.viewers)
         yield row_of(COMMAND, "load.stalled", "viewers", [float(self._stalls.count)])
-        yield self._join_rate(bench)
-        reached = [stages(member) for member in members if member.has_joined]
-        for name, samples in (
-            ("first_packet", [stage.first_packet for stage in reached]),
-            ("first_keyframe", [stage.first_keyframe for stage in reached]),
-        ):
-            yield from sample_rows(COMMAND, name, samples, _STAGE_QUANTILES)
+        yield from self._joining_rows(bench)
         yield from self._media_rows(figures, bench.usage().passed_s)
         probes = sum(1 for member in members if member.is_probe and member.has_joined)
         yield row_of(COMMAND, "load.probes", "viewers", [float(probes)])
@@ -161,11 +160,26 @@ class Load:
 
     async def _begin(self, bench: Bench) -> None:
         """Media counts from here; of the harness itself, too."""
-        while_joining = host.verdict(bench.watch.usage())
-        bench.notes += [f"While viewers joined: {sentence}" for sentence in while_joining]
+        wrong = host.verdict(bench.watch.usage())
+        self._wrong_joining = [f"While viewers joined: {sentence}" for sentence in wrong]
+        bench.notes += self._wrong_joining
         await bench.swarm.look()
         self._before = bench.swarm.figures()
         bench.mark()
+
+    def _joining_rows(self, bench: Bench) -> Iterator[Row]:
+        if self._wrong_joining:
+            why = self._wrong_joining[0]
+            yield could_not(COMMAND, "load.join_rate", "joins/s", why)
+            for name in _STAGES:
+                for label in _STAGE_QUANTILES:
+                    yield could_not(COMMAND, f"load.{name}.{label}", "ms", why)
+            return
+        yield self._join_rate(bench)
+        reached = [stages(member) for member in bench.swarm.members if member.has_joined]
+        for name in _STAGES:
+            samples = [getattr(stage, name) for stage in reached]
+            yield from sample_rows(COMMAND, name, samples, _STAGE_QUANTILES)
 
     def _join_rate(self, bench: Bench) -> Row:
         crowd = [m for m in bench.swarm.members[1:] if m.has_joined]

@@ -25,7 +25,8 @@ Rows, each with ``loss.`` before it:
   brought nothing), ``retransmitted_bytes`` (of those that brought something, a byte received),
   ``asked_again`` (packets named in NACKs, a packet expected);
 - ``frames``, ``broken``, ``corrupted``, ``repeated``, ``missing``, ``reordered_content``,
-  ``unstamped`` and ``harness.*`` as ``load`` has them.
+  ``unstamped``, ``loss_runs``, ``loss_runs.mean``, ``loss_runs.max`` and ``harness.*`` as ``load``
+  has them.
 """
 
 from __future__ import annotations

@@ -242,12 +242,29 @@ def probe_rows(command: str, probes: Figures) -> Iterator[Row]:
     for name in ("frames", "broken"):
         yield _one(command, name, "frames", getattr(probes, name))
     yield from packet_rows(command, probes)
+    yield from loss_run_rows(command, probes)
 
 
 def packet_rows(command: str, *probes: Figures) -> Iterator[Row]:
     """``corrupted`` and so on, of all of these together."""
     for name in ("corrupted", "repeated", "missing", "reordered_content", "unstamped"):
         yield _one(command, name, "packets", sum(getattr(each, name) for each in probes))
+
+
+def loss_run_rows(command: str, probes: Figures) -> Iterator[Row]:
+    """``loss_runs``, how often packets were lost, one or several in a row, and never came; and in
+    ``loss_runs.mean`` and ``loss_runs.max`` how many of them."""
+    runs = probes.loss_runs
+    count = sum(runs.values())
+    yield _one(command, "loss_runs", "times", count)
+    if not count:
+        for name in ("mean", "max"):
+            why_not = "the probes lost no packet"
+            yield could_not(command, f"{command}.loss_runs.{name}", "packets", why_not)
+        return
+    lost = sum(length * times for length, times in runs.items())
+    yield _one(command, "loss_runs.mean", "packets", lost / count)
+    yield _one(command, "loss_runs.max", "packets", max(runs))
 
 
 def latency_rows(command: str, name: str, probes: Figures) -> Iterator[Row]:
@@ -287,15 +304,9 @@ def discard_rows(command: str, usage: Usage) -> Iterator[Row]:
 QUANTILES: Final[Mapping[str, float]] = {"p50": 0.5, "p99": 0.99, "p99.9": 0.999, "max": 1.0}
 
 
-def quantile_rows(
-    command: str,
-    name: str,
-    histogram: Histogram,
-    why_not: str,
-    scale: float = 1e-3,
-    unit: str = "ms",
-) -> Iterator[Row]:
-    """``<name>.p50`` and so on; where nothing was recorded they say why not."""
+def quantile_rows(command: str, name: str, histogram: Histogram, why_not: str) -> Iterator[Row]:
+    """``<name>.p50`` and so on of microseconds, in milliseconds; where nothing was recorded they
+    say why not."""
     for label, q in QUANTILES.items():
         value = histogram.quantile(q)
         if value is None:

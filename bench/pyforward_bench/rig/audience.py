@@ -191,9 +191,9 @@ class Audience:
         for watch in self.watches:
             watch.mark()
 
-    def verdict(self) -> list[str]:
-        """Why this process was the bottleneck since the mark; none if it was not."""
-        return list(dict.fromkeys(why for watch in self.watches for why in watch.verdict()))
+    def usages(self) -> list[host.Usage]:
+        """What this process did since the mark, by each of the two."""
+        return [watch.usage() for watch in self.watches]
 
     async def close(self) -> None:
         """Everybody leaves."""

@@ -147,6 +147,7 @@ async def _measure(
 async def _row(stand: Stand, spec: Spec, report: Report) -> None:
     """One row; what goes wrong in it is its own affair."""
     begun_s = time.monotonic()
+    stand.usages.clear()
     if spec.counted and stand.counter is None:
         figures: Sequence[Figure] = [spec.could_not(NOTHING_COUNTS, lacking=True)]
     else:
@@ -160,6 +161,7 @@ async def _row(stand: Stand, spec: Spec, report: Report) -> None:
             figures = [spec.could_not(f"the harness failed: {error!r}")]
             await stand.close()
     report.doubt(stand.doubts)
+    report.strained(spec.row, stand.usages)
     report.add(figures)
     for figure in figures:
         _say(line(figure))

@@ -10,9 +10,11 @@ from pathlib import Path
 
 from pyforward.errors import HostError, RunError
 from pyforward_bench import results
+from pyforward_bench.host import Usage
 from pyforward_bench.measuring import EXIT_INVALID
 from pyforward_bench.results import Results
 from pyforward_bench.rig.rows.spec import Figure, Spec
+from pyforward_bench.rig.strain import Strain
 
 CPU_NOTE = (
     "CPU is utime + stime of the server's processes and of its core's ksoftirqd, so that the "
@@ -33,6 +35,7 @@ class Report:
         self._begun_s = time.monotonic()
         self._figures: list[Figure] = []
         self._notes = [CPU_NOTE]
+        self._strain = Strain()
         self._invalid_because: list[str] = []
         self._offloads: dict[str, str] = {}
         self._falls_short = False
@@ -71,6 +74,10 @@ class Report:
         """What somebody who compares figures must know."""
         self._notes.extend(note for note in notes if note not in self._notes)
 
+    def strained(self, row: str, usages: Sequence[Usage]) -> None:
+        """What the harness itself did in this row: the most of all rows is a note."""
+        self._strain.add(row, usages)
+
     def doubt(self, why: Sequence[str]) -> None:
         """Reasons why the run is invalid; told twice they stand once."""
         known = self._invalid_because
@@ -98,7 +105,7 @@ class Report:
             duration_s=time.monotonic() - self._begun_s,
             commit=self._commit,
             rows=[figure.row for figure in self._figures],
-            notes=self._notes,
+            notes=self._all_notes,
             invalid_because=self._invalid_because,
             offloads=self._offloads,
         )
@@ -110,7 +117,12 @@ class Report:
             [
                 results.table(self.results()),
                 f"offload: {offloads}",
-                *(f"note: {note}" for note in self._notes),
+                *(f"note: {note}" for note in self._all_notes),
                 f"results: {self._path}",
             ]
         )
+
+    @property
+    def _all_notes(self) -> list[str]:
+        """What holds for the rows so far stands last."""
+        return [*self._notes, *self._strain.told()]

@@ -18,14 +18,15 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pyforward.commands import Trial
 from pyforward.config import Config
 from pyforward.errors import HostError, RunError
+from pyforward_bench import host
 from pyforward_bench.rig import ceiling, publisher, server
 from pyforward_bench.rig.audience import FIRST_PORT, SILENCE_S, Audience, Crowd
 from pyforward_bench.rig.ceiling import GCM, TRAINS, VARIANTS, Load, Played, Sent, trains_of
@@ -111,6 +112,8 @@ class Stand:
         """What they measured, for rows that only look at it in another way."""
         self.doubts: list[str] = []
         """Why the run is invalid."""
+        self.usages: list[host.Usage] = []
+        """What this process did in each interval since a row began."""
         self._rounds: list[Sent] = []
         """Of the ceiling sender in all rows, those that asked what trains gain."""
         self._config = config
@@ -217,6 +220,13 @@ class Stand:
             if not found.wrong or tries <= 0:
                 return found
 
+    def verdict(self) -> list[str]:
+        """Why this process was the bottleneck since the audience's mark; none if it was not. What
+        it did is kept, to be told at the end of the run."""
+        usages = self.audience.usages()
+        self.usages += usages
+        return list(dict.fromkeys(why for usage in usages for why in host.verdict(usage)))
+
     async def rounds(
         self,
         load: Load | None = None,
@@ -265,7 +275,8 @@ class Stand:
         words = [sys.executable, "-c", server.BUSY]
         child = Child.begin("neighbour", words, self._folder, cores=[self.harness_core])
         try:
-            yield
+            with self._disturbed():
+                yield
         finally:
             await child.stop()
 
@@ -274,7 +285,8 @@ class Stand:
         """The thread beside the server works (:class:`.Serving`)."""
         self.server.burden(on=True)
         try:
-            yield
+            with self._disturbed():
+                yield
         finally:
             self.server.burden(on=False)
 
@@ -373,6 +385,13 @@ class Stand:
         return ceiling.told_gain(self._rounds)
 
     # Private -------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _disturbed(self) -> Iterator[None]:
+        """What is busy beside the harness by intent says nothing of what the harness needs."""
+        before = len(self.usages)
+        yield
+        del self.usages[before:]
 
     @asynccontextmanager
     async def _silent(self) -> AsyncIterator[None]:
@@ -475,7 +494,7 @@ class Stand:
         last = await self._reading()
         usage = usage_between(first.after, last.after)
         probes = self.audience.probes.tally.figures()
-        wrong = self.audience.verdict()
+        wrong = self.verdict()
         if (disagreement := usage.disagreement) is not None:
             wrong.append(f"The CPU clocks disagree: {disagreement}.")
         # What is counted and what the clocks say belong together, but for the time between.

@@ -21,6 +21,7 @@ from pyforward_bench.screen import Screen
 from pyforward_bench.swarm import Member, Swarm
 from tests.unit.bench.stubs import StubWatch
 from tests.unit.bench.swarms import records, swarm, until
+from tests.unit.bench.test_host import WELL
 from tests.unit.client.site import Handler, status
 from tests.unit.client.test_watching import AUDIO, VIDEO
 from tests.unit.client.world import World, answered
@@ -219,3 +220,26 @@ async def test_times_from_the_post() -> None:
         assert told["first_packet.p50"] == pytest.approx(30.0)
         assert told["first_keyframe.max"] == pytest.approx(70.0)
         assert told["join_rate"] is None
+
+
+async def test_joining_of_which_the_harness_was_the_bottleneck_has_no_figures(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with bench() as (it, w):
+        measurement = Load(Options(1, duration_s=0.0))
+        busy = replace(WELL, lag_p99_ms=70.0)
+        monkeypatch.setattr(StubWatch, "usage", lambda self, _=None: WELL if self.marks else busy)
+        running = asyncio.create_task(measurement.run(it))
+        (session,) = await w.sessions_of(1)
+        session.added_s = session.begun_s + 0.010
+        w.engine.rows[session.id] = report_row(session.id, tracks=(AUDIO, VIDEO))
+        w.connect(session)
+        await running
+        await it.look()
+        (note,) = it.notes
+        assert note.startswith("While viewers joined: ")
+        stages = ("first_packet", "first_keyframe")
+        names = {f"load.{stage}.{label}" for stage in stages for label in ("p50", "p99", "max")}
+        without = {row.name for row in measurement.rows(it) if row.why == note}
+        assert without == names | {"load.join_rate"}
+        assert values(measurement.rows(it))["packets"] is not None

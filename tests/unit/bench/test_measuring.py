@@ -126,6 +126,19 @@ def test_no_sample() -> None:
     assert row.why == "no viewer got so far"
 
 
+def test_how_many_packets_were_lost_in_a_row() -> None:
+    """Twice one, and once four."""
+    lost = replace(NOBODY.probes, loss_runs={1: 2, 4: 1})
+    told = values(measuring.probe_rows("load", lost))
+    assert told["load.loss_runs"] == 3
+    assert told["load.loss_runs.mean"] == 2
+    assert told["load.loss_runs.max"] == 4
+    found = {row.name: row for row in measuring.probe_rows("loss", NOBODY.probes)}
+    assert found["loss.loss_runs"].value == 0
+    assert found["loss.loss_runs.max"].value is None
+    assert found["loss.loss_runs.max"].why == "the probes lost no packet"
+
+
 def test_what_the_harness_did() -> None:
     told = values(measuring.harness_rows("load", replace(WELL, receive_drops=3)))
     assert told["load.harness.cpu"] == 0.5

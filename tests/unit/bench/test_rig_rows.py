@@ -19,6 +19,7 @@ from pyforward_bench.rig.rows.overload import jain
 from pyforward_bench.rig.rows.spec import is_least, is_most, joined, quantile
 from pyforward_bench.rig.scale import FULL, QUICK
 from pyforward_bench.rig.stand import Stand
+from tests.unit.bench.test_host import WELL
 
 
 async def _nothing(stand: Stand, spec: Spec) -> list[Figure]:
@@ -166,6 +167,20 @@ def test_a_note_says_what_it_is_about_and_stands_once(tmp_path: Path) -> None:
         ]
     )
     assert report.results().notes[1:] == ["r00: all", "r00, a figure: max: one"]
+
+
+def test_the_harness_itself_is_told_at_its_most_and_in_which_row(tmp_path: Path) -> None:
+    report = Report(tmp_path / "rig.json", ["rig"])
+    assert not any("harness itself" in note for note in report.results().notes)
+    report.strained("r01", [WELL, replace(WELL, cores=0.91, lag_p99_ms=1.0)])
+    report.strained("r05", [replace(WELL, lag_p99_ms=12.25, receive_drops=3), WELL])
+    *_, note = report.results().notes
+    assert note == (
+        "The harness itself, in whichever interval it was most: 0.91 cores (r01), a shard busy 50% "
+        "of the time (r01), 1 % of the time the event loop 12.2 ms late (r05), 3 datagrams not "
+        "read in time (r05), 0 records or events dropped."
+    )
+    assert f"note: {note}" in report.told()
 
 
 VALUE = SPEC.of([1.0])

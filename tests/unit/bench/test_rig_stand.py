@@ -25,6 +25,7 @@ from pyforward_bench.rig.scale import QUICK
 from pyforward_bench.rig.server import Server, Serving
 from pyforward_bench.rig.stand import Stand
 from tests.unit.bench import rounds
+from tests.unit.bench.test_host import WELL
 
 SCALE = replace(QUICK, tail_s=5.0)
 VIEWERS = 600
@@ -287,3 +288,18 @@ async def test_the_gain_of_trains_is_judged_once_over_all_rows(
     told = there.judge_gain()
     assert len(told) == any(gains)
     assert len(there.doubts) == doubts
+
+
+async def test_each_verdict_keeps_what_the_harness_did(monkeypatch: pytest.MonkeyPatch) -> None:
+    ground, slow = stand_on(Ground(), monkeypatch), replace(WELL, lag_p99_ms=70.0)
+    used = [[WELL, WELL], [slow, slow]]
+    audience = SimpleNamespace(usages=lambda: used[len(ground.usages) // 2])
+    monkeypatch.setattr(Stand, "audience", audience)
+    assert ground.verdict() == []
+    (why,) = ground.verdict()
+    assert "event loop was 70 ms late" in why
+    assert ground.usages == [WELL, WELL, slow, slow]
+    monkeypatch.setattr(Stand, "server", SimpleNamespace(burden=lambda *, on: None))
+    async with ground.burdened():
+        ground.usages.append(slow)
+    assert len(ground.usages) == 4, "and not what it did beside what disturbed it by intent"

@@ -45,7 +45,7 @@ async def storm(stand: Stand) -> Storm:
     stand.audience.mark()
     seconds = await stand.audience.storm(stand.scale.joins)
     p99_us = stand.audience.probes.tally.figures().packet_latency_us.quantile(0.99)
-    wrong = tuple(stand.audience.verdict())
+    wrong = tuple(stand.verdict())
     return Storm(stand.scale.joins / seconds, p99_us, wrong)
 
 
@@ -57,11 +57,13 @@ async def r08(stand: Stand, spec: Spec) -> Sequence[Figure]:
     rates: list[float] = []
     times_later: list[float] = []
     wrong: list[str] = []
+    wrong_at_rest: list[str] = []
     for _ in range(stand.scale.few):
         during = await storm(stand)
         wrong += during.wrong
         rates.append(during.joins_per_s)
-        quiet = await stand.window(stand.scale.tail_s, tries=1)
+        quiet = await stand.window(stand.scale.tail_s)
+        wrong_at_rest += quiet.wrong
         quiet_us = quiet.probes.packet_latency_us.quantile(0.99)
         if quiet_us and during.p99_us:
             times_later.append(during.p99_us / quiet_us)
@@ -75,6 +77,8 @@ async def r08(stand: Stand, spec: Spec) -> Sequence[Figure]:
     if times_later:
         is_met = is_most(times_later, _MOST_TIMES_LATER)
         part = "p99 of the packet latency meanwhile, to that of the same crowd at rest"
+        # A rest that was disturbed is later than it would be, and the storm looks better beside it.
+        note = stand.doubt(spec.row, wrong_at_rest) or note
         figures.append(
             spec.of(times_later, part=part, unit="times", target="< 2", met=is_met, note=note)
         )
@@ -94,7 +98,7 @@ async def r09(stand: Stand, spec: Spec) -> Sequence[Figure]:
         members = await stand.audience.probes.join(count, rate=count / _WATCHING_S)
         await asyncio.sleep(_WATCHING_S)
         await stand.audience.probes.look(members)
-        wrong += stand.audience.verdict()
+        wrong += stand.verdict()
         whole = sorted(ms for member in members if (ms := stages(member).whole) is not None)
         await stand.audience.probes.leave(count)
         if whole:
