@@ -6,7 +6,6 @@ The container file is carried out line by line, in a Debian made for it; see ``i
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import re
 import shlex
@@ -16,10 +15,10 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
 
+from pyforward.health import READY_FILE
 from tests.conftest import MISSING_TOOL
 from tests.e2e import images
 from tests.e2e.ports import free_port
@@ -94,8 +93,9 @@ def copy_of_what_is_tracked(target: Path) -> None:
 
 def serves(image: images.Stage) -> None:
     """What the image starts takes joins, is healthy by its own check, and stops as it is told."""
-    more = ("--http-bind", "127.0.0.1:0", "--media-port", "0", "--ready-file", "/tmp/ready")
-    ready, log = image.root / "tmp" / "ready", image.root / "log"
+    more = ("--http-bind", "127.0.0.1:0", "--media-port", "0")
+    ready = image.root / image.variables[READY_FILE].lstrip("/")
+    log = image.root / "log"
     with log.open("w") as file:
         process = subprocess.Popen(
             image.command([*image.starts, *more]),
@@ -106,15 +106,14 @@ def serves(image: images.Stage) -> None:
     try:
         wait_for("the server", lambda: ready.exists() or process.poll() is not None, 30)
         assert process.poll() is None, log.read_text()
-        address = urlsplit(json.loads(ready.read_text())["http_url"]).netloc
-        check = [word.replace("127.0.0.1:8080", address) for word in image.health]
-        assert check != image.health
-        subprocess.run(image.command(check), env=image.environment(), check=True)
+        subprocess.run(image.command(image.health), env=image.environment(), check=True)
         # The first process of its container: what signals it ignores it really ignores.
         (server,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
         assert image.told["STOPSIGNAL"] == "SIGTERM"
         os.kill(int(server), signal.SIGTERM)
         assert process.wait(10) == 0, log.read_text()
+        check = image.command(image.health)
+        assert subprocess.run(check, env=image.environment(), check=False).returncode == 1
     finally:
         process.kill()
         process.wait()
