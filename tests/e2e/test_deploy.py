@@ -8,9 +8,9 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import shlex
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -119,22 +119,27 @@ def serves(image: images.Stage) -> None:
         process.wait()
 
 
-def test_one_command_starts_what_there_is() -> None:
+def observe(server: str, scraper: str) -> subprocess.Popen[str]:
+    """``make observe`` with these addresses."""
     if shutil.which("prometheus") is None:
         pytest.skip("this machine has no prometheus")
-    server, scraper = f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"
-    words = [sys.executable, "scripts/observe.py", "--server", server, "--prometheus", scraper]
-    process = subprocess.Popen(
-        words,
+    return subprocess.Popen(
+        [sys.executable, "scripts/observe.py", "--server", server, "--prometheus", scraper],
         cwd=ROOT,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
     )
+
+
+def test_one_command_starts_what_there_is() -> None:
+    server, scraper = f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"
+    process = observe(server, scraper)
     prometheus = Prometheus(f"http://{scraper}")
 
     def scraped() -> bool:
-        assert process.poll() is None, shlex.join(words)
+        assert process.poll() is None, process.communicate()
         with contextlib.suppress(OSError, ValueError):
             return prometheus.is_up("pyforward")
         return False
@@ -149,3 +154,34 @@ def test_one_command_starts_what_there_is() -> None:
     assert process.returncode == 0
     for word in (server, scraper, "Grafana", "Ctrl-C"):
         assert word in told
+
+
+def test_somebody_else_s_prometheus_is_not_announced_as_its_own() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        scraper = f"127.0.0.1:{other.getsockname()[1]}"
+        process = observe("127.0.0.1:0", scraper)
+        told, complained = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert scraper not in told
+    assert f"cannot listen at {scraper} (Address already in use)" in complained
+    assert "--prometheus 127.0.0.1:PORT" in complained
+
+
+def test_what_ends_while_it_is_observed_ends_the_rest() -> None:
+    process = observe("127.0.0.1:0", f"127.0.0.1:{free_port()}")
+    assert process.stdout is not None
+    assert any(line.startswith("Ctrl-C") for line in process.stdout), process.communicate()
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    (prometheus,) = [
+        int(child)
+        for child in children
+        if Path(f"/proc/{child}/comm").read_text() == "prometheus\n"
+    ]
+    os.kill(prometheus, signal.SIGKILL)
+    try:
+        _, complained = process.communicate(timeout=60)
+    finally:
+        process.terminate()
+    assert process.returncode == 1
+    assert "Prometheus has ended (-9)" in complained
+    assert [child for child in children if Path(f"/proc/{child}").exists()] == []
