@@ -135,6 +135,10 @@ def _based_on(image: str, root: Path, cargo: Path) -> Stage:
     _checked(["mmdebstrap", "--quiet", "--variant=minbase", *include, suite, str(root)])
     for name in ("etc/resolv.conf", "etc/hosts", *([_CERTIFICATES] if rust else [])):
         shutil.copyfile(f"/{name}", root / name)
+    # As engines give it to every container; there it is a file system of its own.
+    shared = root / "dev" / "shm"
+    shared.mkdir(parents=True, exist_ok=True)
+    shared.chmod(0o1777)
     if not rust:
         return Stage(root, {})
     sysroot = _checked(["rustc", "--print", "sysroot"]).strip()
