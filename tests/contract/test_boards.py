@@ -97,6 +97,19 @@ def test_a_line_that_is_a_stream_s_leads_to_the_stream(board: Board) -> None:
             assert link["url"].endswith("&var-stream=${__field.labels.stream}")
 
 
+def test_a_line_that_is_a_shard_s_says_of_which_server() -> None:
+    """Shards are numbered alike on all of them."""
+    by_shard = 0
+    for board in BOARDS:
+        for query in (query for panel in board.panels for query in panel.queries):
+            for labels in re.findall(r"\bby \(([^)]*)\)", query.expr):
+                if "shard" in labels.split(", "):
+                    by_shard += 1
+                    assert "instance" in labels.split(", "), query
+                    assert "{{instance}}" in query.legend, query
+    assert by_shard > 3
+
+
 def test_panels_do_not_overlap_and_fit_24_columns() -> None:
     for board in BOARDS:
         drawn = json.loads((GRAFANA / "dashboards" / f"{board.key}.json").read_text())

@@ -48,7 +48,7 @@ _SHARDS = Row(
             "s",
             "How long a shard was busy between two waits: whatever comes meanwhile is so late. "
             "Above 10 ms: too many viewers, or a core shared with others.",
-            Query(BOARD.quantile(0.99, engine.TURN, "shard"), "shard {{shard}}"),
+            Query(BOARD.quantile(0.99, engine.TURN, *_SHARD), _SHARD_OF),
             steps=(0.01, 0.05),
         ),
         lines(
@@ -57,7 +57,7 @@ _SHARDS = Row(
             "s",
             "How long a packet takes to go round all viewers of a shard: so much later than the "
             "first gets the last one it. Above 10 ms: more viewers on a shard than see it in time.",
-            Query(BOARD.quantile(0.99, engine.FAN_OUT, "shard"), "shard {{shard}}"),
+            Query(BOARD.quantile(0.99, engine.FAN_OUT, *_SHARD), _SHARD_OF),
         ),
         lines(
             "latency",
