@@ -59,9 +59,11 @@ def main() -> int:
             programs = [server]
             print(f"server      {url}/   stream demo")
             prometheus = f"http://{options.prometheus}"
-            if started := _prometheus(running, folder, url, options.prometheus):
+            if started := _prometheus(running, folder, url, options):
                 programs.append(started)
                 print(f"Prometheus  {prometheus}/alerts")
+                load = f"load {url}/whep/demo --viewers 50 --metrics {options.bench}"
+                print(f"load test   pyforward-bench {load}")
                 programs += _grafana(running, folder, prometheus, options.grafana)
             print("Ctrl-C ends all of them.", flush=True)
             while True:
@@ -77,6 +79,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--server", default="127.0.0.1:8080", help="where the server answers")
     parser.add_argument("--prometheus", default="127.0.0.1:9090")
     parser.add_argument("--grafana", default="127.0.0.1:3000")
+    parser.add_argument("--bench", default="127.0.0.1:9101", help="a load test's --metrics")
     return parser.parse_args()
 
 
@@ -95,17 +98,22 @@ def _server(running: ExitStack, folder: Path, bind: str) -> tuple[str, Program]:
     return str(json.loads(ready.read_text())["http_url"]), server
 
 
-def _prometheus(running: ExitStack, folder: Path, server: str, listen: str) -> Program | None:
+def _prometheus(
+    running: ExitStack, folder: Path, server: str, options: argparse.Namespace
+) -> Program | None:
     if shutil.which("prometheus") is None:
         print("Prometheus  is not installed: apt install prometheus, or use deploy/compose.yaml")
         return None
+    listen = options.prometheus
     _demand_free("Prometheus", listen, "--prometheus")
     rules = ROOT / "grafana" / "alerts" / "pyforward.rules.yml"
+    jobs = {"pyforward": urlsplit(server).netloc, "pyforward-bench": options.bench}
     configuration = {
         "global": {"scrape_interval": "5s", "evaluation_interval": "5s"},
         "rule_files": [str(rules)],
         "scrape_configs": [
-            {"job_name": "pyforward", "static_configs": [{"targets": [urlsplit(server).netloc]}]}
+            {"job_name": job, "static_configs": [{"targets": [target]}]}
+            for job, target in jobs.items()
         ],
     }
     # JSON is YAML, so that the package needs nothing to write it.

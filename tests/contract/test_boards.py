@@ -253,6 +253,14 @@ def test_promtool_accepts_the_configuration() -> None:
     promtool("check", "config", "--syntax-only", str(ROOT / "deploy" / "prometheus.yml"))
 
 
+def test_what_is_deployed_scrapes_both_sides_of_a_load_test() -> None:
+    page = (ROOT / "docs" / "operate" / "deploy.md").read_text()
+    (on_a_host,) = re.findall(r"^```yaml\n(.*?)^```", page, re.M | re.S)
+    for text in ((ROOT / "deploy" / "prometheus.yml").read_text(), on_a_host):
+        jobs = [job["job_name"] for job in yaml.safe_load(text)["scrape_configs"]]
+        assert jobs == ["pyforward", "pyforward-bench"]
+
+
 def test_every_alert_is_tested_both_ways() -> None:
     cases = yaml.safe_load((GRAFANA / "alerts" / "pyforward.test.yml").read_text())["tests"]
     silent = {test["alertname"] for case in cases for test in case.get("alert_rule_test", ())}

@@ -148,11 +148,13 @@ def test_one_command_starts_what_there_is() -> None:
         wait_for("a scrape", scraped, 60)
         live = prometheus.query('count(pyforward_streams_live{job="pyforward"} == 1)')
         assert live, "the demo is published"
+        jobs = {target["labels"]["job"]: target for target in prometheus.targets()}
+        bench = jobs["pyforward-bench"]["labels"]["instance"]
     finally:
         process.send_signal(signal.SIGINT)
         told, _ = process.communicate(timeout=30)
     assert process.returncode == 0
-    for word in (server, scraper, "Grafana", "Ctrl-C"):
+    for word in (server, scraper, f"--metrics {bench}", "Grafana", "Ctrl-C"):
         assert word in told
 
 
