@@ -11,6 +11,7 @@ import typer
 from pyforward import options
 from pyforward.config import Loaded, to_toml
 from pyforward.errors import ConfigError
+from pyforward.health import READY_FILE
 from pyforward.options import Access, AsJson, CaFile, Duration, Insecure, Url
 
 PROGRAM = "pyforward"
@@ -20,7 +21,10 @@ app = options.application(PROGRAM, "One live WebRTC stream in, thousands of view
 ReadyFile = Annotated[
     Path | None,
     typer.Option(
-        "--ready-file", metavar="PATH", help="Write URL, media addresses and pid here once ready."
+        "--ready-file",
+        metavar="PATH",
+        envvar=READY_FILE,
+        help="Write URL, media addresses and pid here once ready.",
     ),
 ]
 PrintConfig = Annotated[

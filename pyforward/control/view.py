@@ -9,7 +9,7 @@ from typing import get_args
 from pyforward.commands import SrtpProfile
 from pyforward.control.context import Context
 from pyforward.control.joins import JoinKey
-from pyforward.dtls import PoolStats
+from pyforward.dtls import HELLO_BYTES, PoolStats
 from pyforward.engine import Histogram
 from pyforward.feed import FeedStats
 from pyforward.ids import StreamId
@@ -103,5 +103,7 @@ def _queues(context: Context, pool: PoolStats) -> tuple[Queue, ...]:
         Queue("joins", context.joins.running, config.limits.concurrent_joins),
         Queue("half_open", context.books.half_open_count, config.limits.sessions_half_open),
         Queue("handshakes", placed, config.dtls.max_handshakes),
+        # Their number has no bound of its own; what they hold has.
         Queue("hellos", pool.waiting, None),
+        Queue("hello_bytes", pool.hello_bytes, HELLO_BYTES),
     )

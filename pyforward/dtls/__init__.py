@@ -2,9 +2,10 @@
 
 from pyforward.dtls.certificate import Certificate
 from pyforward.dtls.handshake import Handshake, Keys, Role
-from pyforward.dtls.pool import POOL_FAILURES, Pool, PoolFailure, PoolStats
+from pyforward.dtls.pool import HELLO_BYTES, POOL_FAILURES, Pool, PoolFailure, PoolStats
 
 __all__ = [
+    "HELLO_BYTES",
     "POOL_FAILURES",
     "Certificate",
     "Handshake",

@@ -96,12 +96,14 @@ class Limits(Protocol):
 class PoolStats:
     """A snapshot. ``sessions`` are all that are known: from ``start`` to ``on_failed``,
     ``on_farewell`` or ``drop``; ``handshaking`` and ``lingering`` have a place, the latter with
-    keys; ``waiting`` have their whole ClientHello here and no place yet."""
+    keys; ``waiting`` have their whole ClientHello here and no place yet. ``hello_bytes`` is what is
+    kept of ClientHellos, of :data:`HELLO_BYTES` at most."""
 
     sessions: int
     handshaking: int
     lingering: int
     waiting: int
+    hello_bytes: int
     completed: int
     failed: int
 
@@ -223,6 +225,7 @@ class Pool:
             handshaking=len(self._greeting) + len(self._proven),
             lingering=len(self._lingering),
             waiting=len(self._waiting),
+            hello_bytes=self._hello_bytes,
             completed=self._completed,
             failed=self._failed,
         )

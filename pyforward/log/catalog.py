@@ -6,7 +6,7 @@ call of a logger against this list. Nothing here logs.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -16,7 +16,7 @@ FIELDS: dict[str, str] = {
     "attempts": "how often it was sent",
     "away_s": "seconds without a publisher",
     "exception": "the traceback, without values of variables",
-    "failure": "what ended the handshake",
+    "failure": "what ended the handshake, see [Reasons](#reasons)",
     "http": "the URL of HTTP, as this machine reaches it",
     "kind": "the engine's event",
     "lasted_s": "seconds from the offer to the end of a session, or from start to end of a stream",
@@ -28,7 +28,7 @@ FIELDS: dict[str, str] = {
     "peer": "the address that HTTP sees, that of a proxy where one is between",
     "profile": "the SRTP protection profile",
     "published_s": "seconds from a publisher's first media to its end",
-    "reason": "why",
+    "reason": "why, see [Reasons](#reasons)",
     "refused": "joins refused for this since the last entry",
     "replaced": "the session id of the publisher before",
     "role": "`publish` or `watch`",
@@ -157,6 +157,92 @@ CATALOG: tuple[Entry, ...] = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Reasons:
+    """What ``reason``, or another field, may say in these entries, and what each means."""
+
+    entries: tuple[str, ...]
+    words: Mapping[str, str]
+    field: str = "reason"
+
+
+REASONS: tuple[Reasons, ...] = (
+    Reasons(
+        ("session_closed", "publisher_lost"),
+        {
+            "deleted": "a DELETE of its own, or by an operator",
+            "bye": "the peer said goodbye: BYE and silence after it, or close_notify",
+            "silent": "nothing authenticated came for `ice.silence_s`",
+            "replaced": "another publisher has the stream",
+            "handshake": "DTLS came to no end; `dtls_ended` says why",
+            "never_connected": "no check came within `ice.connect_timeout_s`: UDP is lost",
+            "consent_expired": "in the client role: no check was answered for 30 s",
+            "no_socket": "in the client role: the kernel gave no socket",
+            "stream_ended": "its stream is over",
+            "no_common_codec": "the viewer lacks the codec of a publisher that came",
+            "stopping": "the server stops",
+        },
+    ),
+    Reasons(
+        ("stream_ended",),
+        {
+            "no_publisher": "nobody published it again within `streams.wait_s`",
+            "deleted": "an operator ended it",
+            "stopping": "the server stops",
+        },
+    ),
+    Reasons(
+        ("dtls_ended",),
+        {
+            "fingerprint": "the certificate is not the one that the offer names",
+            "closed": "the peer said close_notify; with keys that is its goodbye",
+            "no_srtp_profile": "none in common; see `dtls.srtp_profiles`",
+            "protocol": "an alert of the peer's, or what is no DTLS",
+            "timeout": "not done within `dtls.handshake_timeout_s`",
+            "overload": "silent too long while others waited for a place",
+        },
+        field="failure",
+    ),
+    Reasons(
+        ("join_refused",),
+        {
+            "bad_request": "the stream's name can be none, or the offer is no text",
+            "bad_offer": "the offer cannot be read",
+            "unprocessable": "the offer asks for what is not done here",
+            "no_common_codec": "the viewer has no codec of the stream's",
+            "unauthorised": "no token",
+            "forbidden": "a wrong token, or one that does not allow this",
+            "stream_not_found": "there is no such stream",
+            "stream_not_live": "nobody publishes it",
+            "stream_in_use": "it has a publisher, and `streams.conflict` is `reject`",
+            "overloaded": "a limit is reached; `capacity_reached` names it",
+            "body_too_large": "more than `limits.body_bytes`",
+            "body_too_slow": "the offer did not arrive in time",
+            "unsupported_media_type": "the body is not called `application/sdp`",
+        },
+    ),
+    Reasons(
+        ("listener_dropped",),
+        {
+            "it is too far behind": "`events.queue` events waited for it",
+            "it does not read": "it took nothing for 10 s",
+        },
+    ),
+    Reasons(
+        ("webhook_failed", "webhook_given_up"),
+        {
+            "timeout": "no answer within `webhooks.timeout_s`",
+            "unreachable": "no connection, or no trust in its certificate",
+            "http_…": "it answered with this status, which is no success",
+        },
+    ),
+    Reasons(("webhook_dropped",), {"queue_full": "`webhooks.queue` events waited"}),
+    Reasons(("unreadable_request",), {"…": "the HTTP parser's clause, without what was sent"}),
+    Reasons(("trickle_refused",), {"…": "the sentence with the server's answer"}),
+)
+"""Those that are a closed set in the code are held against it by a contract test."""
+
+
 def by_name() -> dict[str, Entry]:
     """Every entry under its name."""
     return {entry.name: entry for entry in CATALOG}
@@ -194,6 +280,15 @@ def _lines() -> Iterator[str]:
     for entry in CATALOG:
         fields = ", ".join(f"`{name}`" for name in entry.fields)
         yield f"| `{entry.name}` | {entry.level} | {fields} | {entry.meaning} |"
+    yield ""
+    yield "## Reasons"
+    for one in REASONS:
+        names = ", ".join(f"`{name}`" for name in one.entries)
+        yield ""
+        yield f"| `{one.field}` of {names} | because |"
+        yield "|---|---|"
+        for word, meaning in one.words.items():
+            yield f"| `{word}` | {meaning} |"
     yield ""
     yield "## Fields"
     yield ""

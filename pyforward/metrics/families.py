@@ -23,7 +23,7 @@ Family = CounterMetricFamily | GaugeMetricFamily | HistogramMetricFamily | InfoM
 
 def gauge(metric: Metric, samples: Labelled) -> Family:
     """A gauge."""
-    family = GaugeMetricFamily(metric.family, metric.help, labels=metric.labels)
+    family = GaugeMetricFamily(metric.family, metric.help, labels=metric.labels, unit=metric.unit)
     for labels, value in samples:
         family.add_metric(labels, value)
     return family
@@ -31,7 +31,7 @@ def gauge(metric: Metric, samples: Labelled) -> Family:
 
 def counter(metric: Metric, samples: Labelled) -> Family:
     """A counter."""
-    family = CounterMetricFamily(metric.family, metric.help, labels=metric.labels)
+    family = CounterMetricFamily(metric.family, metric.help, labels=metric.labels, unit=metric.unit)
     for labels, value in samples:
         family.add_metric(labels, value)
     return family
@@ -51,7 +51,9 @@ def histogram(
 ) -> Family:
     """A histogram, with cumulative buckets as the format wants them. ``exemplars`` stand under
     label values and the bucket's number."""
-    family = HistogramMetricFamily(metric.family, metric.help, labels=metric.labels)
+    family = HistogramMetricFamily(
+        metric.family, metric.help, labels=metric.labels, unit=metric.unit
+    )
     for labels, part in parts:
         bounds = (*(str(float(bound)) for bound in part.bounds), "+Inf")
         buckets: list[tuple[str, float] | tuple[str, float, Exemplar]] = []

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.table import Table
 from rich.text import Text
 
@@ -120,22 +120,57 @@ def duration(value: object) -> str:
 
 
 _TEXTS = {"stream", "health", "remark", "over its viewers", "session", "address", "state"}
+_MAY_FOLD = {"stream", "remark"}
+_MAY_BE_CUT = {"address"}
 
 
-def _table(titles: Sequence[str], title: str = "") -> Table:
-    table = Table(
-        title=Text(title, style="bold") if title else None, title_justify="left", box=SIMPLE_HEAD
-    )
-    for name in titles:
-        is_text = name in _TEXTS
-        table.add_column(name, justify="left" if is_text else "right", overflow="fold")
-    return table
+class _Fitting:
+    """A table that fits the terminal: columns are left out, ``spare`` ones and in that order, until
+    it does. Whatever has to be copied whole, such as a session, stays in one line."""
+
+    def __init__(self, *titles: str, title: str = "", spare: Sequence[str] = ()) -> None:
+        self._titles = titles
+        self._title = title
+        self._spare = spare
+        self._rows: list[tuple[str | Text, ...]] = []
+
+    def add_row(self, *cells: str | Text) -> None:
+        """A cell for each title."""
+        self._rows.append(cells)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        for left_out in range(len(self._spare) + 1):
+            table = self._without(self._spare[:left_out])
+            wide = options.update(width=_ANY_WIDTH, max_width=_ANY_WIDTH)
+            if console.measure(table, options=wide).maximum <= options.max_width:
+                break
+        yield table
+
+    def _without(self, left_out: Sequence[str]) -> Table:
+        title = Text(self._title, style="bold") if self._title else None
+        table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
+        for name in self._titles:
+            if name not in left_out:
+                table.add_column(
+                    name,
+                    justify="left" if name in _TEXTS else "right",
+                    overflow="ellipsis" if name in _MAY_BE_CUT else "fold",
+                    no_wrap=name not in _MAY_FOLD | _MAY_BE_CUT,
+                )
+        for row in self._rows:
+            cells = zip(self._titles, row, strict=True)
+            table.add_row(*(cell for name, cell in cells if name not in left_out))
+        return table
+
+
+_ANY_WIDTH = 10_000
 
 
 def _streams(streams: Sequence[Figures]) -> RenderableType:
     if not streams:
         return Text("There is no stream.", style="dim")
-    table = _table(("stream", "health", "viewers", "in", "lost p90", "age", "remark"))
+    titles = ("stream", "health", "viewers", "in", "lost p90", "age", "remark")
+    table = _Fitting(*titles, spare=("age",))
     for one in streams:
         publisher = _dict(one.get("publisher"))
         health = plain(one.get("health"))
@@ -154,7 +189,7 @@ def _streams(streams: Sequence[Figures]) -> RenderableType:
 
 def _spreads(stream: Figures) -> RenderableType:
     quality = _dict(stream.get("quality"))
-    table = _table(("over its viewers", "p50", "p90", "p99", "max"))
+    table = _Fitting("over its viewers", "p50", "p90", "p99", "max")
     words = (("loss", "lost", percent), ("rtt_ms", "round trip", milliseconds))
     for name, title, form in (*words, ("bitrate_bps", "bitrate", bitrate)):
         spread = _dict(quality.get(name))
@@ -175,7 +210,7 @@ def _viewers(viewers: Sequence[Figures]) -> RenderableType:
         "round trip",
         "here for",
     )
-    table = _table(titles, "Who fares worst")
+    table = _Fitting(*titles, title="Who fares worst", spare=("repaired", "dropped", "state"))
     for one in viewers:
         table.add_row(
             Text(plain(one.get("session"))),

@@ -97,6 +97,19 @@ def test_a_line_that_is_a_stream_s_leads_to_the_stream(board: Board) -> None:
             assert link["url"].endswith("&var-stream=${__field.labels.stream}")
 
 
+def test_a_line_that_is_a_shard_s_says_of_which_server() -> None:
+    """Shards are numbered alike on all of them."""
+    by_shard = 0
+    for board in BOARDS:
+        for query in (query for panel in board.panels for query in panel.queries):
+            for labels in re.findall(r"\bby \(([^)]*)\)", query.expr):
+                if "shard" in labels.split(", "):
+                    by_shard += 1
+                    assert "instance" in labels.split(", "), query
+                    assert "{{instance}}" in query.legend, query
+    assert by_shard > 3
+
+
 def test_panels_do_not_overlap_and_fit_24_columns() -> None:
     for board in BOARDS:
         drawn = json.loads((GRAFANA / "dashboards" / f"{board.key}.json").read_text())
@@ -238,6 +251,14 @@ def chosen(expr: str) -> str:
 
 def test_promtool_accepts_the_configuration() -> None:
     promtool("check", "config", "--syntax-only", str(ROOT / "deploy" / "prometheus.yml"))
+
+
+def test_what_is_deployed_scrapes_both_sides_of_a_load_test() -> None:
+    page = (ROOT / "docs" / "operate" / "deploy.md").read_text()
+    (on_a_host,) = re.findall(r"^```yaml\n(.*?)^```", page, re.M | re.S)
+    for text in ((ROOT / "deploy" / "prometheus.yml").read_text(), on_a_host):
+        jobs = [job["job_name"] for job in yaml.safe_load(text)["scrape_configs"]]
+        assert jobs == ["pyforward", "pyforward-bench"]
 
 
 def test_every_alert_is_tested_both_ways() -> None:

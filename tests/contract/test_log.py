@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import get_args
 
-from pyforward.log.catalog import CATALOG, FIELDS, SESSION, by_name, markdown
+from pyforward.commands import CloseReason
+from pyforward.config import settings
+from pyforward.control import reason_of
+from pyforward.control.chronicle import EndReason
+from pyforward.dtls import POOL_FAILURES
+from pyforward.errors import RequestError
+from pyforward.log.catalog import CATALOG, FIELDS, REASONS, SESSION, by_name, markdown
 from tests.contract.house import PACKAGE, ROOT, name_of
 
 LEVELS = {"debug", "info", "warning", "error", "exception"}
@@ -77,6 +85,57 @@ def test_everything_declared_is_written_somewhere() -> None:
     assert {entry.name for entry in CATALOG} - {call.name for call in CALLS} == set()
     assert {field for entry in CATALOG for field in entry.fields} <= FIELDS.keys()
     assert FIELDS.keys() <= {field for call in CALLS for field in call.fields}
+
+
+def documented(entry: str) -> set[str]:
+    """What the reason of such an entry may say."""
+    (found,) = [set(one.words) for one in REASONS if entry in one.entries]
+    return found
+
+
+def test_every_entry_with_a_reason_says_which_there_are() -> None:
+    declared = {
+        (entry.name, field)
+        for entry in CATALOG
+        for field in entry.fields
+        if field in ("reason", "failure")
+    }
+    assert {(name, one.field) for one in REASONS for name in one.entries} == declared
+    assert sum(len(one.entries) for one in REASONS) == len(declared)
+
+
+def test_reasons_are_those_of_the_code() -> None:
+    assert documented("session_closed") == set(get_args(CloseReason))
+    assert documented("stream_ended") == set(get_args(EndReason))
+    assert documented("dtls_ended") == set(POOL_FAILURES)
+    # Errors of requests that are about a session that is there, and no joins.
+    of_sessions = {"session_not_found", "precondition_failed", "precondition_required"}
+    refusals = {reason_of(error) for error in request_errors(RequestError)}
+    assert documented("join_refused") == refusals - of_sessions
+
+
+def request_errors(kind: type[RequestError]) -> Iterator[RequestError]:
+    """One of each, without what its sentence needs."""
+    for error in kind.__subclasses__():
+        yield error.__new__(error)
+        yield from request_errors(error)
+
+
+def test_reasons_that_are_written_in_place_are_those_of_the_code() -> None:
+    events = (PACKAGE / "api" / "events.py").read_text()
+    told = re.findall(r'_drop\(request, "([^"]+)"\)', events)
+    assert documented("listener_dropped") == set(told)
+    target = (PACKAGE / "webhooks" / "target.py").read_text()
+    told = re.findall(r'return f?"([a-z_]+)(?:\{[^}]*\})?", ', target)
+    assert {word.rstrip("…") for word in documented("webhook_failed")} == set(told)
+    assert documented("webhook_dropped") == set(re.findall(r'reason="(\w+)"', target))
+
+
+def test_settings_that_reasons_name_exist() -> None:
+    meanings = " ".join(meaning for one in REASONS for meaning in one.words.values())
+    named = set(re.findall(r"`(\w+\.\w+)`", meanings))
+    assert named
+    assert named <= {setting.name for setting in settings()}
 
 
 def test_names_are_of_one_kind() -> None:

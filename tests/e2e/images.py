@@ -38,6 +38,8 @@ class Stage:
     user: str = "root"
     told: dict[str, str] = field(default_factory=dict)
     """The last instruction of each kind that changes no file."""
+    variables: dict[str, str] = field(default_factory=dict)
+    """What ENV sets."""
 
     @property
     def starts(self) -> list[str]:
@@ -66,7 +68,8 @@ class Stage:
     def environment(self) -> dict[str, str]:
         """What such a command knows of this machine."""
         kept = {k: v for k, v in os.environ.items() if _REGISTRIES.match(k)}
-        return kept | {"PATH": _PATH, "HOME": "/root", "DEBIAN_FRONTEND": "noninteractive"}
+        ours = {"PATH": _PATH, "HOME": "/root", "DEBIAN_FRONTEND": "noninteractive"}
+        return kept | ours | self.variables
 
 
 def lacks() -> str:
@@ -101,6 +104,9 @@ def built(
                 (stage.root / rest.lstrip("/")).mkdir(parents=True, exist_ok=True)
             case "COPY":
                 _copy(stage, rest.split(), names, context)
+            case "ENV":
+                variable, _, value = rest.partition("=")
+                stage.variables[variable] = value
             case "USER":
                 stage.user = rest
             case _:
@@ -129,6 +135,10 @@ def _based_on(image: str, root: Path, cargo: Path) -> Stage:
     _checked(["mmdebstrap", "--quiet", "--variant=minbase", *include, suite, str(root)])
     for name in ("etc/resolv.conf", "etc/hosts", *([_CERTIFICATES] if rust else [])):
         shutil.copyfile(f"/{name}", root / name)
+    # As engines give it to every container; there it is a file system of its own.
+    shared = root / "dev" / "shm"
+    shared.mkdir(parents=True, exist_ok=True)
+    shared.chmod(0o1777)
     if not rust:
         return Stage(root, {})
     sysroot = _checked(["rustc", "--print", "sysroot"]).strip()

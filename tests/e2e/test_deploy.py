@@ -6,20 +6,19 @@ The container file is carried out line by line, in a Debian made for it; see ``i
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import re
-import shlex
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
 
+from pyforward.health import READY_FILE
 from tests.conftest import MISSING_TOOL
 from tests.e2e import images
 from tests.e2e.ports import free_port
@@ -94,8 +93,9 @@ def copy_of_what_is_tracked(target: Path) -> None:
 
 def serves(image: images.Stage) -> None:
     """What the image starts takes joins, is healthy by its own check, and stops as it is told."""
-    more = ("--http-bind", "127.0.0.1:0", "--media-port", "0", "--ready-file", "/tmp/ready")
-    ready, log = image.root / "tmp" / "ready", image.root / "log"
+    more = ("--http-bind", "127.0.0.1:0", "--media-port", "0")
+    ready = image.root / image.variables[READY_FILE].lstrip("/")
+    log = image.root / "log"
     with log.open("w") as file:
         process = subprocess.Popen(
             image.command([*image.starts, *more]),
@@ -106,36 +106,40 @@ def serves(image: images.Stage) -> None:
     try:
         wait_for("the server", lambda: ready.exists() or process.poll() is not None, 30)
         assert process.poll() is None, log.read_text()
-        address = urlsplit(json.loads(ready.read_text())["http_url"]).netloc
-        check = [word.replace("127.0.0.1:8080", address) for word in image.health]
-        assert check != image.health
-        subprocess.run(image.command(check), env=image.environment(), check=True)
+        subprocess.run(image.command(image.health), env=image.environment(), check=True)
         # The first process of its container: what signals it ignores it really ignores.
         (server,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
         assert image.told["STOPSIGNAL"] == "SIGTERM"
         os.kill(int(server), signal.SIGTERM)
         assert process.wait(10) == 0, log.read_text()
+        check = image.command(image.health)
+        assert subprocess.run(check, env=image.environment(), check=False).returncode == 1
     finally:
         process.kill()
         process.wait()
 
 
-def test_one_command_starts_what_there_is() -> None:
+def observe(server: str, scraper: str) -> subprocess.Popen[str]:
+    """``make observe`` with these addresses."""
     if shutil.which("prometheus") is None:
         pytest.skip("this machine has no prometheus")
-    server, scraper = f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"
-    words = [sys.executable, "scripts/observe.py", "--server", server, "--prometheus", scraper]
-    process = subprocess.Popen(
-        words,
+    return subprocess.Popen(
+        [sys.executable, "scripts/observe.py", "--server", server, "--prometheus", scraper],
         cwd=ROOT,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
     )
+
+
+def test_one_command_starts_what_there_is() -> None:
+    server, scraper = f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"
+    process = observe(server, scraper)
     prometheus = Prometheus(f"http://{scraper}")
 
     def scraped() -> bool:
-        assert process.poll() is None, shlex.join(words)
+        assert process.poll() is None, process.communicate()
         with contextlib.suppress(OSError, ValueError):
             return prometheus.is_up("pyforward")
         return False
@@ -144,9 +148,42 @@ def test_one_command_starts_what_there_is() -> None:
         wait_for("a scrape", scraped, 60)
         live = prometheus.query('count(pyforward_streams_live{job="pyforward"} == 1)')
         assert live, "the demo is published"
+        jobs = {target["labels"]["job"]: target for target in prometheus.targets()}
+        bench = jobs["pyforward-bench"]["labels"]["instance"]
     finally:
         process.send_signal(signal.SIGINT)
         told, _ = process.communicate(timeout=30)
     assert process.returncode == 0
-    for word in (server, scraper, "Grafana", "Ctrl-C"):
+    for word in (server, scraper, f"--metrics {bench}", "Grafana", "Ctrl-C"):
         assert word in told
+
+
+def test_somebody_else_s_prometheus_is_not_announced_as_its_own() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        scraper = f"127.0.0.1:{other.getsockname()[1]}"
+        process = observe("127.0.0.1:0", scraper)
+        told, complained = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert scraper not in told
+    assert f"cannot listen at {scraper} (Address already in use)" in complained
+    assert "--prometheus 127.0.0.1:PORT" in complained
+
+
+def test_what_ends_while_it_is_observed_ends_the_rest() -> None:
+    process = observe("127.0.0.1:0", f"127.0.0.1:{free_port()}")
+    assert process.stdout is not None
+    assert any(line.startswith("Ctrl-C") for line in process.stdout), process.communicate()
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    (prometheus,) = [
+        int(child)
+        for child in children
+        if Path(f"/proc/{child}/comm").read_text() == "prometheus\n"
+    ]
+    os.kill(prometheus, signal.SIGKILL)
+    try:
+        _, complained = process.communicate(timeout=60)
+    finally:
+        process.terminate()
+    assert process.returncode == 1
+    assert "Prometheus has ended (-9)" in complained
+    assert [child for child in children if Path(f"/proc/{child}").exists()] == []

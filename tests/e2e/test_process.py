@@ -21,6 +21,9 @@ from pathlib import Path
 
 import pytest
 
+from pyforward.health import READY_FILE
+from tests.e2e.certificates import certified
+
 ROOT = Path(__file__).parents[2]
 ALLOWED_S = 4.0
 LAUNCH = """
@@ -47,13 +50,13 @@ Start = Callable[..., "subprocess.Popen[str]"]
 def start() -> Iterator[Start]:
     started: list[subprocess.Popen[str]] = []
 
-    def run(*arguments: str, engine: str = "well") -> subprocess.Popen[str]:
+    def run(*arguments: str, engine: str = "well", **variables: str) -> subprocess.Popen[str]:
         environment = {k: v for k, v in os.environ.items() if not k.startswith("PYFORWARD_")}
         started.append(
             subprocess.Popen(
                 [sys.executable, "-c", LAUNCH, engine, *arguments],
                 cwd=ROOT,
-                env=environment | {"PYTHONUNBUFFERED": "1"},
+                env=environment | {"PYTHONUNBUFFERED": "1"} | variables,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 text=True,
@@ -115,6 +118,43 @@ def test_ready_file_probes_and_metrics(tmp_path: Path, start: Start) -> None:
         assert response.headers["Content-Type"].startswith("application/openmetrics-text")
         assert response.read().endswith(b"# EOF\n")
     assert [path.name for path in tmp_path.iterdir()] == ["ready"]
+
+
+def health(file: Path) -> tuple[int, str]:
+    """What the check of a container says: exit code and line."""
+    answer = subprocess.run(
+        [sys.executable, "-m", "pyforward.health"],
+        cwd=ROOT,
+        # A proxy that is not there: nobody asks it about this machine.
+        env=os.environ | {READY_FILE: str(file), "http_proxy": "http://127.0.0.1:1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return answer.returncode, answer.stderr
+
+
+def test_its_health_is_asked_where_it_says_it_is(tmp_path: Path, start: Start) -> None:
+    file = tmp_path / "ready"
+    assert health(file) == (
+        1,
+        f"pyforward: {file} names no server: none runs, or its --ready-file is another one.\n",
+    )
+    certificate, key = certified(tmp_path)
+    tls = ("--http-tls-cert", str(certificate), "--http-tls-key", str(key))
+    for more in ((), tls):
+        words = ("serve", "--http-bind", "127.0.0.1:0", "--media-port", "0", *more)
+        process = start(*words, **{READY_FILE: str(file)})
+        told = ready(process, file)
+        assert health(file) == (0, "")
+        process.send_signal(signal.SIGKILL)
+        ended(process)
+        code, line = health(file)
+        assert (code, line.startswith(f"pyforward: {told['http_url']} does not answer: ")) == (
+            1,
+            True,
+        )
+        file.unlink()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

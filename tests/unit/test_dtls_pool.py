@@ -468,7 +468,7 @@ async def test_clienthellos_are_bounded_together(
         network.pool.start(SessionId(number), "server", [])
         network.pool.receive(SessionId(number), hello if number % whole == 0 else part)
         held = [a.hello.held_bytes for a in network.pool._associations.values()]
-        assert sum(held) == network.pool._hello_bytes <= 5000
+        assert sum(held) == network.pool.stats().hello_bytes <= 5000
     assert held[0] == 0 < held[-1]
     peer = network.start(2001)
     (hello,) = peer.take_flight()
@@ -477,7 +477,7 @@ async def test_clienthellos_are_bounded_together(
     await network.until(("keys", 2001))
     for number in range(1, 1001):
         network.pool.drop(SessionId(number))
-    assert network.pool._hello_bytes == 0
+    assert network.pool.stats().hello_bytes == 0
     await network.pool.close()
 
 

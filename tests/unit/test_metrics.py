@@ -143,6 +143,7 @@ def test_both_formats_are_well_formed_and_hold_the_whole_catalog(
         family = families[metric.family]
         assert family.type == metric.kind
         assert family.documentation == metric.help
+        assert family.unit == metric.unit
         for sample in family.samples:
             assert set(sample.labels) - {"le"} == set(metric.labels)
     exposed = set(re.findall(r"^# TYPE (pyforward_\w+)", one.text()[0].decode(), re.M))
@@ -155,7 +156,7 @@ def test_names_follow_the_rules() -> None:
     for metric in CATALOG:
         assert metric.name.startswith("pyforward_")
         assert metric.name.endswith("_total") == (metric.kind == "counter")
-        assert not metric.unit or metric.unit in metric.name
+        assert not metric.unit or metric.family.endswith(f"_{metric.unit}")
         assert f"`{metric.name}`" in text
         assert not {"session", "address", "viewer", "le"} & set(metric.labels)
         for feed in metric.feeds:

@@ -48,7 +48,7 @@ _SHARDS = Row(
             "s",
             "How long a shard was busy between two waits: whatever comes meanwhile is so late. "
             "Above 10 ms: too many viewers, or a core shared with others.",
-            Query(BOARD.quantile(0.99, engine.TURN, "shard"), "shard {{shard}}"),
+            Query(BOARD.quantile(0.99, engine.TURN, *_SHARD), _SHARD_OF),
             steps=(0.01, 0.05),
         ),
         lines(
@@ -57,7 +57,7 @@ _SHARDS = Row(
             "s",
             "How long a packet takes to go round all viewers of a shard: so much later than the "
             "first gets the last one it. Above 10 ms: more viewers on a shard than see it in time.",
-            Query(BOARD.quantile(0.99, engine.FAN_OUT, "shard"), "shard {{shard}}"),
+            Query(BOARD.quantile(0.99, engine.FAN_OUT, *_SHARD), _SHARD_OF),
         ),
         lines(
             "latency",
@@ -215,7 +215,8 @@ _PROCESS = Row(
             "Queues, share of their limits",
             "percentunit",
             "At 1 what comes next is refused or dropped. events: control does not follow; "
-            "exchanges: a shard does not; unread_bytes: clients of HTTP do not read.",
+            "exchanges: a shard does not; hello_bytes: a flood of ClientHellos; unread_bytes: clients "
+            "of HTTP do not read.",
             Query(BOARD.share(control.QUEUE_DEPTH, control.QUEUE_LIMIT, "queue"), "{{queue}}"),
             most=1,
             steps=(0.5, 0.8),

@@ -86,7 +86,8 @@ QUEUE_DEPTH = Metric(
 QUEUE_LIMIT = Metric(
     "pyforward_queue_limit",
     "gauge",
-    "How much may wait in a queue, or be worked on at one time. A queue without a bound has none.",
+    "How much may wait in a queue, or be worked on at one time. Two have none: commands, because "
+    "none may be lost, and hellos, which hello_bytes bounds together.",
     labels=("queue",),
 )
 

@@ -19,7 +19,8 @@ class Feed:
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """One metric. ``feeds`` name counters of the engine; the collector reads the others."""
+    """One metric. ``feeds`` name counters of the engine; the collector reads the others. A family
+    that has a ``unit`` ends with it, as OpenMetrics demands."""
 
     name: str
     kind: Kind

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pyforward.commands import Claimed, CloseReason
 from pyforward.control import StreamView
-from pyforward.dtls import POOL_FAILURES
+from pyforward.dtls import HELLO_BYTES, POOL_FAILURES
 from tests.unit.signalling.offers import offer
 from tests.unit.signalling.world import ADDRESS, World
 
@@ -80,7 +80,8 @@ async def test_streams_and_queues(world: World) -> None:
     assert view.publishers == 2
     depths = {queue.name: (queue.depth, queue.limit) for queue in view.queues}
     assert depths["half_open"] == (2, 20_000)
-    assert depths["hellos"][1] is None
+    assert depths["hellos"] == (0, None)
+    assert depths["hello_bytes"] == (700, HELLO_BYTES)
 
 
 async def test_the_time_to_an_answer_is_of_viewers_who_got_one(world: World) -> None:

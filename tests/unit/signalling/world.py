@@ -163,6 +163,7 @@ class FakePool:
             handshaking=0,
             lingering=len(self.lingering),
             waiting=0,
+            hello_bytes=700,
             completed=0,
             failed=0,
         )

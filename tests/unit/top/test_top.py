@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from typing import Any
 
 import pytest
@@ -77,6 +78,33 @@ def test_figures_in_words() -> None:
     text = shown(figures(), stream="show")
     for words in ("25.0 %", "31 ms", "0" * 16, "over its viewers"):
         assert words in text
+
+
+@pytest.mark.parametrize(
+    "address", ["192.0.2.10:50000", "[2001:db8:1234:5678:9abc:def0:1234:5678]:50000"]
+)
+def test_a_terminal_of_80_columns_shows_each_viewer_in_one_line(address: str) -> None:
+    told = figures(age_s=3599, health_reason="Nothing comes from the publisher.")
+    viewer = {"session": "0123456789abcdef", "state": "connecting", "loss": 1, "rtt_ms": 1234}
+    told["worst"] = [viewer | {"address": address, "connected_s": 3599, "repaired": 1, "drops": 2}]
+    narrow = plain_lines(shown(told, stream="show", width=80))
+    assert max(map(len, narrow)) <= 80
+    (row,) = [line for line in narrow if "0123456789abcdef" in line]
+    assert address[:12] in row
+    assert ("…" in row) == (len(address) > 30)
+    for words in ("100.0 %", "1234 ms", "59 min 59 s"):
+        assert words in row
+    assert "repaired" not in " ".join(narrow)
+    wide = plain_lines(shown(told, stream="show", width=140))
+    (row,) = [line for line in wide if "0123456789abcdef" in line]
+    for words in (address, "connecting", "59 min 59 s"):
+        assert words in row
+    assert "repaired" in " ".join(wide)
+
+
+def plain_lines(text: str) -> list[str]:
+    """Without what colours them."""
+    return re.sub(r"\x1b\[[\d;]*m", "", text).splitlines()
 
 
 def test_events_in_words() -> None:
