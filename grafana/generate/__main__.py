@@ -1,4 +1,5 @@
-"""``python -m grafana.generate [RUNBOOK-URL]`` writes dashboards and rules below ``grafana/``.
+"""``python -m grafana.generate [RUNBOOK-URL]`` writes dashboards and rules below ``grafana/``,
+and the runbook's queries beside the runbook.
 
 Alerts link to the runbook at this URL; without one to the file in this repository.
 """

@@ -17,7 +17,7 @@ import yaml
 
 from grafana.generate.boards import BOARDS
 from grafana.generate.files import written
-from grafana.generate.model import Board
+from grafana.generate.model import Alert, Board
 from grafana.generate.query import BOARD, RULE
 from grafana.generate.rules import ALERTS
 from grafana.generate.uses import places, shown
@@ -284,6 +284,36 @@ def test_every_alert_has_its_part_of_the_runbook() -> None:
             if "alert" in rule:
                 url = rule["annotations"]["runbook_url"]
                 assert url == f"docs/operate/runbook.md#{rule['alert'].lower()}"
+
+
+QUERIES = (ROOT / "docs" / "operate" / "queries.md").read_text()
+
+
+def queries(alert: str) -> list[str]:
+    """Those that the page has for this alert: the alert's own condition first."""
+    (block,) = re.findall(rf"^## {alert}\n.*?```promql\n(.*?)```", QUERIES, re.M | re.S)
+    return [line for line in block.splitlines() if line and not line.startswith("#")]
+
+
+@pytest.mark.parametrize("alert", ALERTS, ids=lambda alert: alert.name)
+def test_the_runbook_goes_on_without_grafana(alert: Alert) -> None:
+    part = RUNBOOK.read_text().split(f"\n## {alert.name}\n")[1].split("\n## ")[0]
+    (line,) = re.findall(r"^\*\*Without Grafana\.\*\* (.*)$", part, re.M)
+    assert f"(queries.md#{alert.anchor})" in line
+    condition, *others = queries(alert.name)
+    assert condition == alert.expr
+    assert "$" not in "".join(others)
+    # Where panels are named there is something to ask; the rest is for a shell.
+    assert bool(others) == (alert.name not in ("PyforwardTargetDown", "PyforwardCertificateEnding"))
+
+
+def test_prometheus_can_read_every_query_of_the_page(tmp_path: Path) -> None:
+    asked = [query for alert in ALERTS for query in queries(alert.name)]
+    rules = [{"record": f"asked:{number}", "expr": expr} for number, expr in enumerate(asked)]
+    file = tmp_path / "asked.rules.yml"
+    file.write_text(yaml.safe_dump({"groups": [{"name": "asked", "rules": rules}]}))
+    assert f"{len(asked)} rules found" in promtool("check", "rules", "--lint=none", str(file))
+    assert len(asked) > 50
 
 
 def test_yaml_is_tidy() -> None:

@@ -50,7 +50,8 @@ def test_settings_that_are_named_exist(page: str) -> None:
 @pytest.mark.parametrize("page", PAGES)
 def test_metrics_that_are_named_exist(page: str) -> None:
     known = {metric.name for metric in CATALOG} | FOREIGN | {rule.name for rule in RECORDINGS}
-    known |= {f"{metric.name}_bucket" for metric in CATALOG if metric.kind == "histogram"}
+    for part in ("bucket", "sum", "count"):
+        known |= {f"{metric.name}_{part}" for metric in CATALOG if metric.kind == "histogram"}
     named = re.findall(r"\b(?:pyforward[_:]|process_)[a-z0-9_:]+", PAGES[page])
     assert set(named) - known == set()
 
