@@ -222,6 +222,14 @@ REASONS: tuple[Reasons, ...] = (
         },
     ),
     Reasons(
+        ("reader_dropped",),
+        {
+            "it takes too long to read": "it had not taken an answer after 30 s",
+            "it does not read, and others need the room": "`limits.unread_bytes` waited, and it "
+            "had had its second",
+        },
+    ),
+    Reasons(
         ("listener_dropped",),
         {
             "it is too far behind": "`events.queue` events waited for it",

@@ -249,8 +249,7 @@ impl Rig {
         self.shards.iter().map(|shard| shard.stats().get(counter)).sum()
     }
 
-    /// Holds what a viewer got against what the publisher sent: an unbroken run of its payloads, to
-    /// the end.
+    /// Holds what a viewer got against what was sent: an unbroken run of its payloads, to the end.
     pub fn assert_whole(&self, publisher: SessionId, session: SessionId, kind: Kind) {
         let viewer = &self.viewers[&session];
         assert_eq!(viewer.broken, vec![], "no nonce sealed two byte strings");
