@@ -25,8 +25,6 @@ pub struct Batch {
     bytes: Box<[u8]>,
     slots: Box<[Slot]>,
     headers: Box<[mmsghdr]>,
-    /// So many of the first headers the kernel may have written to since they were made ready.
-    written: usize,
     received: usize,
 }
 
@@ -66,8 +64,8 @@ union Name {
 #[repr(C, align(8))]
 struct Control([u8; RECEIVE_ROOM]);
 
-// SAFETY: the pointers in `slots` and `headers` lead into boxes that the batch itself owns and never
-// replaces, so that they stay where they are; the kernel alone follows them.
+// SAFETY: the pointers in `slots` and `headers` lead into boxes that the batch itself owns, are set
+// anew before each system call and are not followed otherwise.
 unsafe impl Send for Batch {}
 
 impl Default for Batch {
@@ -86,7 +84,6 @@ impl Batch {
             bytes: vec![0; most * ROOM].into_boxed_slice(),
             slots: vec![slot; most].into_boxed_slice(),
             headers: vec![header; most].into_boxed_slice(),
-            written: most,
             received: 0,
         }
     }
@@ -103,7 +100,18 @@ impl Batch {
     /// # Errors
     /// What the kernel says, where it is not about a peer.
     pub fn receive(&mut self, socket: &UdpSocket) -> io::Result<usize> {
-        self.make_ready();
+        self.received = 0;
+        let rooms = self.bytes.chunks_exact_mut(ROOM);
+        for ((slot, header), room) in self.slots.iter_mut().zip(&mut self.headers).zip(rooms) {
+            slot.data = iovec { iov_base: room.as_mut_ptr().cast(), iov_len: ROOM };
+            header.msg_len = 0;
+            header.msg_hdr.msg_name = (&raw mut slot.name).cast();
+            header.msg_hdr.msg_namelen = size_of::<Name>() as libc::socklen_t;
+            header.msg_hdr.msg_iov = &raw mut slot.data;
+            header.msg_hdr.msg_iovlen = 1;
+            header.msg_hdr.msg_control = slot.control.0.as_mut_ptr().cast();
+            header.msg_hdr.msg_controllen = RECEIVE_ROOM as _;
+        }
         // SAFETY: each header leads to a name, a data room and a control room of the lengths it
         // says; all of them belong to `self`, which is borrowed for the call.
         let count = unsafe {
@@ -117,7 +125,6 @@ impl Batch {
         };
         if let Ok(count) = usize::try_from(count) {
             self.received = count.min(self.headers.len());
-            self.written = self.headers.len().min(self.received + 1);
             return Ok(self.received);
         }
         let error = io::Error::last_os_error();
@@ -132,25 +139,6 @@ impl Batch {
                 | libc::ENOMEM,
             ) => Ok(0),
             _ => Err(error),
-        }
-    }
-
-    /// Headers as they have to be for the next call: all of them at first, then those that the last
-    /// one may have written to, which are one or two in most turns.
-    fn make_ready(&mut self) {
-        self.received = 0;
-        let rooms = self.bytes.chunks_exact_mut(ROOM);
-        for ((slot, header), room) in
-            self.slots.iter_mut().zip(&mut self.headers).zip(rooms).take(self.written)
-        {
-            slot.data = iovec { iov_base: room.as_mut_ptr().cast(), iov_len: ROOM };
-            header.msg_len = 0;
-            header.msg_hdr.msg_name = (&raw mut slot.name).cast();
-            header.msg_hdr.msg_namelen = size_of::<Name>() as libc::socklen_t;
-            header.msg_hdr.msg_iov = &raw mut slot.data;
-            header.msg_hdr.msg_iovlen = 1;
-            header.msg_hdr.msg_control = slot.control.0.as_mut_ptr().cast();
-            header.msg_hdr.msg_controllen = RECEIVE_ROOM as _;
         }
     }
 
