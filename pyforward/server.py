@@ -100,9 +100,10 @@ async def _run(
         pulse.start()
         rooms.callback(pulse.stop)
         facts = facts_of(config, certificate.certificate)
-        exporter = Exporter(engine, control, pulse, facts)
+        unread = api.Unread(config.limits.unread_bytes)
+        exporter = Exporter(engine, control, pulse, unread, facts)
         app = api.make_app(control, config, api.TokenAuthoriser(config), exporter.text)
-        runner = api.make_runner(app, config)
+        runner = api.make_runner(app, config, unread)
         await runner.setup()
         # While farewells are said HTTP still answers: readyz says no, and nobody joins.
         rooms.push_async_callback(runner.cleanup)

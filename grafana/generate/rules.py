@@ -52,15 +52,6 @@ LOOP_LATE = Recording(
 RECORDINGS = (LOSS, FIRST_FRAME, JOINS_FAILED, SHARD_BUSY, DROPPED, LOOP_LATE)
 
 _MEMORY = RULE.foreign("process_resident_memory_bytes")
-_GONE = (
-    f"({streams.STREAM_PUBLISHERS.name} == 0 or {streams.STREAM_PACKET_AGE.name} > 5) "
-    f"and {streams.STREAM_VIEWERS.name} > 0"
-)
-# A stream that ends without its publisher takes along what it is judged by.
-_ENDED_SO = (
-    f"max_over_time(({_GONE})[10m:10s]) "
-    f"unless on (job, instance, stream) {streams.STREAM_PUBLISHERS.name}"
-)
 
 ALERTS = (
     Alert(
@@ -74,12 +65,14 @@ ALERTS = (
     ),
     Alert(
         "PyforwardPublisherGone",
-        f"({_GONE}) or ({_ENDED_SO})",
+        # It is told no more of a stream that its viewers have left, declared or ended.
+        f"last_over_time({streams.STREAM_WITHOUT_MEDIA.name}[10m]) > 0",
         "10s",
         "page",
         "Viewers of {{ $labels.stream }} have no media.",
-        "Its publisher is gone or silent. Viewers are kept for streams.wait_s, and this alert goes "
-        "on for ten minutes after them unless the stream is back.",
+        "Its publisher is gone or silent; the value says of how many streams. Viewers are kept for "
+        "streams.wait_s, and this alert goes on for ten minutes after them unless the stream is "
+        "back. The stream other stands for those past metrics.max_streams: the log names them.",
     ),
     Alert(
         "PyforwardViewersFrozen",

@@ -2,5 +2,6 @@
 
 from pyforward.api.app import make_app, make_runner
 from pyforward.api.auth import TokenAuthoriser
+from pyforward.api.unread import Unread
 
-__all__ = ["TokenAuthoriser", "make_app", "make_runner"]
+__all__ = ["TokenAuthoriser", "Unread", "make_app", "make_runner"]

@@ -14,6 +14,7 @@ from pyforward.api.house import House
 from pyforward.api.pages import Pages
 from pyforward.api.peers import Peers
 from pyforward.api.problem import problems, route_of
+from pyforward.api.unread import Unread
 from pyforward.api.whep import add_whep
 from pyforward.api.whip import add_whip
 from pyforward.config import Config
@@ -48,12 +49,13 @@ def make_app(
     return app
 
 
-def make_runner(app: web.Application, config: Config) -> web.AppRunner:
+def make_runner(app: web.Application, config: Config, unread: Unread) -> web.AppRunner:
     """A runner with this application's habits: compressed bodies are never unpacked (a small one
-    could grow without bound), access is logged at level debug and without secrets, and a stop waits
-    for nobody."""
+    could grow without bound), answers that nobody reads are bounded by ``unread``, access is logged
+    at level debug and without secrets, and a stop waits for nobody."""
     return Runner(
         app,
+        unread,
         access_log=access_logger if config.log.level == "debug" else None,
         access_log_class=AccessLogger,
         auto_decompress=False,

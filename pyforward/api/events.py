@@ -1,21 +1,21 @@
 """``GET /api/events``: the feed as server-sent events (the HTML standard, §9.2).
 
-What one listener may hold up is bounded: events that wait in its queue, bytes that wait in the
-process and in the kernel, seconds for which it may not read. A listener beyond any of these is
-dropped, counted, and free to come back with Last-Event-ID.
+What one listener may hold up is bounded: events that wait in its queue, the piece that waits to be
+written, seconds for which it may not read. A listener beyond any of these is dropped, counted, and
+free to come back with Last-Event-ID.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 
 import structlog
 from aiohttp import web
 
+from pyforward.api.connections import cut_off
 from pyforward.api.operations import EVENT_STREAM, EventsQuery, parsed
 from pyforward.control import Control
 from pyforward.feed import Listener, Told
@@ -26,8 +26,7 @@ HEARTBEAT_S = 15.0
 READ_LIMIT_S = 10.0
 """A listener that has not read by then what was written to it is dropped."""
 
-BUFFER_BYTES = 16 * 1024
-KERNEL_BUFFER_BYTES = 64 * 1024
+PIECE_BYTES = 16 * 1024
 RETRY_MS = 2000
 
 _log = structlog.get_logger("pyforward.api")
@@ -54,7 +53,6 @@ async def listen(request: web.Request, control: Control) -> web.StreamResponse:
             missed = feed.since(last_untrusted)
         else:
             missed = feed.kept() if query.kept == "true" else ()
-        _bound_buffers(request)
         listener.on_dropped = lambda: _drop(request, "it is too far behind")
         await response.prepare(request)
         with contextlib.ExitStack() as shown:
@@ -105,25 +103,12 @@ def _pieces(told: Sequence[Told], stream: str | None) -> Iterator[str]:
         if stream is not None and one.stream not in (None, stream):
             continue
         identity = f"id: {one.id}\n" if one.id else ""
-        yield f"{identity}event: {one.kind}\ndata: {one.text[:BUFFER_BYTES]}"
-        for start in range(BUFFER_BYTES, len(one.text), BUFFER_BYTES):
-            yield one.text[start : start + BUFFER_BYTES]
+        yield f"{identity}event: {one.kind}\ndata: {one.text[:PIECE_BYTES]}"
+        for start in range(PIECE_BYTES, len(one.text), PIECE_BYTES):
+            yield one.text[start : start + PIECE_BYTES]
         yield "\n\n"
-
-
-def _bound_buffers(request: web.Request) -> None:
-    transport = request.transport
-    if transport is None:
-        return
-    transport.set_write_buffer_limits(high=BUFFER_BYTES)
-    connection = transport.get_extra_info("socket")
-    if connection is not None:
-        with contextlib.suppress(OSError):
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, KERNEL_BUFFER_BYTES)
 
 
 def _drop(request: web.Request, reason: str) -> None:
     _log.warning("listener_dropped", peer=request.remote, reason=reason)
-    if request.transport is not None:
-        # What waits in its buffers is forgotten; closing would wait for it to be read.
-        request.transport.abort()
+    cut_off(request.transport)

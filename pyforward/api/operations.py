@@ -189,7 +189,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "Streams by name",
         StreamPage,
         query=StreamsQuery,
-        refusals=(BadRequest,),
+        refusals=(BadRequest, Overloaded),
     ),
     Operation(
         "get_stream",
@@ -219,7 +219,7 @@ OPERATIONS: tuple[Operation, ...] = (
         ViewerPage,
         query=ViewersQuery,
         parameters=(STREAM,),
-        refusals=(BadRequest, StreamNotFound),
+        refusals=(BadRequest, StreamNotFound, Overloaded),
     ),
     Operation(
         "end_session",

@@ -249,6 +249,14 @@ class Limits(Section):
         ge=1,
         le=1_000_000,
     )
+    unread_bytes: int = setting(
+        16_777_216,
+        "HTTP answers that may wait to be read, altogether; beyond that readers that take more than"
+        " a second are cut off, and large answers get 503 with Retry-After.",
+        unit="bytes",
+        ge=65_536,
+        le=17_179_869_184,
+    )
 
 
 class Streams(Section):

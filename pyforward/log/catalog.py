@@ -126,7 +126,13 @@ CATALOG: tuple[Entry, ...] = (
     Entry("event_failed", "error", ("exception",), "A bug: an event could not be handled."),
     Entry("figures_failed", "error", ("exception",), "A bug: a screen gets no figures."),
     Entry("handshake_broke", "error", ("exception",), "A bug: a handshake was given up."),
-    # Listeners and webhooks
+    # Readers, listeners and webhooks
+    Entry(
+        "reader_dropped",
+        "warning",
+        ("peer", "reason"),
+        "A client did not read what it had asked for over HTTP.",
+    ),
     Entry(
         "listener_dropped",
         "warning",
@@ -220,6 +226,13 @@ REASONS: tuple[Reasons, ...] = (
         {
             "it is too far behind": "`events.queue` events waited for it",
             "it does not read": "it took nothing for 10 s",
+        },
+    ),
+    Reasons(
+        ("reader_dropped",),
+        {
+            "it takes too long to read": "it had not taken all of an answer after 30 s",
+            "it does not read, and others need the room": "`limits.unread_bytes` waited",
         },
     ),
     Reasons(

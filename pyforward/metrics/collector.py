@@ -66,6 +66,26 @@ class PulsePort(Protocol):
         """Of the control loop."""
 
 
+class UnreadPort(Protocol):
+    """The part of :class:`pyforward.api.Unread` that metrics read."""
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Of answers that wait to be read."""
+
+    @property
+    def limit_bytes(self) -> int:
+        """How many may."""
+
+    @property
+    def dropped(self) -> int:
+        """Readers that were cut off."""
+
+    @property
+    def refused(self) -> int:
+        """Answers for which there was no room."""
+
+
 @dataclass(frozen=True, slots=True)
 class Facts:
     """What does not change while the process runs. Limits of 0 are none."""
@@ -82,11 +102,17 @@ class Snapshots(Collector):
     """See the top of the file."""
 
     def __init__(
-        self, source: EnginePort, control_port: ControlPort, pulse: PulsePort, facts: Facts
+        self,
+        source: EnginePort,
+        control_port: ControlPort,
+        pulse: PulsePort,
+        unread: UnreadPort,
+        facts: Facts,
     ) -> None:
         self._engine = source
         self._control = control_port
         self._pulse = pulse
+        self._unread = unread
         self._facts = facts
         self._series = StreamSeries(facts.max_streams)
         self.last_scrape_s = 0.0
@@ -100,8 +126,9 @@ class Snapshots(Collector):
         rows = self._engine.streams()
         yield from _control(view)
         yield self._join_stages(view, stats)
-        queues = (*view.queues, *(Queue(*queue) for queue in self._engine.queues()))
-        yield from _queues(queues)
+        unread = Queue("unread_bytes", self._unread.waiting_bytes, self._unread.limit_bytes)
+        engine_queues = (Queue(*queue) for queue in self._engine.queues())
+        yield from _queues((*view.queues, unread, *engine_queues))
         yield from _engine(stats)
         cached = sum(row.cache_bytes for row in rows)
         yield gauge(engine.CACHE_BYTES, [((), cached)])
@@ -131,6 +158,8 @@ class Snapshots(Collector):
         yield counter(process.CONTROL_CPU, [((), time.thread_time())])
         yield histogram(process.LOOP_LAG, [((), self._pulse.lateness())])
         yield gauge(process.SCRAPE, [((), self.last_scrape_s)])
+        yield counter(process.READERS_DROPPED, [((), self._unread.dropped)])
+        yield counter(process.ANSWERS_REFUSED, [((), self._unread.refused)])
         yield gauge(process.CERTIFICATE_EXPIRY, _by_one(facts.certificate_ends))
         build = {"version": pyforward.__version__, "python": platform.python_version()}
         yield info(process.BUILD_INFO, build)
@@ -238,6 +267,7 @@ def _streams(series: Mapping[str, Series]) -> Iterable[Family]:
     yield gauge(streams.STREAM_VIEWERS, each("viewers"))
     yield gauge(streams.STREAM_PUBLISHERS, each("publishers"))
     yield gauge(streams.STREAM_FROZEN, each("frozen"))
+    yield gauge(streams.STREAM_WITHOUT_MEDIA, each("without_media"))
     yield counter(streams.STREAM_PACKETS, both("packets_in", "packets_out"))
     yield counter(streams.STREAM_BYTES, both("bytes_in", "bytes_out"))
     yield counter(streams.STREAM_NACKED, both("nacks_in", "nacks_out"))

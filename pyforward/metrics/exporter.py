@@ -12,7 +12,14 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.openmetrics.exposition import ALLOWUTF8, UNDERSCORES
 from prometheus_client.registry import Collector
 
-from pyforward.metrics.collector import ControlPort, EnginePort, Facts, PulsePort, Snapshots
+from pyforward.metrics.collector import (
+    ControlPort,
+    EnginePort,
+    Facts,
+    PulsePort,
+    Snapshots,
+    UnreadPort,
+)
 
 SHARE = 0.25
 BURST_S = 2.0
@@ -28,13 +35,14 @@ class Exporter:
         engine: EnginePort,
         control: ControlPort,
         pulse: PulsePort,
+        unread: UnreadPort,
         facts: Facts,
         *,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         # A registry of our own: what libraries register globally is not ours to publish.
         self._registry = CollectorRegistry()
-        self._snapshots = Snapshots(engine, control, pulse, facts)
+        self._snapshots = Snapshots(engine, control, pulse, unread, facts)
         self._registry.register(self._snapshots)
         ProcessCollector(registry=self._registry)
         self._clock = clock

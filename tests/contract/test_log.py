@@ -125,6 +125,8 @@ def test_reasons_that_are_written_in_place_are_those_of_the_code() -> None:
     events = (PACKAGE / "api" / "events.py").read_text()
     told = re.findall(r'_drop\(request, "([^"]+)"\)', events)
     assert documented("listener_dropped") == set(told)
+    unread = (PACKAGE / "api" / "unread.py").read_text()
+    assert documented("reader_dropped") == set(re.findall(r'"(it [^"]+)"', unread))
     target = (PACKAGE / "webhooks" / "target.py").read_text()
     told = re.findall(r'return f?"([a-z_]+)(?:\{[^}]*\})?", ', target)
     assert {word.rstrip("…") for word in documented("webhook_failed")} == set(told)

@@ -14,6 +14,7 @@ import time
 
 import pytest
 
+from pyforward.api import Unread
 from pyforward.config import Config
 from pyforward.config.models import Engine as EngineSettings
 from pyforward.config.models import Media
@@ -41,7 +42,8 @@ async def test_a_scrape_takes_less_than_50_ms() -> None:
     pulse = Pulse(engine.busy_s)
     facts = facts_of(config, certificate.certificate)
     # A clock that stands still: no answer is one that was kept.
-    exporter = Exporter(engine, control, pulse, facts, clock=lambda: 0.0)
+    unread = Unread(config.limits.unread_bytes)
+    exporter = Exporter(engine, control, pulse, unread, facts, clock=lambda: 0.0)
     await asyncio.sleep(1.0)  # the shards tell what they have twice a second
     for accept in ("text/plain", "application/openmetrics-text; version=1.0.0"):
         taken = []

@@ -10,6 +10,7 @@ import contextlib
 import json
 import math
 import os
+import re
 import resource
 import socket
 import sys
@@ -94,6 +95,40 @@ def test_scrapers_that_never_read_are_cut_off() -> None:
             wait_for("their connections", lambda: descriptors() >= before + 50)
             wait_for("the end of all of them", lambda: descriptors() <= before + 5, 60)
             assert server.rss_bytes() - memory < MOST_GROWTH_BYTES
+
+
+@pytest.mark.alone
+def test_a_thousand_scrapers_that_never_read() -> None:
+    many_descriptors()
+    with (
+        running("--streams-declared", waiting(900), command="demo") as server,
+        undisturbed(server),
+    ):
+        before, kernel, most = server.rss_bytes(), tcp_bytes(), 0
+        mine = "/api/streams?limit=1000"
+
+        def all_answered() -> bool:
+            nonlocal most
+            most = max(most, server.rss_bytes())
+            told = server.metrics()  # or nothing: for a second those who do not read have the room
+            names = ("pyforward_readers_dropped_total", "pyforward_answers_refused_total")
+            return sum(told.get(name, 0) for name in names) >= LISTENERS / 2
+
+        with deaf(server, mine, LISTENERS):
+            wait_for("so many that there was no room for them", all_answered, 60)
+            # Whoever reads gets as much, a moment later: those who do not give way.
+            wait_for("an answer", lambda: server.get(mine).status == 200, 5)
+            most = max(most, server.rss_bytes())
+            assert tcp_bytes() - kernel < MOST_GROWTH_BYTES
+        assert most - before < MOST_GROWTH_BYTES, f"{(most - before) / 1e6:.0f} MB more"
+        assert "reader_dropped" in server.log.read_text()
+
+
+def tcp_bytes() -> int:
+    """What the kernel holds of all TCP connections of this machine."""
+    found = re.search(r"^TCP:.* mem (\d+)$", Path("/proc/net/sockstat").read_text(), re.MULTILINE)
+    assert found
+    return int(found[1]) * resource.getpagesize()
 
 
 def waiting(count: int) -> str:

@@ -76,6 +76,16 @@ def named(number: int, name: str, viewers: int = 0, *, live: bool = True) -> Str
 
 
 @dataclass
+class Waiting:
+    """What waits to be read."""
+
+    waiting_bytes: int = 5
+    limit_bytes: int = 20
+    dropped: int = 2
+    refused: int = 3
+
+
+@dataclass
 class World:
     """Engine, control and pulse in one."""
 
@@ -89,7 +99,7 @@ class World:
 
     def exporter(self, max_streams: int = 10) -> Exporter:
         facts = Facts("abc", max_streams, {"viewers": 12, "streams": 0}, {"dtls": 1e9})
-        return Exporter(self, self, self, facts, clock=lambda: self.now)
+        return Exporter(self, self, self, Waiting(), facts, clock=lambda: self.now)
 
     def stats(self) -> EngineStats:
         self.looks += 1

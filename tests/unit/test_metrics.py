@@ -56,16 +56,24 @@ def test_events_and_webhooks_of_one_origin_are_one_series() -> None:
     assert values[of("webhook_dropped_events_total", target="https://a")] == 4
 
 
+def test_answers_that_nobody_reads() -> None:
+    values = samples(World().exporter())
+    assert values[of("readers_dropped_total")] == 2
+    assert values[of("answers_refused_total")] == 3
+
+
 def test_queues_of_control_and_engine_stand_together_and_only_bounds_that_are() -> None:
     world = World(seen=view(queues=(Queue("joins", 1, 256),)))
     values = samples(world.exporter())
     depths = {labels: value for (name, labels), value in values.items() if "queue_depth" in name}
     assert depths == {
         frozenset({("queue", "joins")}): 1,
+        frozenset({("queue", "unread_bytes")}): 5,
         frozenset({("queue", "commands")}): 7,
         frozenset({("queue", "events")}): 3,
     }
     assert values[of("queue_limit", queue="events")] == 65_536
+    assert values[of("queue_limit", queue="unread_bytes")] == 20
     assert of("queue_limit", queue="commands") not in values
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from pyforward.control import StreamView
 from pyforward.engine import NEVER_US
-from pyforward.metrics.series import OTHER, StreamSeries
+from pyforward.metrics.series import GONE_AFTER_US, LOST_S, OTHER, StreamSeries
 from tests.unit.metrics_world import World, named, of, samples, stream, view
 
 
@@ -65,6 +66,58 @@ def test_the_picture_stands_still_for_who_waits_and_for_all_when_nothing_comes()
     silent = stream(1, packet_age_us=1_500_000, **home)
     assert one.look(views, [away, silent])["a"].frozen == 9
     assert one.look(views, [away])["a"].frozen == 4, "nobody publishes"
+
+
+def test_viewers_have_no_media_without_a_publisher_or_from_one_that_is_silent() -> None:
+    one, watched = StreamSeries(5), [named(1, "a", 3)]
+    flows = [stream(1, publisher=5, packet_age_us=GONE_AFTER_US)]
+    assert one.look(watched, flows)["a"].without_media == 0
+    silent = [stream(1, publisher=5, packet_age_us=GONE_AFTER_US + 1)]
+    assert one.look(watched, silent)["a"].without_media == 1
+    assert one.look([named(1, "a")], silent)["a"].without_media == 0, "nobody watches"
+    never = [stream(1, publisher=6, packet_age_us=NEVER_US)]
+    assert one.look(watched, never)["a"].without_media == 1
+    assert one.look(watched, [])["a"].without_media == 1, "no shard knows its publisher"
+    assert one.look([named(1, "a", 3, live=False)], [])["a"].without_media == 1
+
+
+def test_of_a_stream_that_nobody_publishes_and_nobody_watches_it_is_not_told() -> None:
+    """What was told last stands, of a declared stream as of one that ended."""
+    world = World(seen=view(each_stream=(named(1, "a", 3, live=False),)))
+    one = world.exporter()
+    assert samples(one)[of("stream_without_media", stream="a")] == 1
+    world.seen = view(each_stream=(named(1, "a", live=False),))
+    told = samples(one)
+    assert told[of("stream_publishers", stream="a")] == 0
+    assert of("stream_without_media", stream="a") not in told
+
+
+def test_the_others_that_lost_their_publishers_are_counted_until_they_are_back() -> None:
+    now = 0.0
+    one = StreamSeries(1, clock=lambda: now)
+    flows = [stream(number, publisher=5) for number in (1, 2, 3, 4)]
+
+    def lost(*others: StreamView) -> int | None:
+        return one.look([named(1, "own", 1), *others], flows)[OTHER].without_media
+
+    well = named(4, "well", 1)
+    assert lost(named(2, "b", 1), named(3, "c", 1), well) == 0
+    waiting = (named(2, "b", 1, live=False), named(3, "c", 1, live=False))
+    assert lost(*waiting, well) == 2
+    # One is declared and stays, without its viewers; the other ends. Neither is back.
+    assert lost(named(2, "b", live=False), well) == 2
+    now = LOST_S - 1
+    assert lost(named(2, "b", 1), well) == 1
+    assert lost(named(2, "b"), well) == 1, "whoever watches it had media last"
+    now = LOST_S
+    assert lost(well) == 0, "ten minutes later nobody waits for it"
+
+
+def test_one_of_the_others_that_comes_back_under_its_own_name_is_not_lost() -> None:
+    one = StreamSeries(1)
+    one.look([named(1, "own", 1), named(2, "b", 1, live=False), named(3, "c", 1)], [])
+    series = one.look([named(4, "b", 1), named(3, "c")], [stream(4, publisher=5)])
+    assert (series["b"].without_media, series[OTHER].without_media) == (0, 0)
 
 
 def test_ages_are_told_once_there_is_something_to_be_old() -> None:

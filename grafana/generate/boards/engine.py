@@ -215,7 +215,8 @@ _PROCESS = Row(
             "Queues, share of their limits",
             "percentunit",
             "At 1 what comes next is refused or dropped. events: control does not follow; "
-            "exchanges: a shard does not; hello_bytes: a flood of ClientHellos.",
+            "exchanges: a shard does not; unread_bytes: clients of HTTP do not read; hello_bytes: "
+            "a flood of ClientHellos.",
             Query(BOARD.share(control.QUEUE_DEPTH, control.QUEUE_LIMIT, "queue"), "{{queue}}"),
             most=1,
             steps=(0.5, 0.8),
@@ -266,6 +267,16 @@ _PROCESS = Row(
             "too high for this machine.",
             Query(BOARD.gauge(process.SCRAPE, "instance", fold="max"), "{{instance}}"),
             steps=(0.05, 0.2),
+        ),
+        lines(
+            "unread",
+            "Answers that are not read",
+            "ops",
+            "Cut off: clients that asked for much and did not read it, in time or when others "
+            "needed the room; the log has their addresses. Refused: large answers for which there "
+            "was no room.",
+            Query(BOARD.rate(process.READERS_DROPPED), "readers cut off"),
+            Query(BOARD.rate(process.ANSWERS_REFUSED), "answers refused"),
         ),
         lines(
             "build",

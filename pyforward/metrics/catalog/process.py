@@ -36,6 +36,17 @@ SCRAPE = Metric(
     "How long the control loop was kept by the last answer to /metrics that was made.",
     unit="seconds",
 )
+READERS_DROPPED = Metric(
+    "pyforward_readers_dropped_total",
+    "counter",
+    "Connections that were cut off because an answer was not read: in time, or when others needed "
+    "the room.",
+)
+ANSWERS_REFUSED = Metric(
+    "pyforward_answers_refused_total",
+    "counter",
+    "Large answers that were refused because limits.unread_bytes of others waited to be read.",
+)
 CERTIFICATE_EXPIRY = Metric(
     "pyforward_certificate_expiry_timestamp_seconds",
     "gauge",
@@ -60,6 +71,8 @@ METRICS = (
     CONTROL_CPU,
     LOOP_LAG,
     SCRAPE,
+    READERS_DROPPED,
+    ANSWERS_REFUSED,
     CERTIFICATE_EXPIRY,
     BUILD_INFO,
     CONFIG_INFO,

@@ -99,6 +99,8 @@ SHOWN: Mapping[str, tuple[str, ...]] = {
         "record/pyforward:event_loop_lag_seconds:p99_5m",
     ),
     "pyforward_scrape_seconds": ("engine/scrape",),
+    "pyforward_readers_dropped_total": ("engine/unread",),
+    "pyforward_answers_refused_total": ("engine/unread",),
     "pyforward_certificate_expiry_timestamp_seconds": (
         "joins/certificate",
         "alert/PyforwardCertificateEnding",
@@ -120,16 +122,16 @@ SHOWN: Mapping[str, tuple[str, ...]] = {
         "broadcast/frozen",
         "broadcast/viewers-by-stream",
         "stream/viewers",
-        "alert/PyforwardPublisherGone",
         "alert/PyforwardViewersFrozen",
     ),
-    "pyforward_stream_publishers": ("stream/publishers", "alert/PyforwardPublisherGone"),
+    "pyforward_stream_publishers": ("stream/publishers",),
     "pyforward_stream_frozen_viewers": (
         "broadcast/frozen",
         "broadcast/frozen-by-stream",
         "stream/viewers",
         "alert/PyforwardViewersFrozen",
     ),
+    "pyforward_stream_without_media": ("alert/PyforwardPublisherGone",),
     "pyforward_stream_packets_total": ("stream/packets-in",),
     "pyforward_stream_bytes_total": (
         "broadcast/egress-by-stream",
@@ -155,7 +157,7 @@ SHOWN: Mapping[str, tuple[str, ...]] = {
     "pyforward_stream_keyframes_total": ("stream/keyframes",),
     "pyforward_stream_keyframe_interval_seconds": ("stream/keyframe-interval",),
     "pyforward_stream_keyframe_age_seconds": ("stream/keyframe-age",),
-    "pyforward_stream_packet_age_seconds": ("stream/packet-age", "alert/PyforwardPublisherGone"),
+    "pyforward_stream_packet_age_seconds": ("stream/packet-age",),
     "pyforward_stream_publisher_round_trip_seconds": ("stream/publisher-path",),
     "pyforward_stream_publisher_jitter_seconds": ("stream/publisher-path",),
 }

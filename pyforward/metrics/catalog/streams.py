@@ -23,6 +23,14 @@ STREAM_FROZEN = Metric(
     "from the publisher for a second.",
     labels=_ONE,
 )
+STREAM_WITHOUT_MEDIA = Metric(
+    "pyforward_stream_without_media",
+    "gauge",
+    "1 while viewers of the stream have no media: nobody publishes it, or nothing came for 5 s. "
+    "Not told while nobody publishes and nobody watches. Of the other streams, how many; those "
+    "that end so count for ten minutes, unless they are back.",
+    labels=_ONE,
+)
 STREAM_PACKETS = Metric(
     "pyforward_stream_packets_total",
     "counter",
@@ -133,6 +141,7 @@ METRICS = (
     STREAM_VIEWERS,
     STREAM_PUBLISHERS,
     STREAM_FROZEN,
+    STREAM_WITHOUT_MEDIA,
     STREAM_PACKETS,
     STREAM_BYTES,
     STREAM_NACKED,

@@ -6,7 +6,7 @@ from aiohttp import ClientSession
 from aiohttp.web import TCPSite
 from structlog.testing import capture_logs
 
-from pyforward.api import TokenAuthoriser, make_app, make_runner
+from pyforward.api import TokenAuthoriser, Unread, make_app, make_runner
 from pyforward.api.body import SDP_TYPE
 from pyforward.commands import RemoveSession
 from pyforward.config import Config
@@ -107,7 +107,7 @@ async def test_runner_unpacks_nothing_and_logs_no_secret(plain: Site) -> None:
     app = make_app(
         plain.world.control, config, TokenAuthoriser(config), lambda _: (b"", "text/plain")
     )
-    runner = make_runner(app, config)
+    runner = make_runner(app, config, Unread(config.limits.unread_bytes))
     await runner.setup()
     await TCPSite(runner, "127.0.0.1", 0).start()
     url = f"http://127.0.0.1:{runner.addresses[0][1]}"

@@ -11,7 +11,7 @@ import pytest
 import structlog
 from aiohttp import web
 
-from pyforward.api import TokenAuthoriser, connections, make_app, make_runner
+from pyforward.api import TokenAuthoriser, Unread, connections, make_app, make_runner
 from pyforward.config import Config
 from tests.unit.signalling.site import EXPOSED
 from tests.unit.signalling.world import running
@@ -28,7 +28,7 @@ async def listening(config: Config = DEFAULTS) -> AsyncIterator[tuple[str, int]]
         app = make_app(
             world.control, config, TokenAuthoriser(config), lambda _: (b"", "text/plain")
         )
-        runner = make_runner(app, config)
+        runner = make_runner(app, config, Unread(config.limits.unread_bytes))
         await runner.setup()
         try:
             await web.TCPSite(runner, "127.0.0.1", 0).start()
