@@ -215,8 +215,8 @@ _PROCESS = Row(
             "Queues, share of their limits",
             "percentunit",
             "At 1 what comes next is refused or dropped. events: control does not follow; "
-            "exchanges: a shard does not; hello_bytes: a flood of ClientHellos; unread_bytes: "
-            "clients of HTTP do not read.",
+            "exchanges: a shard does not; unread_bytes: clients of HTTP do not read; hello_bytes: "
+            "a flood of ClientHellos.",
             Query(BOARD.share(control.QUEUE_DEPTH, control.QUEUE_LIMIT, "queue"), "{{queue}}"),
             most=1,
             steps=(0.5, 0.8),

@@ -79,8 +79,8 @@ GAPS = Metric(
 QUEUE_DEPTH = Metric(
     "pyforward_queue_depth",
     "gauge",
-    "What waits, by queue; of several queues of a kind the fullest. unread_bytes counts bytes: of "
-    "HTTP answers that wait to be read.",
+    "What waits, by queue; of several queues of a kind the fullest. Two count bytes: unread_bytes, "
+    "of HTTP answers that wait to be read, and hello_bytes, of ClientHellos.",
     labels=("queue",),
 )
 QUEUE_LIMIT = Metric(
