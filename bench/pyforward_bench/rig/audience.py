@@ -132,7 +132,7 @@ class Audience:
         """From now on the counter takes what is meant for sinks that have joined: not before each
         has received something, since viewers report what they receive, and who never did reports
         nothing. How many wait for that in vain."""
-        if self._counter is None:
+        if self._counter is None or _count(self.sinks) == 0:
             return 0
         waiting = await self._without_packets()
         await self._counter.cover(self.ports)

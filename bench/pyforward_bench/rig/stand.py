@@ -53,6 +53,9 @@ _LEAST_RATE, _MOST_RATE = 0.01, 20.0
 """A viewer of 20 times 2.5 Mbit/s is still under the pace at which the server spreads keyframes."""
 
 _QUIET_RATE = 0.1
+_QUIET_PACKETS_PER_S = 50_000
+"""To everybody while some still join: the harness receives them all, and handshakes wait for it."""
+
 _READING_SHARE = 0.02
 _ARRIVE_S = 0.3
 """By then everything that was on its way has arrived."""
@@ -457,7 +460,7 @@ class Stand:
         one: begun anew, it gives everybody something to receive, and so to report."""
         feed = wanted.feed or Feed()
         is_peer = wanted.serving.peer is not None
-        quiet = replace(feed, rate=feed.rate if is_peer else _QUIET_RATE)
+        quiet = feed if is_peer else _quiet(feed, wanted.crowd.viewers)
         await self._feed(quiet)
         await self.audience.become(wanted.crowd)
         if not is_peer:
@@ -518,6 +521,13 @@ class Stand:
         if self.counter is not None:
             return await self.counter.read()
         return Count(*await self.audience.received())
+
+
+def _quiet(feed: Feed, viewers: int) -> Feed:
+    """The same tracks, slowly."""
+    usual = replace(feed, rate=1.0).packets_per_s * viewers
+    rate = min(_QUIET_RATE, _QUIET_PACKETS_PER_S / usual)
+    return replace(feed, rate=round(max(rate, _LEAST_RATE), 4))
 
 
 def _engine_settings(config: Config) -> tuple[tuple[str, str], ...]:

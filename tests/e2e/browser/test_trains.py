@@ -19,9 +19,11 @@ from typing import Any
 import pytest
 from playwright.async_api import BrowserContext
 
+from pyforward.config.models import Engine
 from tests.conftest import MISSING_TOOL
+from tests.e2e.aiortc_peers import party
 from tests.e2e.browser.conftest import Serve
-from tests.e2e.browser.rig import ROOT, Peer, Server, publish, until
+from tests.e2e.browser.rig import ROOT, Peer, Server, publish, until, watch
 
 pytestmark = [pytest.mark.browser, pytest.mark.alone]
 
@@ -109,6 +111,47 @@ async def test_trains_carry_frames(serve: Serve, chromium: BrowserContext) -> No
     assert counted["packets"] >= 40_000
     # The same from outside: datagrams that one read brought.
     assert counted["packets"] / sum(counted["trains"].values()) >= 3
+
+
+def switches() -> list[str]:
+    """What of the engine is on or off."""
+    return [name for name, field in Engine.model_fields.items() if field.annotation is bool]
+
+
+def at_work(server: Server) -> dict[str, float]:
+    """What trains, padding and shared calls leave in the metrics."""
+    names = {
+        "trains": "pyforward_train_packets_count",
+        "packets": "pyforward_train_packets_sum",
+        "evening": "pyforward_evening_bytes_total",
+        "bytes": 'pyforward_bytes_total{direction="out",transmission="first"}',
+        "messages": "pyforward_sent_messages_total",
+        "calls": "pyforward_send_calls_total",
+    }
+    return {short: server.metric(name) for short, name in names.items()}
+
+
+async def test_chromium_and_aiortc_play_it_with_every_switch_on(
+    serve: Serve, chromium: BrowserContext
+) -> None:
+    assert {"gso", "padding", "sendmmsg", "riders"} <= set(switches())
+    assert all(getattr(Engine(), name) for name in switches())
+    server = serve()
+    await full_bitrate(await publish(chromium, server, **PICTURE))
+    page = await watch(chromium, server)
+    async with party(server.url) as present:
+        _, seen = await present.watch("live")
+        await seen.more()
+        first, before = await page.stats(), at_work(server)
+        await asyncio.gather(seen.more(count=60), page.moving(60), page.sounding())
+        last, after = await page.stats(), at_work(server)
+    for lost in (last.video, last.audio):
+        assert lost["packetsLost"] == 0
+    assert last.frames >= first.frames + 60
+    more = {name: after[name] - before[name] for name in after}
+    assert more["packets"] / more["trains"] >= 2, "audio alone is a train as well"
+    assert 0 < more["evening"] < more["bytes"] / 100
+    assert more["calls"] < more["messages"]
 
 
 @pytest.mark.strace

@@ -13,7 +13,7 @@ import pytest
 
 from pyforward.config import Config
 from pyforward.config.models import Engine
-from pyforward.errors import HostError
+from pyforward.errors import HostError, RunError
 from pyforward_bench.rig import ceiling, stand
 from pyforward_bench.rig.audience import FIRST_PORT, Audience, Crowd
 from pyforward_bench.rig.ceiling import CM, TRAINS, VARIANTS, Due, Load, Played, Sent
@@ -23,7 +23,7 @@ from pyforward_bench.rig.network import Network
 from pyforward_bench.rig.publisher import Feed, Publisher
 from pyforward_bench.rig.scale import QUICK
 from pyforward_bench.rig.server import Server, Serving
-from pyforward_bench.rig.stand import Stand
+from pyforward_bench.rig.stand import SetUp, Stand
 from tests.unit.bench import rounds
 from tests.unit.bench.test_host import WELL
 
@@ -108,6 +108,63 @@ async def test_it_gathers_as_the_server_does_at_that_load(monkeypatch: pytest.Mo
         trains.append(ground.log[2][0])
     idle, busy = trains
     assert idle > 1.5 * busy
+
+
+class Arriving:
+    """An audience that joins whenever it is asked to; so many receive nothing."""
+
+    def __init__(self, log: list[Any], without_packets: int) -> None:
+        self.there = Crowd()
+        self._log, self._without = log, without_packets
+
+    async def become(self, crowd: Crowd) -> None:
+        self._log.append(crowd)
+        self.there = crowd
+
+    async def cover(self) -> int:
+        self._log.append("covered")
+        return self._without
+
+
+def arriving(monkeypatch: pytest.MonkeyPatch, without_packets: int = 0) -> tuple[Stand, list[Any]]:
+    """Feeds, joins and the counter in their order."""
+    log: list[Any] = []
+    ground = stand_on(Ground(), monkeypatch)
+
+    async def feed(_: Stand, wanted: Feed | None) -> None:
+        log.append(None if wanted is None else wanted.rate)
+
+    monkeypatch.setattr(Stand, "_feed", feed)
+    monkeypatch.setattr(Stand, "audience", cast("Audience", Arriving(log, without_packets)))
+    return ground, log
+
+
+async def test_everybody_gets_a_keyframe_before_the_counter_takes_what_is_theirs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ground, log = arriving(monkeypatch)
+    crowd = Crowd(1_000, 20)
+    await ground._join(SetUp(crowd, Feed()))
+    assert log == [0.1, crowd, None, 0.1, "covered"]
+    log.clear()
+    # A harness that is busy with what comes to ten thousand has no time for handshakes.
+    await ground._join(SetUp(Crowd(10_000, 20), Feed()))
+    assert 10_000 * log[0] * Feed().packets_per_s == pytest.approx(50_000, rel=0.01)
+
+
+async def test_viewers_who_got_nothing_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    ground, _ = arriving(monkeypatch, without_packets=7)
+    with pytest.raises(RunError, match="7 of 1000 viewers have received nothing"):
+        await ground._join(SetUp(Crowd(1_000, 20), Feed()))
+
+
+async def test_other_forwarders_are_joined_at_their_own_rate_and_keep_their_publisher(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ground, log = arriving(monkeypatch, without_packets=7)
+    crowd, peer = Crowd(192, 8), cast("Any", object())
+    await ground._join(SetUp(crowd, Feed(), Serving(peer=peer)))
+    assert log == [1.0, crowd, "covered"]
 
 
 async def test_ports_of_sinks_stay_covered(monkeypatch: pytest.MonkeyPatch) -> None:
